@@ -1,0 +1,76 @@
+//! The vocabulary of Muster: the names of things, and nothing that acts.
+//!
+//! Every room speaks in these words, so a thing has one shape from the wire to the database. Ids are made at the
+//! rim (they need randomness) and only carried here.
+
+mod ids;
+mod inventory;
+mod mac;
+mod subject;
+
+pub use ids::{BootId, CaseId, Digest, ImageId, MachineId, OrderId, TicketId};
+pub use inventory::{Bmc, Cpu, Dimm, Disk, DiskKind, Firmware, Inventory, Neighbor, Nic, PciDevice, System, Tpm};
+pub use mac::Mac;
+pub use subject::{Cause, Epoch, Key, Millis, Seq, Subject};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a BMC, or silence, says of a machine's power. Unknown is never Off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Power {
+    On,
+    Off,
+    #[default]
+    Unknown,
+}
+
+/// Where a machine's next boot shall lead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootTarget {
+    /// Its own disk: the answer whenever nothing better is known.
+    #[default]
+    Disk,
+    /// The boot image with the agent in RAM.
+    Agent,
+}
+
+/// How the machine's firmware came up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FirmwareMode {
+    Bios,
+    Uefi,
+}
+
+/// A machine's place: one U of one rack of one site.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Place {
+    pub site: String,
+    pub rack: String,
+    /// The lowest U the machine fills, counted from 1 at the bottom.
+    pub u: u8,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/U{}", self.site, self.rack, self.u)
+    }
+}
+
+/// A switch port as the outside names it: by option 82, by LLDP, by the switch's tables.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SwitchPort {
+    pub switch: String,
+    pub port: String,
+}
+
+impl std::fmt::Display for SwitchPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} port {}", self.switch, self.port)
+    }
+}
