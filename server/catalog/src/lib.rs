@@ -1,1 +1,41 @@
-//! Room to be furnished.
+//! The data files: hardware models, BMC profiles, boot loaders, operating system images, rack layouts.
+//!
+//! Text in, catalog or slips out: this crate opens no file and knows no clock, so that everything it decides can be
+//! tried on plain text. What differs between models, vendors and sites is data; a reader of the data is shown every
+//! slip of every file at once, with the place and the words allowed, because mending a fleet's files one error a run
+//! is how wrong ones stay.
+
+mod bmc;
+mod evidence;
+mod image;
+mod loader;
+mod model;
+mod policy;
+mod rack;
+mod slip;
+
+pub use bmc::{BmcProfile, Protocol, Quirk};
+pub use evidence::{Evidence, Tally, usable_for_writes};
+pub use image::{Compression, Image, Manifest, OsImage};
+pub use loader::{Companion, Loader, Source, Transport};
+pub use model::{
+    Boot, CpuClaim, DiskClaim, Identify, Limits, MemoryClaim, Model, ModelBmc, NicClaim, Others, Pick, Role, RootDisk,
+    SystemClaim, TpmClaim,
+};
+pub use policy::{Number, Text, Version};
+pub use rack::{BmcAccess, Placed, Rack, RackMachine};
+pub use slip::Slip;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Everything the data files say, each list sorted by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Catalog {
+    pub models: Vec<Model>,
+    pub bmcs: Vec<BmcProfile>,
+    pub loaders: Vec<Loader>,
+    pub images: Vec<OsImage>,
+    pub racks: Vec<Rack>,
+}

@@ -1,0 +1,53 @@
+//! BMC profiles: which protocol to speak first and which named workarounds to switch on.
+//!
+//! A workaround is written once, in the `bmc` crate; here it has only its name. A new kind of workaround is one
+//! variant here and one function there.
+
+use crate::Evidence;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    Redfish,
+    Ipmi,
+}
+
+/// A named way in which a BMC departs from its specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quirk {
+    /// IPMI: answers cipher suite 17 with a refusal although it lists it; start with suite 3.
+    SuiteThreeOnly,
+    /// Redfish: drops connections when asked with `$expand`.
+    NoExpand,
+    /// Redfish: PATCH wants no `If-Match`, not even the one it handed out.
+    NoIfMatch,
+    /// Redfish: PATCH is refused without `If-Match`.
+    NeedsIfMatch,
+    /// Setting boot-once forgets the UEFI mode; it has to be sent with every override.
+    BootOnceForgetsUefi,
+    /// The override stays in force after one boot; clear it once the machine has booted.
+    BootOnceStays,
+}
+
+/// `firmware-profiles/bmcs/ID.toml`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BmcProfile {
+    pub id: String,
+    pub title: String,
+    pub evidence: Evidence,
+    /// In the order in which they are tried.
+    pub protocols: Vec<Protocol>,
+    #[serde(default)]
+    pub quirks: Vec<Quirk>,
+    /// How long a BMC of this kind may take to answer one request.
+    #[serde(default = "patience")]
+    pub timeout_seconds: u32,
+}
+
+fn patience() -> u32 {
+    10
+}
