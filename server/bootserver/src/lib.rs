@@ -3,4 +3,36 @@
 
 pub mod dhcp;
 pub mod http;
+pub mod ra;
 pub mod tftp;
+
+use futures_core::future::BoxFuture;
+use muster_names::Mac;
+use muster_netboot::{Host, Lease, LeaseChange, Outcome, Sighting};
+
+/// What the rest of Muster knows of a machine, asked once a packet: in memory, without waiting.
+pub trait View: Send + Sync {
+    /// A MAC that nobody knows is `Host::default()`.
+    fn host(&self, mac: Mac) -> Host;
+}
+
+/// Where leases are kept. The ACK leaves after `commit` said so.
+pub trait Commit: Send + Sync {
+    /// Writes the whole batch durably in one transaction by the rule of [`LeaseChange`]; one outcome per change, in
+    /// order. After an error nobody knows what was written: the same batch is sent again, and must then be answered
+    /// as if it came for the first time. Not cancelled by the caller.
+    fn commit(&self, batch: Vec<LeaseChange>) -> BoxFuture<'_, Result<Vec<Outcome>, CommitError>>;
+
+    /// All rows, read once at start.
+    fn load(&self) -> BoxFuture<'_, Result<Vec<Lease>, CommitError>>;
+}
+
+/// The lease store did not do it.
+#[derive(Debug, thiserror::Error)]
+#[error("the lease store did not answer")]
+pub struct CommitError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Who wants to know what was seen. Must not block: it is called between two packets.
+pub trait Watch: Send + Sync {
+    fn saw(&self, sighting: Sighting);
+}

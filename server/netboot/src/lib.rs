@@ -1,3 +1,29 @@
 //! The boot path without I/O: requests, a view and the time go in; answers and lease changes come out.
+//!
+//! Nothing here reads a clock, opens a socket or draws a number, so that every exchange of the field can be played
+//! again in a test. Bytes become [`Request`] in `bootserver`, and [`Reply`] becomes bytes there.
 
+mod brake;
+mod choice;
+mod host;
+mod lease;
+mod leases;
+mod network;
+mod reply;
+mod request;
+mod script;
+mod sighting;
+mod silence;
 pub mod tftp;
+
+pub use brake::{Brake, Stage};
+pub use choice::{Choice, Client, Loaders, WhyDisk, choose, client};
+pub use host::{Boot, Host};
+pub use lease::{Lease, LeaseChange, LeaseState, Outcome};
+pub use leases::Answer;
+pub use network::{BadNetwork, Ingress, Network, Networks, Range, Subnet};
+pub use reply::{Destination, Reply, ReplyKind};
+pub use request::{Kind, Relay, Request};
+pub use script::{AgentBoot, BadScript, Initrd, KernelArgs, Link, Script, script};
+pub use sighting::{Said, Sighting, SightingKind, plain_text};
+pub use silence::Silence;

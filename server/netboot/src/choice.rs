@@ -1,0 +1,160 @@
+//! What a machine is told to boot: a pure function of the request, the host and the network.
+//!
+//! The default is the machine's own disk. Anything else needs a machine of ours that is due for the agent, or a
+//! stranger on a network where everything is ours to discover.
+
+use crate::host::{Boot, Host};
+use crate::network::Network;
+use crate::request::{Kind, Request};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Loader file by client architecture (option 93). Data decides; this only looks up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaders(pub BTreeMap<u16, String>);
+
+impl Loaders {
+    /// The first architecture of the list that has a loader (B2.15: the list is in the client's order of preference).
+    fn first(&self, archs: &[u16]) -> Option<&str> {
+        archs.iter().find_map(|arch| self.of(*arch))
+    }
+
+    /// RFC 4578's erratum: much firmware says 9 and means x64, as 7 does.
+    fn of(&self, arch: u16) -> Option<&str> {
+        let same = match arch {
+            7 => Some(9),
+            9 => Some(7),
+            _ => None,
+        };
+        self.0.get(&arch).or_else(|| self.0.get(&same?)).map(String::as_str)
+    }
+}
+
+/// Who is asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Client {
+    /// An operating system, or anything that does not boot from the network.
+    Plain,
+    /// PXE firmware.
+    Pxe,
+    /// UEFI HTTP boot firmware.
+    Http,
+    /// iPXE that can fetch by HTTP.
+    Ipxe,
+    /// iPXE in a NIC's ROM without HTTP: it gets our own loader first.
+    BareIpxe,
+}
+
+const IPXE: &[u8] = b"iPXE";
+/// iPXE's feature sub-option "HTTP" within option 175.
+const IPXE_HTTP: u8 = 0x13;
+
+/// Reads the client's kind. The class is trusted over the architecture when they disagree (B2.16).
+pub fn client(request: &Request) -> Client {
+    if request.ipxe.is_some() || request.has_user_class(IPXE) {
+        return match request.ipxe.as_deref() {
+            Some(features) if !features.is_empty() && !has_sub_option(features, IPXE_HTTP) => Client::BareIpxe,
+            _ => Client::Ipxe,
+        };
+    }
+    match request.vendor_class.as_deref() {
+        Some(class) if class.starts_with(b"HTTPClient") => Client::Http,
+        Some(class) if class.starts_with(b"PXEClient") => Client::Pxe,
+        _ => Client::Plain,
+    }
+}
+
+fn has_sub_option(raw: &[u8], wanted: u8) -> bool {
+    let mut rest = raw;
+    loop {
+        match rest {
+            [0, tail @ ..] => rest = tail,
+            [255, ..] | [] | [_] => return false,
+            [code, ..] if *code == wanted => return true,
+            [_, length, tail @ ..] => match tail.get(usize::from(*length)..) {
+                Some(next) => rest = next,
+                None => return false,
+            },
+        }
+    }
+}
+
+/// Why a boot client is sent to its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WhyDisk {
+    /// It is ours, and nothing else is due.
+    Asked,
+    /// Not ours, on a network that is not dedicated.
+    Stranger,
+    /// It asked for the same stage more than three times in five minutes.
+    Loop,
+    /// No loader for its architecture.
+    NoLoader,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Not a boot client: an address, nothing more.
+    Nothing,
+    /// PXE firmware or a bare iPXE fetches this file by TFTP.
+    Tftp { file: String },
+    /// UEFI HTTP boot fetches this.
+    Http { url: String },
+    /// iPXE runs this script.
+    Script { url: String },
+    /// No boot file; iPXE gets the script that boots the disk.
+    Disk { why: WhyDisk, script: Option<String> },
+}
+
+impl Choice {
+    /// Does the machine load something of ours?
+    pub fn boots(&self) -> bool {
+        matches!(self, Self::Tftp { .. } | Self::Http { .. } | Self::Script { .. })
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("not a boot client"),
+            Self::Tftp { file } => write!(f, "boot {file} by TFTP"),
+            Self::Http { url } | Self::Script { url } => write!(f, "boot {url}"),
+            Self::Disk { why, .. } => f.write_str(match why {
+                WhyDisk::Asked => "boot its own disk",
+                WhyDisk::Stranger => "boot its own disk, for it is not ours and the network is not dedicated",
+                WhyDisk::Loop => "boot its own disk, for it asked for the same stage over three times in five minutes",
+                WhyDisk::NoLoader => "boot its own disk, for there is no loader for its architecture",
+            }),
+        }
+    }
+}
+
+/// `looping` is the brake's word for this machine and stage.
+pub fn choose(request: &Request, host: &Host, network: &Network, looping: bool) -> Choice {
+    let client = client(request);
+    if client == Client::Plain || !matches!(request.kind, Some(Kind::Discover | Kind::Request)) {
+        return Choice::Nothing;
+    }
+    let Some(mac) = request.mac() else { return Choice::Nothing };
+    let base = &network.boot_http;
+    let disk = |why| {
+        let script = (client == Client::Ipxe).then(|| format!("{base}/b/{}/disk.ipxe", mac.dashed()));
+        Choice::Disk { why, script }
+    };
+    match (host.ours, host.boot, network.dedicated) {
+        (true, Boot::Disk, _) => return disk(WhyDisk::Asked),
+        (false, _, false) => return disk(WhyDisk::Stranger),
+        (true, Boot::Agent, _) | (false, _, true) => {}
+    }
+    if looping {
+        return disk(WhyDisk::Loop);
+    }
+    if client == Client::Ipxe {
+        return Choice::Script { url: format!("{base}/b/{}/boot.ipxe", mac.dashed()) };
+    }
+    match (network.loaders.first(&request.archs), client) {
+        (None, _) => disk(WhyDisk::NoLoader),
+        (Some(file), Client::Http) => Choice::Http { url: format!("{base}/boot/{file}") },
+        (Some(file), _) => Choice::Tftp { file: file.to_owned() },
+    }
+}

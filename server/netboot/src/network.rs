@@ -1,0 +1,273 @@
+//! The networks that are served: what a site's configuration says of each, checked as a whole.
+
+use crate::choice::Loaders;
+use crate::request::Request;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// An IPv4 subnet: 10.0.4.0/22.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subnet {
+    address: Ipv4Addr,
+    prefix: u8,
+}
+
+impl Subnet {
+    /// None when the prefix is longer than 30 bits (there is no room for a server and a client) or zero.
+    pub fn new(address: Ipv4Addr, prefix: u8) -> Option<Self> {
+        if !(1..=30).contains(&prefix) {
+            return None;
+        }
+        let bits = u32::MAX << (32 - u32::from(prefix));
+        Some(Self { address: Ipv4Addr::from_bits(address.to_bits() & bits), prefix })
+    }
+
+    pub fn mask(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(u32::MAX << (32 - u32::from(self.prefix)))
+    }
+
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        address.to_bits() & self.mask().to_bits() == self.address.to_bits()
+    }
+
+    pub fn broadcast(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.address.to_bits() | !self.mask().to_bits())
+    }
+
+    /// An address a host may have: neither the subnet's own nor its broadcast.
+    pub fn is_host(self, address: Ipv4Addr) -> bool {
+        self.contains(address) && address != self.address && address != self.broadcast()
+    }
+}
+
+impl std::str::FromStr for Subnet {
+    type Err = BadNetwork;
+
+    fn from_str(text: &str) -> Result<Self, BadNetwork> {
+        let parsed = text
+            .split_once('/')
+            .and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse().ok()?)))
+            .and_then(|(address, prefix)| Self::new(address, prefix));
+        parsed.ok_or_else(|| BadNetwork::Subnet { text: text.chars().take(40).collect() })
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// Addresses to hand out, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Range {
+    pub first: Ipv4Addr,
+    pub last: Ipv4Addr,
+}
+
+impl Range {
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        self.first <= address && address <= self.last
+    }
+}
+
+/// One served network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    pub name: String,
+    pub subnet: Subnet,
+    /// The interface on it; none when it is reached through relays alone.
+    pub interface: Option<String>,
+    pub ranges: Vec<Range>,
+    /// Addresses within the ranges that are kept for reservations.
+    pub reserved: BTreeSet<Ipv4Addr>,
+    /// Our address there: option 54, next server, TFTP.
+    pub server: Ipv4Addr,
+    pub gateway: Option<Ipv4Addr>,
+    pub dns: Vec<Ipv4Addr>,
+    pub domain: Option<String>,
+    pub mtu: Option<u16>,
+    /// Lease seconds while a boot loader asks (B1.27).
+    pub pxe_seconds: u32,
+    /// Lease seconds for an operating system.
+    pub os_seconds: u32,
+    /// No other DHCP server serves this network: wrong claims are refused with a NAK, strangers get an address.
+    pub authoritative: bool,
+    /// What boots here is ours to discover: strangers get the agent.
+    pub dedicated: bool,
+    /// For boot ROMs that do not hear a unicast (B1.4).
+    pub force_broadcast: bool,
+    /// RFC 6842; off for old clients (B1.18).
+    pub echo_client_id: bool,
+    /// `http://10.0.4.1:8080`, no slash at its end.
+    pub boot_http: String,
+    pub loaders: Loaders,
+}
+
+impl Network {
+    /// A network with the defaults of the field.
+    pub fn new(name: &str, subnet: Subnet, server: Ipv4Addr, boot_http: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            subnet,
+            interface: None,
+            ranges: Vec::new(),
+            reserved: BTreeSet::new(),
+            server,
+            gateway: None,
+            dns: Vec::new(),
+            domain: None,
+            mtu: None,
+            pxe_seconds: 300,
+            os_seconds: 3600,
+            authoritative: false,
+            dedicated: false,
+            force_broadcast: false,
+            echo_client_id: true,
+            boot_http: boot_http.to_owned(),
+            loaders: Loaders::default(),
+        }
+    }
+
+    /// Beside another DHCP server a stranger is not ours to answer.
+    pub fn answers_strangers(&self) -> bool {
+        self.dedicated || self.authoritative
+    }
+
+    pub fn may_hand_out(&self, address: Ipv4Addr) -> bool {
+        self.ranges.iter().any(|range| range.contains(address))
+            && self.subnet.is_host(address)
+            && address != self.server
+            && Some(address) != self.gateway
+            && !self.reserved.contains(&address)
+    }
+}
+
+/// Where a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ingress<'a> {
+    pub interface: &'a str,
+    pub source: SocketAddrV4,
+    /// Sent to our own address, not to everybody.
+    pub unicast: bool,
+    /// 67, or 4011 for the PXE boot server.
+    pub port: u16,
+}
+
+/// A set of networks that do not contradict each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks {
+    list: Vec<Network>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadNetwork {
+    Subnet { text: String },
+    Overlap { one: String, other: String },
+    SameName { name: String },
+    SameInterface { interface: String },
+    Server { network: String, server: Ipv4Addr },
+    Range { network: String, first: Ipv4Addr, last: Ipv4Addr },
+    LeaseTime { network: String },
+    Base { network: String, base: String },
+}
+
+impl fmt::Display for BadNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subnet { text } => write!(f, "{text:?} is not a subnet; write it like 10.0.4.0/22"),
+            Self::Overlap { one, other } => write!(f, "networks {one} and {other} share addresses"),
+            Self::SameName { name } => write!(f, "two networks are called {name}"),
+            Self::SameInterface { interface } => write!(f, "two networks claim interface {interface}"),
+            Self::Server { network, server } => {
+                write!(f, "network {network}: the server's address {server} is not of its subnet")
+            }
+            Self::Range { network, first, last } => {
+                write!(f, "network {network}: range {first} to {last} is not a rising range of its subnet")
+            }
+            Self::LeaseTime { network } => write!(f, "network {network}: a lease lasts at least 60 seconds"),
+            Self::Base { network, base } => write!(
+                f,
+                "network {network}: boot HTTP base {base:?} is not of the form http://ADDRESS:PORT without a slash at its end"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BadNetwork {}
+
+impl Networks {
+    pub fn new(list: Vec<Network>) -> Result<Self, Vec<BadNetwork>> {
+        let mut slips = Vec::new();
+        for (at, network) in list.iter().enumerate() {
+            check(network, &mut slips);
+            for other in list.iter().take(at) {
+                compare(network, other, &mut slips);
+            }
+        }
+        if slips.is_empty() { Ok(Self { list }) } else { Err(slips) }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Network> {
+        self.list.iter()
+    }
+
+    pub fn named(&self, name: &str) -> Option<&Network> {
+        self.list.iter().find(|network| network.name == name)
+    }
+
+    pub fn holding(&self, address: Ipv4Addr) -> Option<&Network> {
+        self.list.iter().find(|network| network.subnet.contains(address))
+    }
+
+    /// The network a request belongs to, in the order of B1.17: link selection, subnet selection, giaddr, ciaddr,
+    /// interface. A stated one that we do not serve ends the search: guessing would lease from a wrong subnet.
+    pub fn of(&self, request: &Request, ingress: Ingress<'_>) -> Option<&Network> {
+        let relay = request.relay.as_ref();
+        let stated = relay
+            .and_then(|relay| relay.link_selection)
+            .or(request.subnet_selection)
+            .or((!request.giaddr.is_unspecified()).then_some(request.giaddr));
+        if let Some(stated) = stated {
+            return self.holding(stated);
+        }
+        let ciaddr = request.believed_ciaddr();
+        ciaddr.and_then(|address| self.holding(address)).or_else(|| self.on(ingress.interface))
+    }
+
+    pub fn on(&self, interface: &str) -> Option<&Network> {
+        self.list.iter().find(|network| network.interface.as_deref() == Some(interface))
+    }
+}
+
+fn check(network: &Network, slips: &mut Vec<BadNetwork>) {
+    let name = || network.name.clone();
+    if !network.subnet.is_host(network.server) {
+        slips.push(BadNetwork::Server { network: name(), server: network.server });
+    }
+    for &Range { first, last } in &network.ranges {
+        if first > last || !network.subnet.contains(first) || !network.subnet.contains(last) {
+            slips.push(BadNetwork::Range { network: name(), first, last });
+        }
+    }
+    if network.pxe_seconds < 60 || network.os_seconds < 60 {
+        slips.push(BadNetwork::LeaseTime { network: name() });
+    }
+    let sound = crate::script::Link::new(&network.boot_http).is_ok() && !network.boot_http.ends_with('/');
+    if !sound {
+        slips.push(BadNetwork::Base { network: name(), base: network.boot_http.clone() });
+    }
+}
+
+fn compare(one: &Network, other: &Network, slips: &mut Vec<BadNetwork>) {
+    if one.name == other.name {
+        slips.push(BadNetwork::SameName { name: one.name.clone() });
+    }
+    if one.subnet.contains(other.subnet.address) || other.subnet.contains(one.subnet.address) {
+        slips.push(BadNetwork::Overlap { one: other.name.clone(), other: one.name.clone() });
+    }
+    if let (Some(interface), true) = (&one.interface, one.interface == other.interface) {
+        slips.push(BadNetwork::SameInterface { interface: interface.clone() });
+    }
+}

@@ -1,0 +1,180 @@
+//! iPXE scripts from typed fields (A4). Script injection through kernel arguments is a known hole of other systems:
+//! here every field is checked when it is made, and no field can add a line.
+
+use muster_names::Mac;
+use std::fmt;
+
+/// What iPXE is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// Leave the network and boot the local disk.
+    Disk,
+    /// The boot image with the agent.
+    Agent(AgentBoot),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentBoot {
+    pub mac: Mac,
+    pub kernel: Link,
+    pub initrds: Vec<Initrd>,
+    pub args: KernelArgs,
+}
+
+/// One initrd. The loader hands several to the kernel one after the other; a length that is no multiple of four hides
+/// the next one, so whoever makes them pads them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Initrd {
+    name: String,
+    link: Link,
+}
+
+impl Initrd {
+    /// `name` is what UEFI calls the file: letters, digits, dot, dash, underscore.
+    pub fn new(name: &str, link: Link) -> Result<Self, BadScript> {
+        let sound = !name.is_empty()
+            && name.len() <= 64
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        if sound { Ok(Self { name: name.to_owned(), link }) } else { Err(BadScript::Name { name: short(name) }) }
+    }
+}
+
+/// An http, https or tftp address with a plain path: no query, no white space, nothing a script expands (B3.9).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Link(String);
+
+impl Link {
+    pub fn new(text: &str) -> Result<Self, BadScript> {
+        let rest = ["http://", "https://", "tftp://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+        let sound = rest.is_some_and(|rest| {
+            !rest.is_empty()
+                && !rest.starts_with('/')
+                && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/:[]~%+=@,".contains(&byte))
+        });
+        if sound && text.len() <= 1024 { Ok(Self(text.to_owned())) } else { Err(BadScript::Link { link: short(text) }) }
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Kernel arguments, token by token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelArgs(Vec<String>);
+
+impl KernelArgs {
+    /// Splits at blanks; refuses what a script would read as more than an argument.
+    pub fn new(text: &str) -> Result<Self, BadScript> {
+        let mut args = Self::default();
+        if text.contains(['\n', '\r']) {
+            return Err(BadScript::Argument { argument: short(text) });
+        }
+        for token in text.split([' ', '\t']).filter(|token| !token.is_empty()) {
+            args.push(token)?;
+        }
+        Ok(args)
+    }
+
+    /// Adds one argument.
+    pub fn push(&mut self, token: &str) -> Result<(), BadScript> {
+        let forbidden = ["#!", "||", "&&", "${", "`"];
+        let sound = !token.is_empty()
+            && token.len() <= 512
+            && token.bytes().all(|byte| (0x21..0x7f).contains(&byte))
+            && !matches!(token, "#" | "--")
+            && !forbidden.iter().any(|bad| token.contains(bad));
+        if !sound {
+            return Err(BadScript::Argument { argument: short(token) });
+        }
+        self.0.push(token.to_owned());
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadScript {
+    Argument { argument: String },
+    Link { link: String },
+    Name { name: String },
+}
+
+impl fmt::Display for BadScript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Argument { argument } => write!(
+                f,
+                "{argument:?} cannot be a kernel argument: printable ASCII without blanks, \"#!\", \"||\", \"&&\", \"${{\" and backticks is expected"
+            ),
+            Self::Link { link } => {
+                write!(f, "{link:?} cannot be loaded from: expected is http://, https:// or tftp:// with a plain path")
+            }
+            Self::Name { name } => {
+                write!(f, "{name:?} cannot name an initrd: letters, digits, dot, dash and underscore are expected")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BadScript {}
+
+fn short(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+/// B6.1: leaving with success ends UEFI's walk through BootOrder, so the script leaves with an error.
+/// B6.2: BIOS boots a drive itself.
+const DISK: &str = "\
+:disk
+echo Muster: booting the local disk
+iseq ${platform} efi && goto leave ||
+sanboot --no-describe --drive 0x80 ||
+sanboot --no-describe --drive 0x81 ||
+sanboot --no-describe --drive 0x82 ||
+sanboot --no-describe --drive 0x83 ||
+:leave
+exit 1
+";
+
+/// Renders the script. Only the number of initrds changes the number of lines.
+pub fn script(script: &Script) -> String {
+    match script {
+        Script::Disk => format!("#!ipxe\n{DISK}"),
+        Script::Agent(boot) => agent(boot),
+    }
+}
+
+/// Six tries with pauses of 1, 2, 4 ... seconds, then the disk: a machine that cannot load is never switched off and
+/// never hangs.
+fn agent(boot: &AgentBoot) -> String {
+    let mut initrds = String::new();
+    let mut args = String::new();
+    for Initrd { name, link } in &boot.initrds {
+        initrds.push_str(&format!("initrd --name {name} {link} || goto failed\n"));
+        args.push_str(&format!("initrd={name} "));
+    }
+    args.push_str(&boot.args.0.join(" "));
+    format!(
+        "#!ipxe\n\
+         echo Muster: loading the agent\n\
+         set tries:int32 0\n\
+         set pause:int32 1\n\
+         :again\n\
+         imgfree\n\
+         kernel {kernel} {args} BOOTIF=01-{mac} || goto failed\n\
+         {initrds}\
+         boot || goto failed\n\
+         :failed\n\
+         iseq ${{tries}} 5 && goto disk ||\n\
+         inc tries\n\
+         echo Muster: loading failed, trying again in ${{pause}} s\n\
+         sleep ${{pause}}\n\
+         inc pause ${{pause}}\n\
+         goto again\n\
+         {DISK}",
+        kernel = boot.kernel,
+        mac = boot.mac.dashed(),
+    )
+}

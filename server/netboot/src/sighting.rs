@@ -1,0 +1,106 @@
+//! What was seen of a machine on the boot path: first-sight events, its place, and the answer to "why did this MAC
+//! get no answer" are made of these.
+
+use crate::choice::Choice;
+use crate::reply::ReplyKind;
+use crate::silence::Silence;
+use muster_names::{Mac, Millis};
+use std::fmt;
+use std::net::Ipv4Addr;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SightingKind {
+    Discover,
+    Request,
+    Decline,
+    Release,
+    Inform,
+    /// A boot server request on port 4011.
+    BootServer,
+    Tftp,
+    Http,
+    /// Another DHCP server answered on a network of ours.
+    Rogue,
+    Other,
+}
+
+/// What the machine was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    Silence(Silence),
+    /// Dropped before the rules: over the machine's rate, too old, a repeat.
+    Dropped(&'static str),
+    Dhcp {
+        kind: ReplyKind,
+        address: Ipv4Addr,
+        choice: Choice,
+    },
+    /// TFTP and HTTP say it in words.
+    Words(String),
+    /// Noted, and by the protocol not answered (release, decline).
+    Noted,
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silence(why) => write!(f, "no answer: {why}"),
+            Self::Dropped(why) => write!(f, "dropped: {why}"),
+            Self::Dhcp { kind: ReplyKind::Nak, .. } => f.write_str("NAK: the address it asked for is not its own"),
+            Self::Dhcp { kind: ReplyKind::Offer, address, choice } => write!(f, "OFFER {address}; {choice}"),
+            Self::Dhcp { kind: ReplyKind::Ack, address, choice } => write!(f, "ACK {address}; {choice}"),
+            Self::Words(words) => f.write_str(words),
+            Self::Noted => f.write_str("noted"),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    pub at: Millis,
+    pub mac: Mac,
+    pub network: Option<String>,
+    pub kind: SightingKind,
+    pub arch: Option<u16>,
+    pub vendor_class: Option<String>,
+    pub giaddr: Option<Ipv4Addr>,
+    /// Option 82 as bytes; [`plain_text`] shows them.
+    pub circuit_id: Option<Vec<u8>>,
+    pub remote_id: Option<Vec<u8>>,
+    pub said: Said,
+}
+
+impl Sighting {
+    /// A sighting that knows nothing but the machine.
+    pub fn of(at: Millis, mac: Mac, kind: SightingKind, said: Said) -> Self {
+        Self {
+            at,
+            mac,
+            network: None,
+            kind,
+            arch: None,
+            vendor_class: None,
+            giaddr: None,
+            circuit_id: None,
+            remote_id: None,
+            said,
+        }
+    }
+
+    pub fn circuit_text(&self) -> Option<String> {
+        self.circuit_id.as_deref().map(plain_text)
+    }
+
+    pub fn remote_text(&self) -> Option<String> {
+        self.remote_id.as_deref().map(plain_text)
+    }
+}
+
+/// Bytes from the wire for a person: printable ASCII as it is, anything else as hex pairs.
+pub fn plain_text(bytes: &[u8]) -> String {
+    let trimmed = bytes.strip_suffix(&[0]).unwrap_or(bytes);
+    if !trimmed.is_empty() && trimmed.iter().all(|byte| (0x20..0x7f).contains(byte)) {
+        return trimmed.iter().map(|byte| char::from(*byte)).collect();
+    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+}
