@@ -1,0 +1,162 @@
+//! DHCP leases. An ACK leaves only after its row is synced, so a whole queue is committed by one statement.
+//!
+//! The batch travels as one JSON text, which both databases take apart themselves. The key (network, address) is the
+//! only index that must be unique: whether a MAC has a second address is the DHCP thread's business.
+
+use crate::error::Error;
+use crate::sql::{Row, Sql, cells, two, words};
+use crate::store::Store;
+use crate::tx::Tx;
+use muster_names::{Mac, Millis};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::net::Ipv4Addr;
+
+words! {
+    /// What an address is just now.
+    LeaseState {
+        Leased = "leased",
+        /// A client found it in use: nobody gets it until `until`.
+        Declined = "declined",
+        /// Given back; anybody may have it.
+        Released = "released",
+    }
+}
+
+/// One address of one network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseRow {
+    pub network: String,
+    pub address: Ipv4Addr,
+    pub mac: Mac,
+    pub until: Millis,
+    pub state: LeaseState,
+    /// When the client was last heard.
+    pub seen: Millis,
+    /// JSON: client id, host name, option 82 as received.
+    pub client: String,
+}
+
+/// What became of one row of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The row is durable: the answer may leave.
+    Granted,
+    /// Another client holds the address: no answer, and another address next time.
+    Conflict,
+}
+
+// The row that is there gives way to the same MAC, and to anybody once it has expired or was released; a declined
+// address gives way to nobody before its time.
+const COMMIT: Sql = two(
+    "commit leases",
+    "insert into lease (network, address, mac, until, state, seen, client) \
+     select value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6 from json_each($1) where true \
+     on conflict (network, address) do update set mac = excluded.mac, until = excluded.until, state = excluded.state, \
+     seen = excluded.seen, client = excluded.client \
+     where lease.until <= $2 or lease.state = 'released' or (lease.mac = excluded.mac \
+     and (lease.state <> 'declined' or excluded.state = 'declined')) \
+     returning network, address",
+    "insert into lease (network, address, mac, until, state, seen, client) \
+     select v->>0, (v->>1)::bigint, (v->>2)::bigint, (v->>3)::bigint, v->>4, (v->>5)::bigint, v->>6 \
+     from json_array_elements($1::json) as rows(v) \
+     on conflict (network, address) do update set mac = excluded.mac, until = excluded.until, state = excluded.state, \
+     seen = excluded.seen, client = excluded.client \
+     where lease.until <= $2 or lease.state = 'released' or (lease.mac = excluded.mac \
+     and (lease.state <> 'declined' or excluded.state = 'declined')) \
+     returning network, address",
+);
+const LOAD: Sql = crate::sql::sql(
+    "load leases",
+    "select network, address, mac, until, state, seen, client from lease order by network, address",
+);
+
+/// Commits a batch in order, and says for each row what became of it. One statement, unless an address comes twice.
+///
+/// After an error nothing is known: send the same batch again, it gives the same answer.
+pub async fn commit_leases(store: &Store, batch: &[LeaseRow], now: Millis) -> Result<Vec<Outcome>, Error> {
+    let mut outcomes = vec![Outcome::Conflict; batch.len()];
+    if batch.is_empty() {
+        return Ok(outcomes);
+    }
+    let mut tx = store.lease_tx().await?;
+    // In the order of the key, so that two daemons lock rows in the same order.
+    let mut waiting: BTreeMap<(&str, u32), VecDeque<usize>> = BTreeMap::new();
+    for (at, row) in batch.iter().enumerate() {
+        waiting.entry((&row.network, u32::from(row.address))).or_default().push_back(at);
+    }
+    while !waiting.is_empty() {
+        let round: Vec<usize> = waiting.values_mut().filter_map(VecDeque::pop_front).collect();
+        waiting.retain(|_, rest| !rest.is_empty());
+        let rows = round.iter().filter_map(|at| batch.get(*at));
+        let granted = commit_round(&mut tx, rows, now).await?;
+        for at in round {
+            if let (Some(row), Some(outcome)) = (batch.get(at), outcomes.get_mut(at))
+                && granted.contains(&(clean(&row.network), u32::from(row.address)))
+            {
+                *outcome = Outcome::Granted;
+            }
+        }
+    }
+    tx.end().await?;
+    Ok(outcomes)
+}
+
+/// Rows of different keys, as one statement.
+async fn commit_round<'a>(
+    tx: &mut Tx,
+    rows: impl Iterator<Item = &'a LeaseRow>,
+    now: Millis,
+) -> Result<HashSet<(String, u32)>, Error> {
+    let rows: Vec<serde_json::Value> = rows
+        .map(|row| {
+            serde_json::json!([
+                clean(&row.network),
+                u32::from(row.address),
+                number(row.mac),
+                row.until.0,
+                row.state.word(),
+                row.seen.0,
+                clean(&row.client),
+            ])
+        })
+        .collect();
+    let granted = tx.all(COMMIT, cells![serde_json::Value::Array(rows).to_string(), now]).await?;
+    granted.iter().map(|row| Ok((row.text("network")?, u32::from(address(row)?)))).collect()
+}
+
+/// Every lease there is, for the DHCP thread's start.
+pub async fn load_leases(store: &Store) -> Result<Vec<LeaseRow>, Error> {
+    let mut tx = store.lease_tx().await?;
+    let rows = tx.all(LOAD, cells![]).await?;
+    rows.iter().map(lease).collect()
+}
+
+/// What clients send may hold NUL, and must not fail the whole batch.
+fn clean(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+fn number(mac: Mac) -> u64 {
+    mac.0.iter().fold(0, |number, octet| number << 8 | u64::from(*octet))
+}
+
+fn address(row: &Row) -> Result<Ipv4Addr, Error> {
+    let number = row.int("address")?;
+    u32::try_from(number).map(Ipv4Addr::from).map_err(|found| row.damaged("address", found))
+}
+
+fn lease(row: &Row) -> Result<LeaseRow, Error> {
+    let [high, low, octets @ ..] = row.int("mac")?.to_be_bytes();
+    if (high, low) != (0, 0) {
+        return Err(row.damaged("mac", "it has more than six octets"));
+    }
+    Ok(LeaseRow {
+        network: row.text("network")?,
+        address: address(row)?,
+        mac: Mac(octets),
+        until: row.millis("until")?,
+        state: row.parse("state")?,
+        seen: row.millis("seen")?,
+        client: row.text("client")?,
+    })
+}
