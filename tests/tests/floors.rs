@@ -1,12 +1,13 @@
 //! The floors of docs/ARCHITECTURE.md, over the graph that cargo itself resolves.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+
 use muster_tests::tree::{self, floors};
 use std::process::Command;
 
-#[test]
-fn imports_go_strictly_down_and_the_lower_floors_are_pure() {
-    // Offline and locked: this reads the graph that was just built, and must not change it. The platform filter keeps
-    // cargo from asking for crates that only other systems need and nobody has downloaded.
+/// The graph that was just built. Offline and locked: reading it must not change it. The platform filter keeps cargo
+/// from asking for crates that only other systems need and nobody has downloaded.
+fn graph() -> floors::Graph {
     let output = Command::new(env!("CARGO"))
         .args([
             "metadata",
@@ -22,8 +23,19 @@ fn imports_go_strictly_down_and_the_lower_floors_are_pure() {
         .unwrap();
     assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata = serde_json::from_slice(&output.stdout).unwrap();
-    let graph = floors::Graph::read(&metadata).expect("cargo metadata in the form of format version 1");
-    let faults = floors::faults(&graph);
+    floors::Graph::read(&metadata).unwrap()
+}
+
+#[test]
+fn imports_go_strictly_down_and_the_lower_floors_are_pure() {
+    let faults = floors::faults(&graph());
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn the_page_for_readers_tells_the_house_that_is_built() {
+    let page = std::fs::read_to_string(tree::root().join("docs/ARCHITECTURE.md")).unwrap();
+    let faults = floors::page_faults(&graph(), &page);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 

@@ -1,3 +1,5 @@
+//! What the wire promises to both ends: old bytes stay, new words are unknown, no text ends a reader.
+
 use super::*;
 use proptest::prelude::*;
 

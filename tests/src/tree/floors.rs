@@ -55,6 +55,9 @@ const DOORS: &[(&str, &[&str])] = &[
 const AGENT: &str = "muster-agent";
 const AGENT_KNOWS: &[&str] = &["muster-names", "muster-wire"];
 
+/// What a binary may weigh in crates of others, its whole closure counted: each one is trusted, built and updated.
+const WEIGHTS: &[(&str, usize)] = &[("muster-daemon", 350), (AGENT, 80)];
+
 /// Simulators and scenarios may import anything, and nobody imports them.
 const TESTS: &str = "muster-tests";
 
@@ -144,6 +147,28 @@ pub fn faults(graph: &Graph) -> Vec<String> {
             pure(graph, name, *floor, &mut faults);
         }
         doors(graph, name, &mut faults);
+    }
+    for (binary, most) in WEIGHTS {
+        let weight = graph.closure(binary).keys().filter(|name| !graph.ours.contains(*name)).count();
+        if weight > *most {
+            faults.push(format!("{binary} stands on {weight} crates of others, {most} are allowed"));
+        }
+    }
+    faults
+}
+
+/// Where the page for readers tells another house than the one that is built: its table has a row for each room,
+/// beginning with floor and folder.
+pub fn page_faults(graph: &Graph, page: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (name, floor) in &graph.floors {
+        let folder = match name.strip_prefix("muster-").unwrap_or(name) {
+            outside @ ("agent" | "tests") => outside.to_string(),
+            room => format!("server/{room}"),
+        };
+        if !page.lines().any(|line| line.starts_with(&format!("| {floor} | `{folder}` |"))) {
+            faults.push(format!("docs/ARCHITECTURE.md has no row `| {floor} | `{folder}` |` for {name}"));
+        }
     }
     faults
 }
@@ -264,6 +289,21 @@ mod tests {
         only_fault(&graph(&floors, &[("muster-agent", "muster-catalog")]), "may know");
         only_fault(&graph(&floors, &[("muster-daemon", "muster-agent")]), "nobody may import");
         only_fault(&graph(&floors, &[("muster-daemon", "muster-tests")]), "nobody may import");
+    }
+
+    #[test]
+    fn a_binary_that_grew_too_heavy_is_a_fault() {
+        let names: Vec<String> = (0..81).map(|n| format!("crate-{n}")).collect();
+        let imports: Vec<(&str, &str)> = names.iter().map(|name| (AGENT, name.as_str())).collect();
+        only_fault(&graph(&[(AGENT, 2)], &imports), "stands on 81 crates of others, 80 are allowed");
+        assert!(faults(&graph(&[(AGENT, 2)], &imports[1..])).is_empty());
+    }
+
+    #[test]
+    fn a_page_that_names_another_floor_is_a_fault() {
+        let house = graph(&[("muster-names", 0), (AGENT, 2)], &[]);
+        assert!(page_faults(&house, "| 0 | `server/names` | words |\n| 2 | `agent` | hands |\n").is_empty());
+        assert_eq!(page_faults(&house, "| 1 | `server/names` | words |\n| 2 | `agent` | hands |\n").len(), 1);
     }
 
     #[test]

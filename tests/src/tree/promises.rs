@@ -1,5 +1,6 @@
 //! The promises of `docs/SPECIFICATION.md` and the tests that keep them. A promise is a row of a table whose last cell
-//! names its tests in backticks: a test function's name, or `prove/NAME` for a scenario of `make prove`.
+//! names its tests in backticks: a test function's name, `room::name` where several rooms have one of that name, or
+//! `prove/NAME` for a scenario of `make prove`.
 //!
 //! The names are looked up in the source, not in a test run: a run that filters tests out must not make a promise look
 //! broken, and a row must not be kept by a test that was renamed away.
@@ -15,10 +16,18 @@ pub fn tests(pages: &[Page]) -> BTreeSet<String> {
             names.insert(format!("prove/{scenario}"));
         }
         if page.is("rs") {
-            names.extend(functions(&page.text));
+            for name in functions(&page.text) {
+                names.insert(format!("{}::{name}", room(&page.path)));
+                names.insert(name);
+            }
         }
     }
     names
+}
+
+/// `server/netboot/src/lib.rs` lies in `netboot`, `agent/src/main.rs` in `agent`.
+fn room(path: &str) -> &str {
+    path.strip_prefix("server/").unwrap_or(path).split('/').next().unwrap_or(path)
 }
 
 /// Functions right under a `#[test]`-like attribute; other attributes may stand between.
@@ -76,7 +85,9 @@ mod tests {
                       proptest! {\n    #[test]\n    #[ignore]\n    fn c(x: u8) {}\n}\n";
         assert_eq!(functions(source), ["a", "b", "c"]);
         let scenario = Page::new("tests/prove/boot-bios.sh", "");
-        assert!(super::tests(&[scenario]).contains("prove/boot-bios"));
+        let room = Page::new("server/netboot/src/tftp/packet.rs", "#[test]\nfn a() {}\n");
+        let found = super::tests(&[scenario, room]);
+        assert_eq!(found.iter().collect::<Vec<_>>(), ["a", "netboot::a", "prove/boot-bios"]);
     }
 
     #[test]
