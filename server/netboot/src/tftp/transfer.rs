@@ -1,0 +1,392 @@
+//! One file on its way to one client: which packet next, when to repeat it, when to stop.
+//!
+//! `poll` says what to send until it says `None`; `heard_ack` and `heard_error` take what arrived; `tick` takes the
+//! time; `wake` says when it wants the time next. Block numbers are counted in 64 bits and cut to 16 on the wire, so
+//! that files beyond 65,535 blocks are nothing special.
+//!
+//! Repeating: on the timer only, with one exception. In a window (RFC 7440) a client that misses a block acknowledges
+//! the last one in order again; that is answered once, and not again until the window after it has passed. One
+//! duplicate therefore never breeds another (RFC 1123 section 4.2.3.1).
+
+use super::terms::{Rollover, Terms};
+use std::time::Duration;
+
+/// Packets that may leave before the peer has proved that it listens at its address (A2.2).
+pub const OPENING_PACKETS: u32 = 3;
+const TIMER_START: Duration = Duration::from_secs(1);
+const TIMER_LEAST: Duration = Duration::from_millis(200);
+const TIMER_MOST: Duration = Duration::from_secs(8);
+/// Silence after which a transfer is lost.
+const IDLE: Duration = Duration::from_secs(60);
+/// Repeats of the end of the file before it counts as arrived: many clients never acknowledge the last block.
+const TAIL_REPEATS: u32 = 4;
+/// A client that asks anew after this much silence means it; before, the request was late on the way.
+const RESTART_AFTER: Duration = Duration::from_secs(2);
+
+/// What to send next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The OACK.
+    Terms,
+    /// DATA with this number on the wire and the file's bytes `from..to`.
+    Data { number: u16, from: u64, to: u64 },
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All sent; `confirmed` if the last block was acknowledged.
+    Finished { confirmed: bool },
+    /// The client only wanted to know the size (B5.3).
+    Probed,
+    /// The client gave up in the middle, with its error code.
+    GaveUp(u16),
+    /// Nothing was ever heard after the request.
+    Unproved,
+    /// The client fell silent in the middle.
+    Lost,
+    /// The client asked for something else from the same port.
+    Replaced,
+}
+
+/// What a request from a port with a transfer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// The same request: its answer is sent once more, or not, by this transfer.
+    Same,
+    /// A new one takes this one's place.
+    Replaces,
+}
+
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    terms: Terms,
+    size: u64,
+    blocks: u64,
+    /// Blocks the client is known to have.
+    acked: u64,
+    /// The block to send next, from 1.
+    next: u64,
+    /// The highest block sent.
+    high: u64,
+    opening: Opening,
+    timer: Timer,
+    heard_at: Duration,
+    tail_repeats: u32,
+    /// No quick repeat until this block is acknowledged.
+    quick_again_after: u64,
+    repeats: u64,
+    ended: Option<Ending>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// The OACK waits for ACK 0; `due` if it is to be sent (again).
+    Offer {
+        sent: u32,
+        due: bool,
+    },
+    /// DATA 1 went out without options.
+    Bare {
+        sent: u32,
+    },
+    Proved,
+}
+
+impl Transfer {
+    pub fn new(terms: Terms, size: u64, now: Duration) -> Transfer {
+        let blocks = size.checked_div(terms.block.max(1) as u64).unwrap_or(0).saturating_add(1);
+        let opening = match terms.agreed.nothing() {
+            true => Opening::Bare { sent: 0 },
+            false => Opening::Offer { sent: 0, due: true },
+        };
+        Transfer {
+            size,
+            blocks,
+            acked: 0,
+            next: 1,
+            high: 0,
+            opening,
+            timer: Timer::new(terms.timeout, now),
+            heard_at: now,
+            tail_repeats: 0,
+            quick_again_after: 0,
+            repeats: 0,
+            ended: None,
+            terms,
+        }
+    }
+
+    /// The next packet, until there is none for now.
+    pub fn poll(&mut self, now: Duration) -> Option<Part> {
+        if self.ended.is_some() {
+            return None;
+        }
+        match &mut self.opening {
+            Opening::Offer { due: false, .. } => return None,
+            Opening::Offer { sent, due } => {
+                *due = false;
+                *sent += 1;
+                if *sent > 1 {
+                    self.repeats += 1;
+                    self.timer.forget();
+                } else {
+                    self.timer.watch(0, now);
+                }
+                self.timer.arm(now);
+                return Some(Part::Terms);
+            }
+            Opening::Bare { .. } | Opening::Proved => {}
+        }
+        let last = self.blocks.min(self.acked + u64::from(self.terms.window));
+        if self.next > last {
+            return None;
+        }
+        let block = self.next;
+        self.next += 1;
+        if let Opening::Bare { sent } = &mut self.opening {
+            *sent += 1;
+        }
+        if block <= self.high {
+            self.repeats += 1;
+            self.timer.forget();
+        } else {
+            self.high = block;
+            if block == last {
+                self.timer.watch(block, now);
+            }
+        }
+        self.timer.arm(now);
+        let from = (block - 1).saturating_mul(self.terms.block as u64);
+        let to = from.saturating_add(self.terms.block as u64).min(self.size);
+        Some(Part::Data { number: self.on_wire(block), from, to })
+    }
+
+    pub fn heard_ack(&mut self, number: u16, now: Duration) {
+        if self.ended.is_some() {
+            return;
+        }
+        if matches!(self.opening, Opening::Offer { .. }) {
+            if number == 0 {
+                self.opening = Opening::Proved;
+                self.proved(0, now);
+            }
+            return;
+        }
+        let Some(block) = (self.acked..=self.high).find(|b| self.on_wire(*b) == number) else { return };
+        if block == self.acked {
+            self.heard_duplicate(now);
+            return;
+        }
+        self.opening = Opening::Proved;
+        self.acked = block;
+        // In the middle of a window: the block after this one did not arrive, or is yet to be sent.
+        if block < self.high {
+            self.quick_again_after = self.high;
+        }
+        self.next = block + 1;
+        self.proved(block, now);
+        if block >= self.blocks {
+            self.ended = Some(Ending::Finished { confirmed: true });
+        }
+    }
+
+    fn proved(&mut self, block: u64, now: Duration) {
+        self.heard_at = now;
+        self.tail_repeats = 0;
+        self.timer.answered(block, now);
+    }
+
+    /// Alone in flight, a duplicate is never answered (B5.6). In a window it says that the first block is missing.
+    fn heard_duplicate(&mut self, now: Duration) {
+        let first = self.acked == 0 && self.high == 0;
+        if self.terms.window == 1 || first || self.acked < self.quick_again_after {
+            return;
+        }
+        // Before a round trip has passed it cannot speak of this window.
+        if !self.timer.round_trip_passed(now) {
+            return;
+        }
+        self.heard_at = now;
+        self.next = self.acked + 1;
+        self.quick_again_after = self.high + u64::from(self.terms.window);
+    }
+
+    /// The client said ERROR: after the OACK that is a probe and no failure.
+    pub fn heard_error(&mut self, code: u16) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.ended = Some(match self.opening {
+            Opening::Offer { .. } => Ending::Probed,
+            Opening::Proved if self.high == 0 => Ending::Probed,
+            _ if self.in_tail() && self.acked >= self.blocks => Ending::Finished { confirmed: true },
+            _ => Ending::GaveUp(code),
+        });
+    }
+
+    /// The same port asked again (B5.7).
+    pub fn asked_again(&mut self, same: bool, now: Duration) -> Again {
+        let opening = self.opening_sent();
+        match (opening, same) {
+            (Some(sent), true) => {
+                if sent < OPENING_PACKETS {
+                    self.send_again();
+                }
+                Again::Same
+            }
+            (None, true) if !self.in_tail() && now.saturating_sub(self.heard_at) < RESTART_AFTER => Again::Same,
+            _ => Again::Replaces,
+        }
+    }
+
+    /// Gives the place to another transfer of the same client.
+    pub fn replace(&mut self) {
+        let done = self.in_tail() && self.opening == Opening::Proved;
+        let ending = if done { Ending::Finished { confirmed: false } } else { Ending::Replaced };
+        self.ended.get_or_insert(ending);
+    }
+
+    /// Repeats or gives up if it is time.
+    pub fn tick(&mut self, now: Duration) {
+        if self.ended.is_some() || now < self.wake() {
+            return;
+        }
+        if now.saturating_sub(self.heard_at) >= IDLE {
+            self.ended = Some(match self.opening {
+                Opening::Proved if self.in_tail() => Ending::Finished { confirmed: false },
+                Opening::Proved => Ending::Lost,
+                _ => Ending::Unproved,
+            });
+            return;
+        }
+        if self.opening_sent().is_some_and(|sent| sent >= OPENING_PACKETS) {
+            self.ended = Some(Ending::Unproved);
+            return;
+        }
+        if self.opening == Opening::Proved && self.in_tail() {
+            if self.tail_repeats >= TAIL_REPEATS {
+                self.ended = Some(Ending::Finished { confirmed: false });
+                return;
+            }
+            self.tail_repeats += 1;
+        }
+        self.timer.back_off(now);
+        self.send_again();
+    }
+
+    fn send_again(&mut self) {
+        match &mut self.opening {
+            Opening::Offer { due, .. } => *due = true,
+            Opening::Bare { .. } | Opening::Proved => self.next = self.acked + 1,
+        }
+    }
+
+    /// Packets sent before the first acknowledgement; `None` once that came.
+    fn opening_sent(&self) -> Option<u32> {
+        match self.opening {
+            Opening::Offer { sent, .. } | Opening::Bare { sent } => Some(sent),
+            Opening::Proved => None,
+        }
+    }
+
+    /// The whole file has left at least once.
+    pub fn in_tail(&self) -> bool {
+        self.high >= self.blocks
+    }
+
+    /// When to call [`Transfer::tick`] at the latest.
+    pub fn wake(&self) -> Duration {
+        self.timer.at.min(self.heard_at + IDLE)
+    }
+
+    pub fn ended(&self) -> Option<Ending> {
+        self.ended
+    }
+
+    /// Packets sent more than once.
+    pub fn repeats(&self) -> u64 {
+        self.repeats
+    }
+
+    /// Bytes the client is known to have.
+    pub fn bytes_acked(&self) -> u64 {
+        self.acked.saturating_mul(self.terms.block as u64).min(self.size)
+    }
+
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    fn on_wire(&self, block: u64) -> u16 {
+        let cut = match self.terms.rollover {
+            Rollover::ToZero => block % 65_536,
+            Rollover::ToOne if block == 0 => 0,
+            Rollover::ToOne => (block - 1) % 65_535 + 1,
+        };
+        u16::try_from(cut).unwrap_or(0)
+    }
+}
+
+/// The retransmit timer: from measured round trips (RFC 6298, samples of repeated packets left out), or the interval
+/// that the client asked for.
+#[derive(Clone, Debug)]
+struct Timer {
+    asked: Option<Duration>,
+    smooth: Option<(Duration, Duration)>,
+    doublings: u32,
+    watched: Option<(u64, Duration)>,
+    sent_at: Duration,
+    at: Duration,
+}
+
+impl Timer {
+    fn new(asked: Option<u8>, now: Duration) -> Timer {
+        let asked = asked.map(|s| Duration::from_secs(s.into()));
+        Timer { asked, smooth: None, doublings: 0, watched: None, sent_at: now, at: now + TIMER_START }
+    }
+
+    fn interval(&self) -> Duration {
+        let measured = || match self.smooth {
+            Some((mean, spread)) => (mean + spread * 4).clamp(TIMER_LEAST, TIMER_START),
+            None => TIMER_START,
+        };
+        let base = self.asked.unwrap_or_else(measured);
+        base.saturating_mul(1 << self.doublings.min(8)).min(TIMER_MOST.max(base))
+    }
+
+    fn arm(&mut self, now: Duration) {
+        self.sent_at = now;
+        self.at = now + self.interval();
+    }
+
+    fn back_off(&mut self, now: Duration) {
+        self.doublings = self.doublings.saturating_add(1);
+        self.watched = None;
+        self.arm(now);
+    }
+
+    fn watch(&mut self, block: u64, now: Duration) {
+        self.watched = Some((block, now));
+    }
+
+    fn forget(&mut self) {
+        self.watched = None;
+    }
+
+    fn answered(&mut self, block: u64, now: Duration) {
+        self.doublings = 0;
+        if let Some((_, sent)) = self.watched.take_if(|(watched, _)| *watched == block) {
+            let trip = now.saturating_sub(sent);
+            self.smooth = Some(match self.smooth {
+                None => (trip, trip / 2),
+                Some((mean, spread)) => ((mean * 7 + trip) / 8, (spread * 3 + mean.abs_diff(trip)) / 4),
+            });
+        }
+        self.at = now + self.interval();
+    }
+
+    fn round_trip_passed(&self, now: Duration) -> bool {
+        self.smooth.is_none_or(|(mean, _)| now.saturating_sub(self.sent_at) >= mean * 3 / 4)
+    }
+}
