@@ -8,7 +8,7 @@ use muster_names::Digest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `{ captured = "sha256..." }`, `{ documented = "https://..." }` or `"synthetic"`.
+/// `{ captured = "sha256..." }`, `{ documented = "https://..." }`, `"synthetic"`; for a rack layout `"declared"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Evidence {
@@ -18,12 +18,15 @@ pub enum Evidence {
     Documented(String),
     /// Made up to be plausible.
     Synthetic,
+    /// The owner's word on what is theirs. Only a rack layout can rest on that: it does not describe a product, it
+    /// says whose machines stand where.
+    Declared,
 }
 
 /// Whether anything may be changed on the strength of this file. What is only synthetic is read-only or in shadow.
 pub fn usable_for_writes(evidence: &Evidence) -> bool {
     match evidence {
-        Evidence::Captured(_) | Evidence::Documented(_) => true,
+        Evidence::Captured(_) | Evidence::Documented(_) | Evidence::Declared => true,
         Evidence::Synthetic => false,
     }
 }
@@ -35,6 +38,7 @@ pub struct Tally {
     pub captured: usize,
     pub documented: usize,
     pub synthetic: usize,
+    pub declared: usize,
 }
 
 impl Tally {
@@ -45,6 +49,7 @@ impl Tally {
                 Evidence::Captured(_) => tally.captured += 1,
                 Evidence::Documented(_) => tally.documented += 1,
                 Evidence::Synthetic => tally.synthetic += 1,
+                Evidence::Declared => tally.declared += 1,
             }
         }
         tally

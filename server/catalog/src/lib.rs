@@ -6,24 +6,36 @@
 //! is how wrong ones stay.
 
 mod bmc;
+mod check;
+mod compare;
+mod document;
 mod evidence;
 mod image;
+mod learn;
 mod loader;
+mod locate;
 mod model;
 mod policy;
 mod rack;
+mod read;
+mod root_disk;
 mod slip;
 
 pub use bmc::{BmcProfile, Protocol, Quirk};
+pub use compare::{Difference, Identified, compare, identify};
 pub use evidence::{Evidence, Tally, usable_for_writes};
 pub use image::{Compression, Image, Manifest, OsImage};
+pub use learn::{About, learn};
 pub use loader::{Companion, Loader, Source, Transport};
+pub use locate::{Located, Signs, Spot, Witness, locate};
 pub use model::{
     Boot, CpuClaim, DiskClaim, Identify, Limits, MemoryClaim, Model, ModelBmc, NicClaim, Others, Pick, Role, RootDisk,
     SystemClaim, TpmClaim,
 };
 pub use policy::{Number, Text, Version};
 pub use rack::{BmcAccess, Placed, Rack, RackMachine};
+pub use read::read;
+pub use root_disk::root_disk;
 pub use slip::Slip;
 
 use schemars::JsonSchema;
@@ -38,4 +50,16 @@ pub struct Catalog {
     pub loaders: Vec<Loader>,
     pub images: Vec<OsImage>,
     pub racks: Vec<Rack>,
+}
+
+impl Catalog {
+    /// How many data files rest on what.
+    pub fn tally(&self) -> Tally {
+        let models = self.models.iter().map(|model| &model.evidence);
+        let bmcs = self.bmcs.iter().map(|profile| &profile.evidence);
+        let loaders = self.loaders.iter().map(|loader| &loader.evidence);
+        let images = self.images.iter().map(|image| &image.evidence);
+        let racks = self.racks.iter().map(|rack| &rack.evidence);
+        Tally::of(models.chain(bmcs).chain(loaders).chain(images).chain(racks))
+    }
 }

@@ -173,6 +173,9 @@ pub struct RootDisk {
     pub size_gb: Number,
     #[serde(default, skip_serializing_if = "Text::is_any")]
     pub model: Text,
+    /// For machines whose serials tell what a disk is for.
+    #[serde(default, skip_serializing_if = "Text::is_any")]
+    pub serial: Text,
 }
 
 /// How one disk is picked where several fit.
