@@ -2,9 +2,12 @@
 //! who a machine is and where a lease is kept is passed in.
 
 pub mod dhcp;
+mod error;
 pub mod http;
 pub mod ra;
 pub mod tftp;
+
+pub use error::{Error, ErrorKind};
 
 use futures_core::future::BoxFuture;
 use muster_names::Mac;

@@ -20,7 +20,7 @@ pub use brake::{Brake, Stage};
 pub use choice::{Choice, Client, Loaders, WhyDisk, choose, client};
 pub use host::{Boot, Host};
 pub use lease::{Lease, LeaseChange, LeaseState, Outcome};
-pub use leases::Answer;
+pub use leases::{Answer, Leases};
 pub use network::{BadNetwork, Ingress, Network, Networks, Range, Subnet};
 pub use reply::{Destination, Reply, ReplyKind};
 pub use request::{Kind, Relay, Request};

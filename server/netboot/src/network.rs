@@ -82,7 +82,7 @@ pub struct Network {
     pub ranges: Vec<Range>,
     /// Addresses within the ranges that are kept for reservations.
     pub reserved: BTreeSet<Ipv4Addr>,
-    /// Our address there: option 54, next server, TFTP.
+    /// Our address for it: option 54, next server, TFTP. Of the subnet, unless only relays reach it.
     pub server: Ipv4Addr,
     pub gateway: Option<Ipv4Addr>,
     pub dns: Vec<Ipv4Addr>,
@@ -243,7 +243,7 @@ impl Networks {
 
 fn check(network: &Network, slips: &mut Vec<BadNetwork>) {
     let name = || network.name.clone();
-    if !network.subnet.is_host(network.server) {
+    if network.interface.is_some() && !network.subnet.is_host(network.server) {
         slips.push(BadNetwork::Server { network: name(), server: network.server });
     }
     for &Range { first, last } in &network.ranges {

@@ -51,6 +51,8 @@ pub struct Reply {
     /// The message must not be longer (B1.22).
     pub size_limit: usize,
     pub destination: Destination,
+    /// The address of ours it leaves from.
+    pub source: Ipv4Addr,
     /// What the machine was told to boot; for the record, not for the wire.
     pub choice: Choice,
 }

@@ -1,1 +1,101 @@
-//! Room to be furnished.
+//! DHCPv4: bytes in, bytes out, and the lease durable before its ACK.
+//!
+//! One thread answers ([`desk`]), one task commits ([`committer`]); between them a bounded queue. What is answered is
+//! decided in `netboot`; here are sockets, bytes, rates and the order of things.
+
+mod committer;
+mod counters;
+mod desk;
+mod frame;
+mod gate;
+mod ports;
+mod queue;
+mod read;
+mod sys;
+mod write;
+
+pub use counters::Counters;
+pub use read::{Malformed, parse};
+pub use write::encode;
+
+pub(crate) use sys::interface_index;
+
+use crate::{Commit, Error, View, Watch};
+use arc_swap::ArcSwap;
+use committer::Committer;
+use desk::{Clock, Desk};
+use gate::Gate;
+use muster_netboot::{Leases, Networks};
+use ports::Ports;
+use queue::{News, Queue};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What the server runs on.
+pub struct Config {
+    /// Swapped as a whole when the configuration changes; picked up before the next packet.
+    pub networks: Arc<ArcSwap<Networks>>,
+    /// Interfaces to listen on. A network that only relays reach needs none of its own; fixed until a restart.
+    pub interfaces: Vec<String>,
+    pub counters: Arc<Counters>,
+}
+
+/// Serves until cancelled. Returns early only when it cannot serve at all.
+///
+/// Cancel-safety: cancel by the token, not by dropping; a commit under way is finished and its ACKs leave.
+pub async fn serve(
+    config: Config,
+    view: Arc<dyn View>,
+    commit: Arc<dyn Commit>,
+    watch: Arc<dyn Watch>,
+    cancel: CancellationToken,
+) -> Result<(), Error> {
+    let rows = commit.load().await.map_err(|source| Error::Load { source })?;
+    let ports = Arc::new(Ports::open(&config.interfaces)?);
+    let queue = Arc::new(Queue::new().map_err(|source| Error::Frames { source })?);
+    let desk = Desk {
+        leases: Leases::restore(rows),
+        gate: Gate::default(),
+        networks: config.networks,
+        ports: ports.clone(),
+        queue: queue.clone(),
+        view,
+        watch: watch.clone(),
+        counters: config.counters.clone(),
+        clock: Clock::new(),
+    };
+    let (ended, mut end) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("dhcp".to_owned());
+    thread
+        .spawn(move || {
+            // A panic drops the sender, which the other side reads as the thread's end.
+            let _ = ended.send(desk.run());
+        })
+        .map_err(|source| Error::Thread { source })?;
+    let stopping = cancel.child_token();
+    let committer =
+        Committer { queue: queue.clone(), ports, commit, watch, counters: config.counters, cancel: stopping.clone() };
+    let ended = {
+        let mut run = std::pin::pin!(committer.run());
+        tokio::select! {
+            () = &mut run => None,
+            ended = &mut end => {
+                stopping.cancel();
+                run.await;
+                Some(ended)
+            }
+        }
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            queue.tell([News::Stop]);
+            end.await
+        }
+    };
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(source)) => Err(Error::Receive { source }),
+        Err(_) => Err(Error::Panicked),
+    }
+}

@@ -1,0 +1,85 @@
+//! What the DHCP server did, as plain counters; the daemon gives them names for its metrics page.
+
+use muster_netboot::Silence;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Counters by family and label. The set of labels is fixed, so counting takes no lock.
+pub struct Counters {
+    cells: BTreeMap<(&'static str, &'static str), AtomicU64>,
+}
+
+const RECEIVED: &str = "received";
+const SENT: &str = "sent";
+const SILENT: &str = "silent";
+const DROPPED: &str = "dropped";
+const FAILED: &str = "failed";
+const COMMITTED: &str = "committed";
+
+const RECEIVED_LABELS: [&str; 8] =
+    ["discover", "request", "decline", "release", "inform", "boot-server", "other", "truncated"];
+const SENT_LABELS: [&str; 3] = ["offer", "ack", "nak"];
+const DROPPED_LABELS: [&str; 9] =
+    ["short", "no-cookie", "hlen", "repeat", "machine-rate", "relay-rate", "flood", "queue-full", "too-old"];
+const FAILED_LABELS: [&str; 4] = ["send", "receive", "commit", "address-taken"];
+const COMMITTED_LABELS: [&str; 2] = ["batches", "changes"];
+
+impl Default for Counters {
+    fn default() -> Self {
+        let families: [(&'static str, &[&'static str]); 6] = [
+            (RECEIVED, &RECEIVED_LABELS),
+            (SENT, &SENT_LABELS),
+            (SILENT, &Silence::LABELS),
+            (DROPPED, &DROPPED_LABELS),
+            (FAILED, &FAILED_LABELS),
+            (COMMITTED, &COMMITTED_LABELS),
+        ];
+        let cells = families
+            .iter()
+            .flat_map(|(family, labels)| labels.iter().map(|label| ((*family, *label), AtomicU64::new(0))));
+        Self { cells: cells.collect() }
+    }
+}
+
+impl Counters {
+    fn add(&self, family: &'static str, label: &'static str, count: u64) {
+        if let Some(cell) = self.cells.get(&(family, label)) {
+            cell.fetch_add(count, Relaxed);
+        }
+    }
+
+    pub(super) fn received(&self, label: &'static str) {
+        self.add(RECEIVED, label, 1);
+    }
+
+    pub(super) fn sent(&self, label: &'static str) {
+        self.add(SENT, label, 1);
+    }
+
+    pub(super) fn silent(&self, why: Silence) {
+        self.add(SILENT, why.label(), 1);
+    }
+
+    pub(super) fn dropped(&self, label: &'static str) {
+        self.add(DROPPED, label, 1);
+    }
+
+    pub(super) fn failed(&self, label: &'static str) {
+        self.add(FAILED, label, 1);
+    }
+
+    pub(super) fn committed(&self, changes: usize) {
+        self.add(COMMITTED, "batches", 1);
+        self.add(COMMITTED, "changes", u64::try_from(changes).unwrap_or(u64::MAX));
+    }
+
+    /// One number.
+    pub fn get(&self, family: &str, label: &str) -> Option<u64> {
+        self.iter().find(|(f, l, _)| *f == family && *l == label).map(|(_, _, value)| value)
+    }
+
+    /// (family, label, value) for all.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        self.cells.iter().map(|((family, label), cell)| (*family, *label, cell.load(Relaxed)))
+    }
+}
