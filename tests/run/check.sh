@@ -11,6 +11,12 @@ scripts() {
     done < <(find .ci tests pxe-images -not -path '*/target/*' \( -name '*.sh' -o -path .ci/run \) -type f)
 }
 
+# The fuzz targets are a workspace of their own, which --all does not reach.
+format() {
+    cargo fmt --all --check
+    cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+}
+
 # The advisories lie on the net. Licences, bans and sources do not, and are always held against deny.toml.
 dependencies() {
     tool cargo-deny 0.20.2
@@ -29,9 +35,10 @@ tree() {
 }
 
 step "shell scripts can be read" scripts
-step "format" cargo fmt --all --check
+step "format" format
 step "floors, sizes, words, links, promises" tree
 step "licences, bans and sources of dependencies" dependencies
 step "clippy, no warnings" cargo clippy --workspace --all-targets --locked -- -D warnings
-step "documentation, no broken links" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
+export RUSTDOCFLAGS="-D warnings"
+step "documentation, no broken links" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 report
