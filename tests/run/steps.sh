@@ -21,8 +21,14 @@ step() {
     shift
     printf '\n== %s\n' "$name"
     begun=$(date +%s)
-    status=0
-    "$@" || status=$?
+    # In a subshell, outside of any condition: within one, bash would let a function run on after its first failure.
+    set +e
+    (
+        set -e
+        "$@"
+    )
+    status=$?
+    set -e
     if [ "$status" -eq 0 ]; then
         steps_report+=$(printf '%6d s  %s' $(($(date +%s) - begun)) "$name")$'\n'
     else

@@ -113,3 +113,14 @@ fn a_changed_tree_is_refused_or_marked_and_proves_nothing_for_the_commit() {
     assert!(repository.prove(&[]).0);
     assert_eq!(repository.runs(), 3, "the commit itself was never proved");
 }
+
+#[test]
+fn a_step_that_fails_in_its_middle_is_red_and_ends_the_run() {
+    let script =
+        ". tests/run/steps.sh\nbad() { false; echo went on; }\nnext() { echo next; }\nstep one bad\nstep two next\n";
+    let output =
+        Command::new("bash").args(["-euo", "pipefail", "-c", script]).current_dir(tree::root()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(!output.status.success() && said.contains("one: FAILED"), "{said}");
+    assert!(!said.contains("went on") && !said.contains("next"), "{said}");
+}
