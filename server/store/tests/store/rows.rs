@@ -1,0 +1,251 @@
+//! The plain tables: machines, tokens, tickets, plans, settings, sightings.
+
+use crate::bed::{NOW, later, machine};
+use muster_names::{Digest, Epoch, Mac, MachineId, OrderId, Place, TicketId};
+use muster_store::{
+    AgentMode, Approved, BootToken, Bound, Error, Freeze, Kind, Machine, Opened, Plan, Sighting, Token, boot_tokens,
+    machines, plans, sightings, site, tickets, tokens,
+};
+
+fn a_machine(id: u128, name: &str) -> Machine {
+    Machine {
+        id: MachineId(id),
+        name: name.into(),
+        serial: Some("S1".into()),
+        uuid: Some("same".into()),
+        ours: true,
+        place: Some(Place { site: "fra".into(), rack: "r1".into(), u: 7 }),
+        model: Some("compute".into()),
+        bmc: None,
+        inventory: Some("{}".into()),
+        inventory_at: Some(NOW),
+        agent: None,
+        created: NOW,
+        data: "{}".into(),
+    }
+}
+
+fn mac(last: u8) -> Mac {
+    Mac([0x52, 0x54, 0, 0, 0, last])
+}
+
+fn a_boot_token(hash: u8, created: i64) -> BootToken {
+    BootToken {
+        sha256: Digest([hash; 32]),
+        machine: Some(MachineId(1)),
+        mac: mac(1),
+        nonce: "n1".into(),
+        epoch: Some(Epoch(3)),
+        order: Some(OrderId(9)),
+        mode: AgentMode::Ram,
+        created: later(created),
+        expires: later(100),
+        revoked: None,
+        key: None,
+        bound_at: None,
+    }
+}
+
+both! {
+    async fn a_machine_is_found_by_everything_it_is_known_by(bed: Bed) {
+        let mut tx = bed.write().await;
+        let (one, mut two) = (a_machine(1, "node-a"), a_machine(2, "Node-b"));
+        machines::put(&mut tx, &one).await.unwrap();
+        machines::put(&mut tx, &two).await.unwrap();
+        machines::set_macs(&mut tx, one.id, &[mac(2), mac(1), mac(2)]).await.unwrap();
+        two.place = None;
+        two.ours = false;
+        machines::put(&mut tx, &Machine { created: later(5), ..two.clone() }).await.unwrap();
+        assert_eq!(machines::get(&mut tx, two.id).await.unwrap(), Some(two.clone()), "the first creation stands");
+        assert_eq!(machines::by_name(&mut tx, "node-a").await.unwrap(), Some(one.clone()));
+        assert_eq!(machines::by_mac(&mut tx, mac(1)).await.unwrap(), Some(one.clone()));
+        assert_eq!(machines::by_mac(&mut tx, mac(9)).await.unwrap(), None);
+        assert_eq!(machines::by_uuid(&mut tx, "same").await.unwrap().len(), 2, "cloned UUIDs are told, not hidden");
+        assert_eq!(machines::by_serial(&mut tx, "S1").await.unwrap().len(), 2);
+        let place = one.place.clone().unwrap();
+        assert_eq!(machines::by_place(&mut tx, &place).await.unwrap(), std::slice::from_ref(&one));
+        assert_eq!(machines::macs_of(&mut tx, one.id).await.unwrap(), [mac(1), mac(2)]);
+        assert_eq!(machines::all_macs(&mut tx).await.unwrap(), [(mac(1), one.id), (mac(2), one.id)]);
+        assert_eq!(machines::count(&mut tx).await.unwrap(), 2);
+        tx.commit(NOW).await.unwrap();
+    }
+
+    async fn a_mac_belongs_to_one_machine(bed: Bed) {
+        let mut tx = bed.write().await;
+        for (id, name) in [(1, "a"), (2, "b")] {
+            machines::put(&mut tx, &a_machine(id, name)).await.unwrap();
+        }
+        machines::set_macs(&mut tx, MachineId(1), &[mac(1), mac(2)]).await.unwrap();
+        machines::set_macs(&mut tx, MachineId(2), &[mac(3)]).await.unwrap();
+        let error = machines::set_macs(&mut tx, MachineId(2), &[mac(4), mac(2)]).await.unwrap_err();
+        assert!(matches!(error, Error::MacTaken { by: MachineId(1), .. }), "{error}");
+        assert_eq!(machines::macs_of(&mut tx, MachineId(2)).await.unwrap(), [mac(3)], "nothing has changed");
+        machines::set_macs(&mut tx, MachineId(1), &[mac(1)]).await.unwrap();
+        machines::set_macs(&mut tx, MachineId(2), &[mac(4), mac(2)]).await.unwrap();
+        let error = machines::put(&mut tx, &a_machine(3, "a")).await.unwrap_err();
+        assert_eq!(error.label(), "exists");
+        tx.commit(NOW).await.unwrap();
+    }
+
+    async fn pages_of_machines_miss_none(bed: Bed) {
+        let mut tx = bed.write().await;
+        let names = ["b-10", "a", "B-1", "ä", "b-9", "_x", "10", "9"];
+        for (id, name) in (1..).zip(names) {
+            machines::put(&mut tx, &a_machine(id, name)).await.unwrap();
+        }
+        let (mut seen, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = machines::list(&mut tx, &after, 3).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = last.name.clone();
+            seen.extend(page.into_iter().map(|machine| machine.name));
+        }
+        seen.sort();
+        let mut wanted = names.map(String::from);
+        wanted.sort();
+        assert_eq!(seen, wanted);
+    }
+
+    async fn a_token_is_found_by_its_hash_and_can_be_revoked(bed: Bed) {
+        let mut tx = bed.write().await;
+        let token = Token {
+            id: "t1".into(),
+            name: "ann".into(),
+            role: "operator".into(),
+            sha256: Digest([7; 32]),
+            created: NOW,
+            expires: Some(later(100)),
+            revoked: None,
+        };
+        tokens::put(&mut tx, &token).await.unwrap();
+        assert!(tokens::put(&mut tx, &token).await.is_err());
+        let found = tokens::by_hash(&mut tx, Digest([7; 32])).await.unwrap().unwrap();
+        assert_eq!(found, token);
+        assert!(found.is_valid(later(99)) && !found.is_valid(later(100)));
+        assert!(tokens::revoke(&mut tx, "t1", later(1)).await.unwrap());
+        assert!(!tokens::revoke(&mut tx, "t1", later(2)).await.unwrap());
+        assert!(!tokens::list(&mut tx).await.unwrap()[0].is_valid(later(1)));
+        assert!(tokens::by_hash(&mut tx, Digest([8; 32])).await.unwrap().is_none());
+        tx.commit(NOW).await.unwrap();
+    }
+
+    async fn a5_1_a_boot_token_belongs_to_the_first_key_that_uses_it(bed: Bed) {
+        let mut tx = bed.write().await;
+        for (hash, created) in [(1, 0), (2, 0), (3, 50)] {
+            boot_tokens::put(&mut tx, &a_boot_token(hash, created)).await.unwrap();
+        }
+        let hash = Digest([1; 32]);
+        assert_eq!(boot_tokens::bind_key(&mut tx, hash, b"key one", later(1)).await.unwrap(), Bound::New);
+        assert_eq!(boot_tokens::bind_key(&mut tx, hash, b"key one", later(2)).await.unwrap(), Bound::Same);
+        assert_eq!(boot_tokens::bind_key(&mut tx, hash, b"key two", later(2)).await.unwrap(), Bound::Other);
+        let expected = BootToken { key: Some(b"key one".to_vec()), bound_at: Some(later(1)), ..a_boot_token(1, 0) };
+        assert_eq!(boot_tokens::lookup(&mut tx, hash).await.unwrap(), Some(expected));
+        let late = boot_tokens::bind_key(&mut tx, Digest([2; 32]), b"k", later(100)).await.unwrap();
+        assert_eq!(late, Bound::Expired);
+        assert_eq!(boot_tokens::bind_key(&mut tx, Digest([9; 32]), b"k", NOW).await.unwrap(), Bound::Unknown);
+        assert_eq!(boot_tokens::revoke_boot_tokens(&mut tx, MachineId(1), later(50), later(60)).await.unwrap(), 2);
+        assert_eq!(boot_tokens::bind_key(&mut tx, hash, b"key one", later(61)).await.unwrap(), Bound::Expired);
+        assert_eq!(boot_tokens::bind_key(&mut tx, Digest([3; 32]), b"k", later(61)).await.unwrap(), Bound::New);
+        boot_tokens::put(&mut tx, &BootToken { machine: None, ..a_boot_token(4, 0) }).await.unwrap();
+        assert!(boot_tokens::assign(&mut tx, Digest([4; 32]), MachineId(5)).await.unwrap());
+        assert!(!boot_tokens::assign(&mut tx, Digest([4; 32]), MachineId(6)).await.unwrap());
+        tx.commit(NOW).await.unwrap();
+    }
+
+    async fn one_ticket_is_open_for_a_cause_and_it_closes_with_proof(bed: Bed) {
+        let mut tx = bed.write().await;
+        let (one, two, three) = (TicketId(1), TicketId(2), TicketId(3));
+        let opened = tickets::open_ticket(&mut tx, one, machine(1), "disk", "Swap disk 3", "{}", NOW).await.unwrap();
+        assert_eq!(opened, Opened::New(one));
+        let again = tickets::open_ticket(&mut tx, two, machine(1), "disk", "Swap!", "{}", later(1)).await.unwrap();
+        assert_eq!(again, Opened::Already(one));
+        tickets::open_ticket(&mut tx, two, machine(2), "disk", "Swap", "{}", later(1)).await.unwrap();
+        assert!(tickets::close_ticket(&mut tx, machine(1), "disk", "{\"seen\":1}", later(2)).await.unwrap());
+        assert!(!tickets::close_ticket(&mut tx, machine(1), "disk", "{}", later(3)).await.unwrap());
+        let reopened = tickets::open_ticket(&mut tx, three, machine(1), "disk", "Again", "{}", later(4)).await.unwrap();
+        assert_eq!(reopened, Opened::New(three), "a new fault is a new ticket");
+        let closed = tickets::get(&mut tx, one).await.unwrap().unwrap();
+        assert_eq!((closed.closed, closed.proof.as_deref()), (Some(later(2)), Some("{\"seen\":1}")));
+        assert_eq!(tickets::list_open(&mut tx).await.unwrap().iter().map(|t| t.id).collect::<Vec<_>>(), [two, three]);
+        assert_eq!(tickets::list_all(&mut tx, 10).await.unwrap().len(), 3);
+        assert_eq!(tickets::list_of(&mut tx, machine(1), 10).await.unwrap().len(), 2);
+        tx.commit(NOW).await.unwrap();
+    }
+
+    async fn a6_2_a_plan_is_approved_by_others_and_executed_once(bed: Bed) {
+        let mut tx = bed.write().await;
+        let digest = Digest([5; 32]);
+        let plan = Plan {
+            digest,
+            action: "wipe".into(),
+            body: "{\"machines\":[1]}".into(),
+            by: "ann".into(),
+            created: NOW,
+            approvals: vec![],
+            executed_at: None,
+        };
+        assert_eq!(plans::put(&mut tx, &plan).await.unwrap(), plan);
+        let later_plan = Plan { created: later(5), by: "bob".into(), ..plan.clone() };
+        assert_eq!(plans::put(&mut tx, &later_plan).await.unwrap(), plan, "the same digest refreshes nothing");
+        assert_eq!(plans::approve(&mut tx, digest, "ann", later(1)).await.unwrap(), Approved::Own);
+        assert_eq!(plans::approve(&mut tx, digest, "bob", later(1)).await.unwrap(), Approved::New);
+        assert_eq!(plans::approve(&mut tx, digest, "bob", later(2)).await.unwrap(), Approved::Already);
+        assert_eq!(plans::get(&mut tx, digest).await.unwrap().unwrap().approvals.len(), 1);
+        assert!(plans::mark_executed(&mut tx, digest, later(3)).await.unwrap());
+        assert!(!plans::mark_executed(&mut tx, digest, later(4)).await.unwrap());
+        assert_eq!(plans::approve(&mut tx, digest, "cy", later(5)).await.unwrap(), Approved::TooLate);
+        assert_eq!(plans::approve(&mut tx, Digest([6; 32]), "cy", NOW).await.unwrap(), Approved::Unknown);
+        tx.commit(NOW).await.unwrap();
+    }
+
+    async fn a6_7_the_freeze_flag_is_one_row_that_every_claim_reads(bed: Bed) {
+        let mut tx = bed.write().await;
+        assert!(!site::frozen(&mut tx).await.unwrap().frozen);
+        let freeze = Freeze { frozen: true, by: "ann".into(), why: "smoke".into(), at: NOW };
+        site::set_frozen(&mut tx, &freeze).await.unwrap();
+        tx.commit(NOW).await.unwrap();
+        let mut tx = bed.read().await;
+        assert_eq!(site::frozen(&mut tx).await.unwrap(), freeze);
+        assert_eq!(site::lock_ledger(&mut tx).await.unwrap_err().kind(), Kind::Bug);
+        assert_eq!(site::lock_ledger(&mut bed.write().await).await.unwrap(), freeze);
+    }
+
+    async fn a_setting_is_kept_and_changed(bed: Bed) {
+        let mut tx = bed.write().await;
+        assert_eq!(site::setting(&mut tx, "key").await.unwrap(), None);
+        for value in ["one", "two"] {
+            site::set_setting(&mut tx, "key", value).await.unwrap();
+            assert_eq!(site::setting(&mut tx, "key").await.unwrap().as_deref(), Some(value));
+        }
+    }
+
+    async fn sightings_keep_the_newest_of_each_mac(bed: Bed) {
+        let seen = |last: u8, at: i64| Sighting {
+            mac: mac(last),
+            at: later(at),
+            network: "provision".into(),
+            what: "discover".into(),
+            answer: "offered \0".into(),
+            body: "{}".into(),
+        };
+        let mut tx = bed.write().await;
+        for start in (0..1200).step_by(100) {
+            let mut batch: Vec<_> = (start..start + 100).map(|at| seen(1, at)).collect();
+            batch.push(seen(2, start));
+            sightings::note_batch(&mut tx, &batch).await.unwrap();
+        }
+        sightings::note_batch(&mut tx, &[]).await.unwrap();
+        let found = sightings::of_mac(&mut tx, mac(1), 10_000).await.unwrap();
+        assert_eq!((found.len(), found[0].at, found[499].at), (500, later(1199), later(700)));
+        assert_eq!(found[0].answer, "offered \u{fffd}");
+        assert_eq!(sightings::of_mac(&mut tx, mac(2), 3).await.unwrap().len(), 3);
+        tx.commit(NOW).await.unwrap();
+        bed.raw("insert into setting select 'rows', cast(count(*) as text) from sighting").await.unwrap();
+        let rows = site::setting(&mut bed.read().await, "rows").await.unwrap().unwrap().parse::<i64>().unwrap();
+        assert!((512..=512 + 64).contains(&rows), "the rest is gone: {rows}");
+        let mut tx = bed.write().await;
+        assert_eq!(sightings::forget(&mut tx, later(1150)).await.unwrap(), 1, "the one not seen for long");
+        assert!(sightings::of_mac(&mut tx, mac(2), 3).await.unwrap().is_empty());
+        assert_eq!(sightings::of_mac(&mut tx, mac(1), 3).await.unwrap().len(), 3);
+    }
+}
