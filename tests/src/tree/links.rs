@@ -103,11 +103,12 @@ fn quoted(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// A path of the tree: it begins with one of its folders and holds no placeholder.
+/// A path of the tree: it begins with one of its folders and holds no placeholder (`<site>`, `SITE`, `NNNN`).
 fn is_path(text: &str, there: &BTreeSet<&str>) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
     text.chars().all(plain)
         && !text.contains("NNNN")
+        && !text.split('/').any(|step| step.len() > 1 && step.chars().all(|c| c.is_ascii_uppercase()))
         && text.split_once('/').is_some_and(|(first, _)| there.contains(first) && !first.contains('.'))
 }
 
@@ -128,7 +129,7 @@ mod tests {
     #[test]
     fn links_that_lead_somewhere_are_no_faults() {
         let text = "[a](../LIFE.md) [b](../LIFE.md#the-life-of-a-machine) [c](https://example.org/x) [d](../../server/)\n\
-                    # Own words\n[e](#own-words) `server/names` `server/names/src/lib.rs` `server/<room>` `cargo test`\n";
+                    # Own words\n[e](#own-words) `server/names` `server/names/src/lib.rs` `server/<room>` `server/ROOM/src` `cargo test`\n";
         assert_eq!(of(text), Vec::<String>::new());
     }
 
