@@ -158,3 +158,53 @@ pub fn choose(request: &Request, host: &Host, network: &Network, looping: bool) 
         (Some(file), _) => Choice::Tftp { file: file.to_owned() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_names::Mac;
+
+    fn classed(class: &str) -> Request {
+        let mac = Mac([2, 0, 0, 0, 0, 1]);
+        Request { vendor_class: Some(class.as_bytes().to_vec()), ..Request::of(mac, Kind::Discover) }
+    }
+
+    #[test]
+    fn b2_15_seven_and_nine_are_the_same_and_the_first_served_of_a_list_wins() {
+        let loaders = Loaders([(7, "x64.efi".to_owned()), (11, "arm64.efi".to_owned())].into());
+        assert_eq!(loaders.first(&[9]), Some("x64.efi"));
+        assert_eq!(loaders.first(&[6, 11, 7]), Some("arm64.efi"));
+        assert_eq!(loaders.first(&[6, 41]), None);
+        assert_eq!(loaders.first(&[]), None);
+    }
+
+    #[test]
+    fn b2_1_only_the_two_boot_classes_are_firmware() {
+        assert_eq!(client(&classed("PXEClient:Arch:00007:UNDI:003016")), Client::Pxe);
+        assert_eq!(client(&classed("PXEClient")), Client::Pxe);
+        for other in ["MSFT 5.0", "pxeclient", "udhcp 1.36", ""] {
+            assert_eq!(client(&classed(other)), Client::Plain, "{other}");
+        }
+    }
+
+    #[test]
+    fn b2_16_the_class_is_trusted_over_the_architecture() {
+        let request = Request { archs: vec![7], ..classed("HTTPClient:Arch:00007") };
+        assert_eq!(client(&request), Client::Http);
+    }
+
+    #[test]
+    fn b2_12_ipxe_is_known_by_its_user_class_or_its_own_option() {
+        let by_class = Request { user_class: Some(b"iPXE".to_vec()), ..classed("PXEClient") };
+        let listed = Request { user_class: Some(b"\x04iPXE".to_vec()), ..classed("PXEClient") };
+        let by_option = Request { ipxe: Some(vec![1, 1, 0, 0x13, 1, 1, 255]), ..classed("PXEClient") };
+        let empty = Request { ipxe: Some(Vec::new()), ..classed("PXEClient") };
+        for request in [by_class, listed, by_option, empty] {
+            assert_eq!(client(&request), Client::Ipxe);
+        }
+        for broken in [vec![1, 9, 0], vec![0, 0], vec![0x10, 1, 1, 255, 0x13, 1, 1]] {
+            let request = Request { ipxe: Some(broken), ..classed("PXEClient") };
+            assert_eq!(client(&request), Client::BareIpxe);
+        }
+    }
+}

@@ -271,3 +271,83 @@ fn compare(one: &Network, other: &Network, slips: &mut Vec<BadNetwork>) {
         slips.push(BadNetwork::SameInterface { interface: interface.clone() });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{Kind, Relay};
+    use muster_names::Mac;
+
+    fn network(name: &str, third: u8) -> Network {
+        let subnet = format!("10.0.{third}.0/24").parse().unwrap();
+        let mut network = Network::new(name, subnet, Ipv4Addr::new(10, 0, third, 1), "http://10.0.4.1:8080");
+        network.interface = Some(format!("eth{third}"));
+        network
+    }
+
+    #[test]
+    fn b1_17_the_subnet_is_chosen_by_link_selection_then_118_then_giaddr_then_ciaddr_then_interface() {
+        let names = ["a", "b", "c", "d", "e"];
+        let list = names.iter().zip(0..).map(|(name, third)| network(name, third)).collect();
+        let networks = Networks::new(list).unwrap();
+        let at = |third: u8| Ipv4Addr::new(10, 0, third, 9);
+        let ingress = Ingress { interface: "eth4", source: SocketAddrV4::new(at(4), 68), unicast: true, port: 67 };
+        let relay = Relay { link_selection: Some(at(0)), ..Relay::default() };
+        let mut request = Request::of(Mac([2, 0, 0, 0, 0, 1]), Kind::Request);
+        (request.relay, request.subnet_selection) = (Some(relay), Some(at(1)));
+        (request.giaddr, request.ciaddr) = (at(2), at(3));
+        let found = |request: &Request| networks.of(request, ingress).map(|network| network.name.clone());
+        assert_eq!(found(&request).as_deref(), Some("a"));
+        request.relay = None;
+        assert_eq!(found(&request).as_deref(), Some("b"));
+        request.subnet_selection = None;
+        assert_eq!(found(&request).as_deref(), Some("c"));
+        request.giaddr = Ipv4Addr::UNSPECIFIED;
+        assert_eq!(found(&request).as_deref(), Some("d"));
+        request.ciaddr = Ipv4Addr::UNSPECIFIED;
+        assert_eq!(found(&request).as_deref(), Some("e"));
+        request.giaddr = Ipv4Addr::new(172, 16, 0, 1);
+        assert_eq!(found(&request), None, "a relay we do not serve is not guessed at");
+    }
+
+    #[test]
+    fn networks_that_contradict_each_other_are_refused_with_every_reason() {
+        let mut wrong = network("a", 1);
+        wrong.server = Ipv4Addr::new(10, 0, 9, 1);
+        wrong.ranges = vec![Range { first: Ipv4Addr::new(10, 0, 1, 9), last: Ipv4Addr::new(10, 0, 1, 3) }];
+        wrong.os_seconds = 5;
+        wrong.boot_http = "http://x/".to_owned();
+        let slips = Networks::new(vec![network("a", 1), wrong]).unwrap_err();
+        assert_eq!(slips.len(), 7, "{slips:?}");
+        assert!(slips.iter().all(|slip| slip.to_string().len() > 20));
+    }
+
+    #[test]
+    fn a_network_that_only_relays_reach_may_have_its_server_elsewhere() {
+        let mut far = network("far", 7);
+        (far.interface, far.server) = (None, Ipv4Addr::new(10, 0, 4, 1));
+        assert!(Networks::new(vec![far]).is_ok());
+    }
+
+    #[test]
+    fn a_subnet_reads_back_as_written_and_leaves_room_for_two() {
+        assert_eq!("10.0.5.9/22".parse::<Subnet>().unwrap().to_string(), "10.0.4.0/22");
+        for wrong in ["10.0.0.0", "10.0.0.0/31", "10.0.0.0/0", "10.0.0/24", "x/24", "10.0.0.0/24/1"] {
+            assert!(wrong.parse::<Subnet>().is_err(), "{wrong}");
+        }
+        let subnet: Subnet = "10.0.4.0/22".parse().unwrap();
+        assert!(!subnet.is_host(Ipv4Addr::new(10, 0, 4, 0)) && !subnet.is_host(Ipv4Addr::new(10, 0, 7, 255)));
+        assert!(subnet.is_host(Ipv4Addr::new(10, 0, 5, 0)));
+    }
+
+    #[test]
+    fn our_own_and_the_gateways_address_are_never_handed_out() {
+        let mut network = network("a", 1);
+        network.ranges = vec![Range { first: Ipv4Addr::new(10, 0, 1, 0), last: Ipv4Addr::new(10, 0, 1, 255) }];
+        network.gateway = Some(Ipv4Addr::new(10, 0, 1, 254));
+        for last in [0, 1, 254, 255] {
+            assert!(!network.may_hand_out(Ipv4Addr::new(10, 0, 1, last)), "{last}");
+        }
+        assert!(network.may_hand_out(Ipv4Addr::new(10, 0, 1, 2)));
+    }
+}

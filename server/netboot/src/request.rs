@@ -213,3 +213,51 @@ impl Request {
         usize::from(self.max_size.unwrap_or(576).clamp(576, 1472).saturating_sub(HEADERS))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b1_26_a_user_class_is_read_in_both_forms() {
+        let with = |raw: &[u8]| Request { user_class: Some(raw.to_vec()), ..Request::blank() };
+        for raw in [&b"iPXE"[..], b"\x04iPXE", b"\x03foo\x04iPXE"] {
+            assert!(with(raw).has_user_class(b"iPXE"), "{raw:?}");
+        }
+        for raw in [&b""[..], b"iPX", b"\x04iPX", b"\xffiPXE", b"\x03foo", b"\x00"] {
+            assert!(!with(raw).has_user_class(b"iPXE"), "{raw:?}");
+        }
+        assert!(!Request::blank().has_user_class(b"iPXE"));
+    }
+
+    #[test]
+    fn b1_17_a_broken_sub_option_ends_the_walk_and_what_was_before_it_counts() {
+        let relay = Relay::read(&[1, 2, 7, 8, 2, 3, 1, 2, 3, 10, 1, 0x80, 6, 200, 1]);
+        assert_eq!(relay.circuit_id.as_deref(), Some(&[7, 8][..]));
+        assert_eq!(relay.remote_id.as_deref(), Some(&[1, 2, 3][..]));
+        assert!(relay.was_unicast);
+        assert_eq!(relay.subscriber_id, None);
+        assert_eq!(Relay::read(&[5, 3, 1, 2, 3]).link_selection, None);
+    }
+
+    #[test]
+    fn b1_8_ciaddr_counts_only_where_the_standard_lets_it() {
+        let mac = Mac([2, 0, 0, 0, 0, 1]);
+        let there = Ipv4Addr::new(10, 0, 0, 5);
+        let with = |kind, requested| Request { ciaddr: there, requested, ..Request::of(mac, kind) };
+        assert_eq!(with(Kind::Request, None).believed_ciaddr(), Some(there));
+        assert_eq!(with(Kind::Request, Some(there)).believed_ciaddr(), None);
+        assert_eq!(with(Kind::Discover, None).believed_ciaddr(), None);
+    }
+
+    #[test]
+    fn b1_20_only_a_six_byte_unicast_address_is_a_machine() {
+        let of = |mac, hlen| Request { hlen, ..Request::of(mac, Kind::Discover) }.mac();
+        let mac = Mac([2, 0, 0, 0, 0, 1]);
+        assert_eq!(of(mac, 6), Some(mac));
+        assert_eq!(of(mac, 0), None);
+        assert_eq!(of(mac, 16), None);
+        assert_eq!(of(Mac([1, 0, 0, 0, 0, 1]), 6), None);
+        assert_eq!(of(Mac([0; 6]), 6), None);
+    }
+}

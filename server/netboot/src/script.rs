@@ -178,3 +178,107 @@ fn agent(boot: &AgentBoot) -> String {
         mac = boot.mac.dashed(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn boot(args: &str, initrds: usize) -> Script {
+        let link = Link::new("http://10.0.4.1:8080/boot/vmlinuz").unwrap();
+        let initrds = (0..initrds).map(|at| Initrd::new(&format!("part{at}.cpio"), link.clone()).unwrap()).collect();
+        let args = KernelArgs::new(args).unwrap();
+        Script::Agent(AgentBoot { mac: Mac([0x52, 0x54, 0, 0, 0, 1]), kernel: link, initrds, args })
+    }
+
+    #[test]
+    fn b6_1_the_disk_script_leaves_uefi_with_an_error() {
+        let text = script(&Script::Disk);
+        assert!(text.starts_with("#!ipxe\n") && text.ends_with(":leave\nexit 1\n"));
+        assert!(text.contains("iseq ${platform} efi && goto leave ||"));
+    }
+
+    #[test]
+    fn b6_2_the_disk_script_boots_a_bios_drive() {
+        let text = script(&Script::Disk);
+        let drives: Vec<&str> = text.lines().filter(|line| line.starts_with("sanboot")).collect();
+        assert_eq!(drives.len(), 4);
+        assert_eq!(drives.first(), Some(&"sanboot --no-describe --drive 0x80 ||"));
+    }
+
+    #[test]
+    fn b6_8_the_agents_kernel_is_told_the_interface_it_booted_from() {
+        let text = script(&boot("console=ttyS0 quiet", 2));
+        let line = text.lines().find(|line| line.starts_with("kernel ")).unwrap();
+        assert_eq!(
+            line,
+            "kernel http://10.0.4.1:8080/boot/vmlinuz initrd=part0.cpio initrd=part1.cpio console=ttyS0 quiet BOOTIF=01-52-54-00-00-00-01 || goto failed"
+        );
+    }
+
+    #[test]
+    fn a_script_that_cannot_load_ends_at_the_disk_and_never_powers_off() {
+        let text = script(&boot("", 1));
+        assert!(text.contains("iseq ${tries} 5 && goto disk ||") && text.contains("inc pause ${pause}"));
+        assert!(!text.contains("poweroff") && !text.contains("reboot"));
+        assert!(text.ends_with(DISK));
+    }
+
+    #[test]
+    fn a4_what_a_script_would_run_cannot_be_an_argument() {
+        for bad in
+            ["a\nshell", "a\rb", "x #!ipxe", "a || shell", "a && b", "x=${net0/mac}", "`id`", "é", "a\0b", "#", "--"]
+        {
+            assert!(KernelArgs::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(KernelArgs::new("console=ttyS0,115200n8 a=\"b|c\" x&y").is_ok());
+    }
+
+    #[test]
+    fn b3_9_a_link_has_a_plain_path() {
+        for bad in [
+            "",
+            "http://",
+            "http:///x",
+            "file:///etc/passwd",
+            "http://a/b?c=d",
+            "http://a/b&c",
+            "http://a/ b",
+            "http://a/${x}",
+            "ftp://a/b",
+            "http://a/\nb",
+        ] {
+            assert!(Link::new(bad).is_err(), "{bad:?}");
+        }
+        for good in
+            ["http://10.0.0.1:8080/b/52-54-00-00-00-01/boot.ipxe", "https://[fd00::1]/x.efi", "tftp://10.0.0.1/a"]
+        {
+            assert!(Link::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a\nb", "../x", "é"] {
+            assert!(Initrd::new(bad, Link::new("http://a/b").unwrap()).is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a4_no_field_adds_a_line(args: String, path: String, name: String, count in 0usize..4) {
+            let lines = |script: &Script| super::script(script).lines().count();
+            let plain = lines(&boot("", count));
+            let link = Link::new(&format!("http://a/{path}")).or_else(|_| Link::new("http://a/b")).unwrap();
+            let initrd = Initrd::new(&name, link.clone()).or_else(|_| Initrd::new("x", link.clone())).unwrap();
+            let args = KernelArgs::new(&args).unwrap_or_default();
+            let script = Script::Agent(AgentBoot { mac: Mac([0; 6]), kernel: link, initrds: vec![initrd; count], args });
+            prop_assert_eq!(lines(&script), plain);
+            prop_assert_eq!(super::script(&script).matches("#!").count(), 1);
+        }
+
+        #[test]
+        fn a4_ascii_arguments_are_kept_or_refused_whole(args in "[ -~]{0,60}") {
+            if let Ok(read) = KernelArgs::new(&args) {
+                let tokens: Vec<&str> = args.split(' ').filter(|token| !token.is_empty()).collect();
+                prop_assert_eq!(read.0, tokens);
+            }
+        }
+    }
+}

@@ -104,3 +104,26 @@ pub fn plain_text(bytes: &[u8]) -> String {
     }
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_the_wire_are_shown_as_text_or_as_hex_and_never_raw() {
+        assert_eq!(plain_text(b"Ethernet1/7"), "Ethernet1/7");
+        assert_eq!(plain_text(b"eth0\0"), "eth0");
+        assert_eq!(plain_text(&[0, 4, 0x1b]), "00:04:1b");
+        assert_eq!(plain_text(&[]), "");
+    }
+
+    #[test]
+    fn every_answer_is_a_sentence() {
+        let silence = Said::Silence(Silence::PoolExhausted).to_string();
+        assert_eq!(silence, "no answer: no address is free in the network's ranges; widen them");
+        let address = Ipv4Addr::new(10, 0, 4, 10);
+        let choice = Choice::Tftp { file: "ipxe.efi".to_owned() };
+        let offer = Said::Dhcp { kind: ReplyKind::Offer, address, choice };
+        assert_eq!(offer.to_string(), "OFFER 10.0.4.10; boot ipxe.efi by TFTP");
+    }
+}

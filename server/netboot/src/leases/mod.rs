@@ -408,3 +408,10 @@ fn change(ask: &Ask<'_>, address: Ipv4Addr, state: LeaseState, until: Millis, re
     let lease = Lease { network: ask.network.name.clone(), address, mac: ask.mac, state, until, relay };
     LeaseChange { at: ask.now, lease }
 }
+
+#[cfg(test)]
+mod boot_tests;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod rule_tests;

@@ -1,0 +1,161 @@
+//! What each kind of boot client is told, in the options it needs to believe it.
+
+use super::rule_tests::{BROADCAST, Bench, SERVER, mac, selecting};
+use super::*;
+use crate::{Boot, Destination, WhyDisk};
+use std::net::SocketAddrV4;
+
+fn pxe(kind: Kind, arch: u16) -> Request {
+    Request {
+        vendor_class: Some(format!("PXEClient:Arch:{arch:05}:UNDI:003016").into_bytes()),
+        archs: vec![arch],
+        uuid: Some(vec![0; 17]),
+        flags: 0x8000,
+        ..Request::of(mac(1), kind)
+    }
+}
+
+fn ipxe(kind: Kind) -> Request {
+    Request { user_class: Some(b"iPXE".to_vec()), ipxe: Some(vec![0x13, 1, 1]), ..pxe(kind, 7) }
+}
+
+#[test]
+fn b2_4_firmware_is_told_to_boot_this_packets_file() {
+    let offer = Bench::new().reply(&pxe(Kind::Discover, 7));
+    assert_eq!(offer.option(60), Some(&b"PXEClient"[..]));
+    assert_eq!(offer.option(43), Some(&[6, 1, 8, 255][..]));
+    assert_eq!(offer.option(97), Some(&[0; 17][..]), "b2_1: echoed unchanged");
+    assert_eq!(offer.option(13), None, "b2_7");
+}
+
+#[test]
+fn b2_6_the_boot_file_and_server_stand_in_header_and_options_alike() {
+    let offer = Bench::new().reply(&pxe(Kind::Discover, 0));
+    assert_eq!((offer.file.as_str(), offer.option(67)), ("undionly.kpxe", Some(&b"undionly.kpxe\0"[..])));
+    assert_eq!((offer.siaddr, offer.sname.as_str()), (SERVER, "10.0.4.1"));
+    assert_eq!((offer.option(66), offer.option(54)), (Some(&b"10.0.4.1\0"[..]), Some(&SERVER.octets()[..])));
+}
+
+#[test]
+fn b1_24_the_boot_file_is_the_last_option() {
+    for request in [pxe(Kind::Discover, 7), ipxe(Kind::Discover)] {
+        let offer = Bench::new().reply(&request);
+        assert_eq!(offer.options.last().map(|(code, _)| *code), Some(67));
+        assert_eq!(offer.options.first().map(|(code, _)| *code), Some(53));
+    }
+}
+
+#[test]
+fn b2_6_a_name_too_long_for_the_header_stands_in_option_67_alone() {
+    let long = "x".repeat(128);
+    let offer = Bench::with(|network| {
+        network.loaders.0.insert(7, long.clone());
+    })
+    .reply(&pxe(Kind::Discover, 7));
+    assert_eq!(offer.file, "");
+    assert_eq!(offer.option(67).map(<[u8]>::len), Some(129));
+}
+
+#[test]
+fn b2_12_ipxe_gets_the_script_and_b2_13_need_not_wait_for_a_proxy() {
+    let offer = Bench::new().reply(&ipxe(Kind::Discover));
+    assert_eq!(offer.file, "http://10.0.4.1:8080/b/52-54-00-00-00-01/boot.ipxe");
+    assert_eq!(offer.option(175), Some(&[0xb0, 1, 1][..]));
+    assert_eq!((offer.option(60), offer.option(43)), (None, None));
+}
+
+#[test]
+fn b2_12_ipxe_without_http_gets_our_loader_first() {
+    let bare = Request { ipxe: Some(vec![0x10, 1, 1]), ..ipxe(Kind::Discover) };
+    assert_eq!(Bench::new().reply(&bare).file, "ipxe.efi");
+}
+
+#[test]
+fn b3_1_http_firmware_gets_its_class_and_an_address_with_an_ip_literal() {
+    let request =
+        Request { vendor_class: Some(b"HTTPClient:Arch:00016:UNDI:003001".to_vec()), ..pxe(Kind::Discover, 16) };
+    let offer = Bench::new().reply(&request);
+    assert_eq!(offer.option(60), Some(&b"HTTPClient"[..]));
+    assert_eq!(offer.option(67), Some(&b"http://10.0.4.1:8080/boot/ipxe-http.efi\0"[..]));
+    assert_eq!(offer.option(43), None);
+}
+
+#[test]
+fn b6_4_a_machine_that_is_to_boot_its_disk_gets_an_address_and_no_boot_file() {
+    let mut bench = Bench::new();
+    bench.host.boot = Boot::Disk;
+    let offer = bench.reply(&pxe(Kind::Discover, 7));
+    assert_eq!((offer.file.as_str(), offer.siaddr), ("", Ipv4Addr::UNSPECIFIED));
+    assert!([60, 43, 66, 67].iter().all(|code| offer.option(*code).is_none()));
+    assert_eq!(bench.reply(&ipxe(Kind::Discover)).file, "http://10.0.4.1:8080/b/52-54-00-00-00-01/disk.ipxe");
+}
+
+#[test]
+fn a_stranger_boots_the_agent_only_where_everything_is_ours_to_discover() {
+    let mut bench = Bench::new();
+    bench.host = Host { boot: Boot::Agent, ..Host::default() };
+    let offer = bench.reply(&pxe(Kind::Discover, 7));
+    assert_eq!(offer.choice, Choice::Disk { why: WhyDisk::Stranger, script: None });
+    let mut dedicated = Bench::with(|network| network.dedicated = true);
+    dedicated.host = Host::default();
+    assert_eq!(dedicated.reply(&pxe(Kind::Discover, 7)).file, "ipxe.efi");
+}
+
+#[test]
+fn b2_12_the_fourth_boot_of_one_stage_in_five_minutes_goes_to_the_disk() {
+    let mut bench = Bench::new();
+    let boot = |bench: &mut Bench, xid: u32| {
+        let address = bench.reply(&Request { xid, ..pxe(Kind::Discover, 7) }).yiaddr;
+        let request = Request { xid, ..pxe(Kind::Request, 7) };
+        let request = Request { requested: Some(address), server_id: Some(SERVER), ..request };
+        bench.reply(&request);
+        bench.reply(&request).choice
+    };
+    for xid in 1..=3 {
+        assert!(boot(&mut bench, xid).boots(), "retransmits count once");
+        bench.later(20);
+    }
+    assert_eq!(boot(&mut bench, 4), Choice::Disk { why: WhyDisk::Loop, script: None });
+    assert!(bench.reply(&ipxe(Kind::Discover)).choice.boots(), "another stage is counted for itself");
+    bench.later(300);
+    assert!(boot(&mut bench, 5).boots());
+}
+
+#[test]
+fn b1_27_a_boot_stage_gets_a_short_lease_which_never_cuts_a_longer_one() {
+    let mut bench = Bench::new();
+    let address = bench.lease(mac(1));
+    let end = bench.now.0 + 3_600_000;
+    let request = Request { requested: Some(address), server_id: Some(SERVER), ..pxe(Kind::Request, 7) };
+    let Answer::AfterCommit(change, Some(ack)) = bench.ask(&request) else { panic!("no ACK") };
+    assert_eq!(ack.option(51), Some(&300u32.to_be_bytes()[..]));
+    assert_eq!(change.lease.until, Millis(end));
+}
+
+#[test]
+fn b2_8_the_boot_server_answers_the_source_with_the_file_and_without_a_lease() {
+    let mut bench = Bench::new();
+    let ip = Ipv4Addr::new(10, 0, 4, 10);
+    let ingress = Ingress { port: 4011, source: SocketAddrV4::new(ip, 4011), unicast: true, ..BROADCAST };
+    let request = Request { ciaddr: ip, vendor_options: Some(vec![71, 4, 0, 1, 0, 0, 255]), ..pxe(Kind::Request, 7) };
+    let Answer::Now(ack) = bench.ask_by(&request, ingress) else { panic!("no ACK") };
+    assert_eq!((ack.kind, ack.destination), (ReplyKind::Ack, Destination::Source(SocketAddrV4::new(ip, 4011))));
+    assert_eq!((ack.yiaddr, ack.ciaddr, ack.option(51)), (Ipv4Addr::UNSPECIFIED, ip, None));
+    assert_eq!((ack.file.as_str(), ack.siaddr), ("ipxe.efi", SERVER));
+    assert_eq!(ack.option(43), Some(&[6, 1, 8, 71, 4, 0, 1, 0, 0, 255][..]), "b2_10: the item is echoed");
+    bench.host.boot = Boot::Disk;
+    assert_eq!(bench.ask_by(&request, ingress), Answer::Silent(Silence::NothingToBoot));
+    assert_eq!(bench.ask_by(&selecting(mac(1), ip), ingress), Answer::Silent(Silence::NothingToBoot));
+}
+
+#[test]
+fn b1_22_a_reply_is_bounded_by_the_discover_and_never_by_the_requests_word() {
+    let mut bench = Bench::new();
+    let offer = bench.reply(&Request { max_size: Some(1472), ..pxe(Kind::Discover, 7) });
+    assert_eq!(offer.size_limit, 1444);
+    let request = Request { max_size: Some(65280), ..selecting(mac(1), offer.yiaddr) };
+    assert_eq!(bench.reply(&request).size_limit, 1444);
+    assert_eq!(Bench::new().reply(&pxe(Kind::Discover, 7)).size_limit, 548);
+    let tiny = Request { max_size: Some(1), ..pxe(Kind::Discover, 7) };
+    assert_eq!(Bench::new().reply(&tiny).size_limit, 548);
+}
