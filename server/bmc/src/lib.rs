@@ -1,1 +1,179 @@
-//! Room to be furnished.
+//! The only Redfish and IPMI in the house: reads and switches power, sets boot overrides, asks who is there.
+//!
+//! [`Bmcs`] is the engine. It offers small operations, each with a deadline, and no procedure: a power cycle is Off,
+//! two Off readings and On, and which phase a machine is in belongs into the database, not into a future here.
+//! Per BMC there is one queue, because many BMCs lose their way when asked two things at once; a breaker, because a
+//! dead one must not hold up the fleet; and a count of failed logins, because many lock an account after three.
+//!
+//! Every operation may be dropped at any time: sessions stay usable or are closed. What a dropped *mutation* did is
+//! then unknown, as after [`Error::may_have_happened`].
+
+mod error;
+mod ipmi;
+mod lane;
+mod redfish;
+mod target;
+
+pub use error::{Error, Fault, Kind};
+pub use ipmi::parse;
+pub use lane::Settings;
+pub use target::{
+    BootDevice, BootOrder, BootSet, Identity, Pin, PowerAction, PowerSet, Protocol, Quirk, Secret, Target, Trust,
+};
+
+use lane::{Lane, Sent};
+use muster_names::Power;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// All BMCs that this process talks to. Cheap to clone; needs a tokio runtime.
+#[derive(Clone)]
+pub struct Bmcs {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    sockets: ipmi::Sockets,
+    lanes: Mutex<HashMap<String, Arc<Lane>>>,
+}
+
+impl Bmcs {
+    /// Binds nothing and asks nothing before the first operation. Call it inside a tokio runtime: a task closes idle
+    /// sessions until the last clone is gone.
+    pub fn new(settings: Settings) -> Self {
+        let sockets = ipmi::Sockets::default();
+        let inner = Arc::new(Inner { settings, sockets, lanes: Mutex::new(HashMap::new()) });
+        tokio::spawn(close_idle(Arc::downgrade(&inner)));
+        Self { inner }
+    }
+
+    /// One reading. What is not clearly on or off is [`Power::Unknown`], and so is every error to a careful caller.
+    pub async fn power(&self, target: &Target) -> Result<Power, Error> {
+        let lane = self.lane(target);
+        let reading = async {
+            match target.protocol {
+                Protocol::Ipmi => ipmi::power(&lane.ipmi(&self.inner, target).await?).await,
+                Protocol::Redfish => redfish::power(&lane.redfish_read(&self.inner, target).await?).await,
+            }
+        };
+        lane.run(&self.inner.settings, reading)
+            .await
+            .map_err(|source| Error::ReadPower { bmc: target.address.clone(), source })
+    }
+
+    /// Two equal readings, [`Settings::confirm_gap`] apart. False when one differs; Unknown is never confirmed.
+    pub async fn confirm_power(&self, target: &Target, wanted: Power) -> Result<bool, Error> {
+        if wanted == Power::Unknown || self.power(target).await? != wanted {
+            return Ok(false);
+        }
+        tokio::time::sleep(self.inner.settings.confirm_gap).await;
+        Ok(self.power(target).await? == wanted)
+    }
+
+    /// Reads the power first and sends nothing when the machine is already where the act leads (some BMCs answer
+    /// "off" with an error when it is off). On and Off are sent again when no reply comes, the others are not.
+    pub async fn set_power(&self, target: &Target, action: PowerAction) -> Result<PowerSet, Error> {
+        let lane = self.lane(target);
+        let sent = Sent::default();
+        let act = async {
+            match target.protocol {
+                Protocol::Ipmi => ipmi::set_power(&lane.ipmi(&self.inner, target).await?, action, &sent).await,
+                Protocol::Redfish => {
+                    redfish::set_power(&lane.redfish_write(&self.inner, target).await?, action, &sent).await
+                }
+            }
+        };
+        lane.run(&self.inner.settings, act).await.map_err(|source| Error::SetPower {
+            bmc: target.address.clone(),
+            action,
+            sent: sent.maybe(),
+            source,
+        })
+    }
+
+    /// The override in force.
+    pub async fn get_boot(&self, target: &Target) -> Result<BootSet, Error> {
+        let lane = self.lane(target);
+        let reading = async {
+            match target.protocol {
+                Protocol::Ipmi => ipmi::get_boot(&lane.ipmi(&self.inner, target).await?).await,
+                Protocol::Redfish => redfish::get_boot(&lane.redfish_read(&self.inner, target).await?).await,
+            }
+        };
+        lane.run(&self.inner.settings, reading)
+            .await
+            .map_err(|source| Error::ReadBoot { bmc: target.address.clone(), source })
+    }
+
+    /// Sets the override, reads it back and compares. It is a BMC's claim still: what the machine booted shows at the
+    /// boot server. Setting the same override twice does no harm, so that a lost one may simply be set again.
+    pub async fn set_boot(&self, target: &Target, order: BootOrder) -> Result<BootSet, Error> {
+        let lane = self.lane(target);
+        let sent = Sent::default();
+        let act = async {
+            match target.protocol {
+                Protocol::Ipmi => ipmi::set_boot(&lane.ipmi(&self.inner, target).await?, order, &sent).await,
+                Protocol::Redfish => {
+                    redfish::set_boot(&lane.redfish_write(&self.inner, target).await?, order, &sent).await
+                }
+            }
+        };
+        lane.run(&self.inner.settings, act).await.map_err(|source| Error::SetBoot {
+            bmc: target.address.clone(),
+            device: order.device,
+            sent: sent.maybe(),
+            source,
+        })
+    }
+
+    /// Who the BMC and its machine say they are.
+    pub async fn identify(&self, target: &Target) -> Result<Identity, Error> {
+        let lane = self.lane(target);
+        let reading = async {
+            match target.protocol {
+                Protocol::Ipmi => ipmi::identify(&lane.ipmi(&self.inner, target).await?).await,
+                Protocol::Redfish => redfish::identify(&lane.redfish_read(&self.inner, target).await?).await,
+            }
+        };
+        lane.run(&self.inner.settings, reading)
+            .await
+            .map_err(|source| Error::Identify { bmc: target.address.clone(), source })
+    }
+
+    /// Gives the BMC its session slot back. The next operation logs in again.
+    pub async fn close(&self, target: &Target) {
+        let lane = self.lane(target);
+        lane.close().await;
+    }
+
+    /// [`Bmcs::close`] for every BMC: at shutdown.
+    pub async fn close_all(&self) {
+        for lane in self.inner.all() {
+            lane.close().await;
+        }
+    }
+
+    fn lane(&self, target: &Target) -> Arc<Lane> {
+        let mut lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.entry(target.address.to_ascii_lowercase()).or_default().clone()
+    }
+}
+
+impl Inner {
+    fn all(&self) -> Vec<Arc<Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+/// BMCs have four or five session slots and people want some too: what we do not use, we give back.
+async fn close_idle(engine: Weak<Inner>) {
+    loop {
+        let Some(period) = engine.upgrade().map(|inner| inner.settings.idle_close) else { return };
+        tokio::time::sleep(period / 3).await;
+        let Some(inner) = engine.upgrade() else { return };
+        for lane in inner.all() {
+            lane.close_if_idle(period).await;
+        }
+    }
+}

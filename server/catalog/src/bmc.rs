@@ -30,6 +30,20 @@ pub enum Quirk {
     BootOnceForgetsUefi,
     /// The override stays in force after one boot; clear it once the machine has booted.
     BootOnceStays,
+    /// What the BMC says of an override it took leaves out the firmware mode or how long it lasts; only the device is compared.
+    BootReadBackPartial,
+    /// IPMI: hashes the key exchange with the privilege of Open Session, without the name-only-lookup bit of RAKP 1.
+    OpenSessionPrivilege,
+    /// IPMI: RAKP 4 carries the check value of the integrity algorithm's length taken from the whole authentication hash.
+    LongRakp4,
+    /// IPMI: misanswers Get Channel Authentication Capabilities; begin with Open Session.
+    SkipAuthCapabilities,
+    /// IPMI: refuses boot option 3, the 60 s limit of a boot override; do not send it.
+    NoBootTimeout,
+    /// Redfish: an override is taken only with enabled, target and mode in one request, changed or not.
+    FullBootPatch,
+    /// Redfish: has no sessions; basic authentication is what the site wants.
+    BasicAuth,
 }
 
 /// `firmware-profiles/bmcs/ID.toml`

@@ -1,0 +1,203 @@
+//! What can go wrong with a BMC, and what it means for the caller: try later, ask a person, or look whether the act
+//! happened all the same.
+//!
+//! An [`Error`] is the operation that failed, a [`Fault`] is why. Two levels, because each of some twenty causes can
+//! befall each operation, and the caller asks two separate things: what was I doing (and may it have happened), and
+//! what now.
+
+use crate::{BootDevice, Pin, PowerAction};
+use std::time::Duration;
+use thiserror::Error as ThisError;
+
+/// What a caller does about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Busy or short of something: the same call may work in a while.
+    Later,
+    /// It will not work until a person or a setting changes something.
+    Refused,
+    /// No answer, or no way to it.
+    Unreachable,
+    /// We are at fault, or the BMC breaks its protocol.
+    Bug,
+}
+
+/// An operation on a BMC that failed. The cause is in `source`.
+#[derive(Debug, ThisError)]
+pub enum Error {
+    #[error("BMC {bmc}: the power state could not be read")]
+    ReadPower {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: power {action} failed{}", maybe(*.sent))]
+    SetPower {
+        bmc: String,
+        action: PowerAction,
+        /// The command left this host and no refusal came back.
+        sent: bool,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: the boot override could not be read")]
+    ReadBoot {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: boot override to {device} failed{}", maybe(*.sent))]
+    SetBoot {
+        bmc: String,
+        device: BootDevice,
+        /// The command left this host and no refusal came back.
+        sent: bool,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: it could not be asked who it is")]
+    Identify {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
+}
+
+fn maybe(sent: bool) -> &'static str {
+    if sent { ", though it may have happened: look before sending it again" } else { "" }
+}
+
+impl Error {
+    pub fn fault(&self) -> &Fault {
+        match self {
+            Self::ReadPower { source, .. }
+            | Self::SetPower { source, .. }
+            | Self::ReadBoot { source, .. }
+            | Self::SetBoot { source, .. }
+            | Self::Identify { source, .. } => source,
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.fault().kind()
+    }
+
+    /// A fixed word for metrics.
+    pub fn label(&self) -> &'static str {
+        self.fault().label()
+    }
+
+    /// Whether the act may have been carried out although no good answer came. Always false for readings.
+    pub fn may_have_happened(&self) -> bool {
+        matches!(self, Self::SetPower { sent: true, .. } | Self::SetBoot { sent: true, .. })
+    }
+}
+
+/// Why it failed.
+#[derive(Debug, ThisError)]
+pub enum Fault {
+    #[error("no answer within {0:?}; check that the BMC has power and that UDP 623 or HTTPS reaches it")]
+    NoAnswer(Duration),
+    #[error("{0} is no address this host can resolve; expected host, host:port or, for Redfish, a URL")]
+    NoAddress(String),
+    #[error("it failed too often in a row; it is left alone for another {0:?}")]
+    Resting(Duration),
+    #[error("it does not take this user and password; check the credential before anybody tries again")]
+    Login,
+    #[error("two logins failed within the hour; none is tried for another {0:?}, so that the account is not locked")]
+    LoginsHeld(Duration),
+    #[error(
+        "the key behind the address is {found}, expected {expected}; no credential was sent. If the BMC was replaced, pin its new key"
+    )]
+    ForeignKey { expected: Pin, found: Pin },
+    #[error("the address says http://, but plain HTTP was not allowed for this BMC; use https:// or allow it")]
+    PlainHttp,
+    #[error("all its session slots are taken; they free themselves within minutes")]
+    NoSlot,
+    #[error("it answers that it is busy ({0})")]
+    Busy(String),
+    #[error("it refuses: {0}")]
+    Declined(String),
+    #[error("it does not offer {0}")]
+    NotOffered(String),
+    #[error("after setting, it reads back {found}; expected {wanted}")]
+    BootDiffers { wanted: String, found: String },
+    #[error("its answer breaks the protocol: {0}")]
+    Garbled(String),
+    #[error("the local socket failed")]
+    Socket(#[source] std::io::Error),
+    #[error("the HTTP exchange failed")]
+    Http(#[source] reqwest::Error),
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl Fault {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NoSlot | Self::Busy(_) => Kind::Later,
+            Self::NoAnswer(_) | Self::Resting(_) | Self::Http(_) | Self::NoAddress(_) => Kind::Unreachable,
+            Self::Login
+            | Self::LoginsHeld(_)
+            | Self::ForeignKey { .. }
+            | Self::PlainHttp
+            | Self::Declined(_)
+            | Self::NotOffered(_)
+            | Self::BootDiffers { .. } => Kind::Refused,
+            Self::Garbled(_) | Self::Socket(_) | Self::Broken(_) => Kind::Bug,
+        }
+    }
+
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NoAnswer(_) => "no-answer",
+            Self::NoAddress(_) => "no-address",
+            Self::Resting(_) => "resting",
+            Self::Login => "login",
+            Self::LoginsHeld(_) => "logins-held",
+            Self::ForeignKey { .. } => "foreign-key",
+            Self::PlainHttp => "plain-http",
+            Self::NoSlot => "no-slot",
+            Self::Busy(_) => "busy",
+            Self::Declined(_) => "declined",
+            Self::NotOffered(_) => "not-offered",
+            Self::BootDiffers { .. } => "boot-differs",
+            Self::Garbled(_) => "garbled",
+            Self::Socket(_) => "socket",
+            Self::Http(_) => "http",
+            Self::Broken(_) => "broken",
+        }
+    }
+
+    /// Whether the BMC itself answered: what the circuit breaker counts as life. `None` where nobody asked it.
+    pub(crate) fn answered(&self) -> Option<bool> {
+        match self {
+            Self::NoAnswer(_) | Self::Http(_) => Some(false),
+            Self::NoAddress(_) | Self::Resting(_) | Self::LoginsHeld(_) | Self::PlainHttp => None,
+            Self::Socket(_) | Self::Broken(_) => None,
+            _ => Some(true),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_mutation_that_left_this_host_may_have_happened() {
+        let bmc = || "10.0.0.1".to_string();
+        let lost = || Fault::NoAnswer(Duration::from_secs(4));
+        let action = PowerAction::Off;
+        assert!(Error::SetPower { bmc: bmc(), action, sent: true, source: lost() }.may_have_happened());
+        assert!(!Error::SetPower { bmc: bmc(), action, sent: false, source: lost() }.may_have_happened());
+        assert!(!Error::ReadPower { bmc: bmc(), source: lost() }.may_have_happened());
+    }
+
+    #[test]
+    fn a_wrong_password_is_for_a_person_and_a_taken_slot_for_later() {
+        assert_eq!(Fault::Login.kind(), Kind::Refused);
+        assert_eq!(Fault::NoSlot.kind(), Kind::Later);
+        assert_eq!(Fault::NoAnswer(Duration::ZERO).kind(), Kind::Unreachable);
+    }
+}

@@ -1,0 +1,313 @@
+//! What all operations on one BMC share: its queue, its sessions, its circuit breaker and its count of failed logins.
+//!
+//! The queue lets one IPMI operation at a time through, and for Redfish one mutation beside two readings (B7.12).
+//! The breaker counts silence only: a BMC that refuses is alive. Failed logins are counted apart and not forgiven by
+//! the breaker's rest, because the account they lock is needed by people too (A5.6).
+
+use crate::{Fault, Inner, Target, ipmi, redfish};
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// How patient the engine is.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// For one operation, from its turn in the queue to its result.
+    pub deadline: Duration,
+    /// How long an operation waits for its turn.
+    pub queue: Duration,
+    /// For one IPMI packet, before it is sent again.
+    pub answer: Duration,
+    /// How often one IPMI packet is sent.
+    pub sends: u32,
+    /// Between the two readings of [`crate::Bmcs::confirm_power`].
+    pub confirm_gap: Duration,
+    /// A session unused for so long is closed.
+    pub idle_close: Duration,
+    /// So many operations without an answer in a row, and the BMC is left alone.
+    pub rest_after: u32,
+    /// For so long, doubled with each failed probe, at most sixteen times.
+    pub rest: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(45),
+            queue: Duration::from_secs(60),
+            answer: Duration::from_secs(1),
+            sends: 4,
+            confirm_gap: Duration::from_secs(1),
+            idle_close: Duration::from_secs(20),
+            rest_after: 5,
+            rest: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Two failures within the hour, and nobody tries a third.
+const MOST_FAILED_LOGINS: usize = 2;
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Whether a mutation's bytes left this host and no answer has denied it since.
+#[derive(Debug, Default)]
+pub struct Sent(AtomicBool);
+
+impl Sent {
+    /// Call it before the first byte.
+    pub fn mark(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// The BMC said that it did not do it.
+    pub fn denied(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+
+    pub fn maybe(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+pub struct Lane {
+    ipmi: tokio::sync::Mutex<Option<ipmi::Session>>,
+    redfish: tokio::sync::Mutex<Option<redfish::Connection>>,
+    mutation: tokio::sync::Mutex<()>,
+    readings: Semaphore,
+    health: Mutex<Health>,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self {
+            ipmi: Default::default(),
+            redfish: Default::default(),
+            mutation: Default::default(),
+            readings: Semaphore::new(2),
+            health: Default::default(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Health {
+    /// Operations without an answer, in a row.
+    silent: u32,
+    rests_until: Option<Instant>,
+    /// One operation finds out whether a resting BMC is back; the others wait for what it finds.
+    probing: bool,
+    failed_logins: Vec<Instant>,
+}
+
+impl Lane {
+    /// Runs one operation under the breaker and the deadline.
+    pub async fn run<T>(
+        &self,
+        settings: &Settings,
+        operation: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let mut pass = self.pass(settings)?;
+        let limit = settings.deadline + settings.queue;
+        let outcome = match tokio::time::timeout(limit, operation).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Fault::NoAnswer(limit)),
+        };
+        pass.settle(settings, outcome.as_ref().err());
+        outcome
+    }
+
+    /// The IPMI queue's head: one operation at a time, readings too.
+    pub async fn ipmi<'a>(&'a self, engine: &'a Inner, target: &'a Target) -> Result<ipmi::Turn<'a>, Fault> {
+        let session = in_time(&engine.settings, self.ipmi.lock()).await?;
+        Ok(ipmi::Turn::new(session, engine, self, target))
+    }
+
+    /// One of two readings at a time.
+    pub async fn redfish_read<'a>(&'a self, engine: &'a Inner, target: &'a Target) -> Result<redfish::Turn<'a>, Fault> {
+        let permit = in_time(&engine.settings, self.readings.acquire()).await?;
+        let permit = permit.map_err(|_| Fault::Broken("the queue is closed".into()))?;
+        let connection = redfish::Connection::shared(&self.redfish, &engine.settings, self, target).await?;
+        Ok(redfish::Turn::reading(connection, self, target, permit))
+    }
+
+    /// The one mutation at a time.
+    pub async fn redfish_write<'a>(
+        &'a self,
+        engine: &'a Inner,
+        target: &'a Target,
+    ) -> Result<redfish::Turn<'a>, Fault> {
+        let guard = in_time(&engine.settings, self.mutation.lock()).await?;
+        let connection = redfish::Connection::shared(&self.redfish, &engine.settings, self, target).await?;
+        Ok(redfish::Turn::mutation(connection, self, target, guard))
+    }
+
+    pub async fn close(&self) {
+        if let Some(session) = self.ipmi.lock().await.take() {
+            session.close().await;
+        }
+        let connection = self.redfish.lock().await.take();
+        if let Some(connection) = connection {
+            connection.close().await;
+        }
+    }
+
+    /// Leaves alone what is in use at this moment.
+    pub async fn close_if_idle(&self, limit: Duration) {
+        if let Ok(mut session) = self.ipmi.try_lock()
+            && session.as_ref().is_some_and(|session| session.idle() >= limit)
+            && let Some(session) = session.take()
+        {
+            session.close().await;
+        }
+        let idle = match self.redfish.try_lock() {
+            Ok(mut slot) if slot.as_ref().is_some_and(|connection| connection.idle() >= limit) => slot.take(),
+            _ => None,
+        };
+        if let Some(connection) = idle {
+            connection.close().await;
+        }
+    }
+
+    /// Asked before every login.
+    pub fn may_log_in(&self) -> Result<(), Fault> {
+        let mut health = self.health();
+        let now = Instant::now();
+        health.failed_logins.retain(|at| now.duration_since(*at) < HOUR);
+        match health.failed_logins.first() {
+            Some(first) if health.failed_logins.len() >= MOST_FAILED_LOGINS => {
+                Err(Fault::LoginsHeld(HOUR.saturating_sub(now.duration_since(*first))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub fn login_failed(&self) {
+        self.health().failed_logins.push(Instant::now());
+    }
+
+    pub fn login_worked(&self) {
+        self.health().failed_logins.clear();
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pass(&self, settings: &Settings) -> Result<Pass<'_>, Fault> {
+        let mut health = self.health();
+        if let Some(until) = health.rests_until {
+            let left = until.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                return Err(Fault::Resting(left));
+            }
+            if health.probing {
+                return Err(Fault::Resting(settings.answer));
+            }
+            health.probing = true;
+        }
+        Ok(Pass { lane: self, probe: health.rests_until.is_some() })
+    }
+}
+
+async fn in_time<T>(settings: &Settings, turn: impl Future<Output = T>) -> Result<T, Fault> {
+    tokio::time::timeout(settings.queue, turn)
+        .await
+        .map_err(|_| Fault::Busy("an earlier operation of ours has not ended".into()))
+}
+
+/// Leave to run one operation. Dropped without a result, it frees the probe's place.
+struct Pass<'a> {
+    lane: &'a Lane,
+    probe: bool,
+}
+
+impl Pass<'_> {
+    fn settle(&mut self, settings: &Settings, fault: Option<&Fault>) {
+        let mut health = self.lane.health();
+        match fault.map_or(Some(true), Fault::answered) {
+            Some(true) => {
+                health.silent = 0;
+                health.rests_until = None;
+            }
+            Some(false) => {
+                health.silent = health.silent.saturating_add(1);
+                if health.silent >= settings.rest_after {
+                    let doublings = health.silent.saturating_sub(settings.rest_after).min(4);
+                    health.rests_until = Some(Instant::now() + settings.rest * (1 << doublings));
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if self.probe {
+            self.lane.health().probing = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn silence() -> Fault {
+        Fault::NoAnswer(Duration::from_secs(1))
+    }
+
+    async fn fails(lane: &Lane, settings: &Settings, fault: Fault) -> Fault {
+        lane.run(settings, async { Err::<(), _>(fault) }).await.unwrap_err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_bmc_is_left_alone_and_then_probed_by_one() {
+        let (lane, settings) = (Lane::default(), Settings::default());
+        for _ in 0..settings.rest_after {
+            assert!(matches!(fails(&lane, &settings, silence()).await, Fault::NoAnswer(_)));
+        }
+        assert!(matches!(fails(&lane, &settings, silence()).await, Fault::Resting(_)));
+        tokio::time::advance(settings.rest).await;
+        let probe = lane.pass(&settings).unwrap();
+        assert!(lane.pass(&settings).is_err(), "a second probe beside the first");
+        drop(probe);
+        assert!(lane.run(&settings, async { Ok(()) }).await.is_ok());
+        assert!(lane.run(&settings, async { Ok(()) }).await.is_ok(), "open again for all");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bmc_that_refuses_is_alive() {
+        let (lane, settings) = (Lane::default(), Settings::default());
+        for _ in 0..50 {
+            assert!(matches!(fails(&lane, &settings, Fault::Declined("no".into())).await, Fault::Declined(_)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rest_grows_with_each_failed_probe() {
+        let (lane, settings) = (Lane::default(), Settings::default());
+        for _ in 0..settings.rest_after {
+            fails(&lane, &settings, silence()).await;
+        }
+        tokio::time::advance(settings.rest).await;
+        fails(&lane, &settings, silence()).await;
+        tokio::time::advance(settings.rest).await;
+        assert!(matches!(fails(&lane, &settings, silence()).await, Fault::Resting(_)), "rested no longer than before");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a5_6_two_failed_logins_hold_the_third_for_the_hour() {
+        let lane = Lane::default();
+        lane.login_failed();
+        assert!(lane.may_log_in().is_ok());
+        tokio::time::advance(Duration::from_secs(1800)).await;
+        lane.login_failed();
+        assert!(matches!(lane.may_log_in(), Err(Fault::LoginsHeld(left)) if left <= Duration::from_secs(1800)));
+        tokio::time::advance(Duration::from_secs(1801)).await;
+        assert!(lane.may_log_in().is_ok());
+    }
+}
