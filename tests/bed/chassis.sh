@@ -1,0 +1,77 @@
+#!/bin/bash
+# chassis.sh BED NAME get|set ITEM [VALUE] ...: what ipmi_sim asks of the chassis; the hand on the power switch.
+#
+# "Boot once" is a swap: QEMU starts with the network first, and the order that holds from the next reset on, the disk
+# first, is set at once. Firmware has then read the first order, and a guest that reboots comes up from its disk.
+set -euo pipefail
+. "$(cd "$(dirname "$0")" && pwd)/lib.sh"
+load_bed "$1"
+load_machine "$2"
+verb=$3
+shift 3
+exec 9>"$machine/chassis.lock"
+flock 9
+log() { printf '%s %s\n' "$(date +%s.%3N)" "$*" >>"$machine/power.log"; }
+boot() { cat "$machine/boot" 2>/dev/null || echo default; }
+on() { alive "$machine/qemu.pid"; }
+
+# order NET DISK: boot order from the next reset of the guest on.
+order() {
+    # Two devices may not share a place, not even for a moment.
+    qmp '{"execute":"qom-set","arguments":{"path":"/machine/peripheral/net0","property":"bootindex","value":-1}}' \
+        '{"execute":"qom-set","arguments":{"path":"/machine/peripheral/disk0","property":"bootindex","value":'"$2"'}}' \
+        '{"execute":"qom-set","arguments":{"path":"/machine/peripheral/net0","property":"bootindex","value":'"$1"'}}'
+}
+
+# UEFI HTTP boot has no place in QEMU's boot order; BootNext in the machine's variables is its own "once".
+http_once() {
+    "$("$bed_scripts/virt-fw-vars.sh")" -i "$machine/vars.fd" -o "$machine/vars.new" --set-boot-uri "$BOOT_URI" >>"$machine/qemu.log" 2>&1
+    mv "$machine/vars.new" "$machine/vars.fd"
+}
+
+start() {
+    local first=disk
+    on && return
+    if [ "$(boot)" = pxe ]; then first=net; fi
+    echo default >"$machine/boot"
+    if [ $first = net ] && [ "$FIRMWARE" = http ]; then http_once; first=disk; fi
+    rm -f "$machine/qmp.sock"
+    launch "$machine/qemu.pid" "$machine/qemu.log" "$bed_scripts/qemu.sh" "$bed" "$NAME" $first
+    if [ $first = net ]; then order 2 1; fi
+    qmp '{"execute":"cont"}'
+    log "started from $first"
+}
+
+stop() { end "$machine/qemu.pid"; log stopped; }
+
+reset() {
+    on || return 0
+    if [ "$(boot)" != pxe ]; then
+        qmp '{"execute":"system_reset"}'
+        log "reset"
+    else
+        stop
+        start
+    fi
+}
+
+log "$verb $*"
+if [ "$verb" = get ]; then
+    for item in "$@"; do
+        case $item in
+            power) if on; then echo power:1; else echo power:0; fi ;;
+            boot) echo "boot:$(boot)" ;;
+            *) echo "$item:0" ;;
+        esac
+    done
+    exit 0
+fi
+while [ $# -ge 2 ]; do
+    case $1 in
+        power) if [ "$2" = 1 ]; then start; else stop; fi ;;
+        reset) if [ "$2" = 1 ]; then reset; fi ;;
+        shutdown) if on; then qmp '{"execute":"system_powerdown"}'; fi ;;
+        boot) echo "$2" >"$machine/boot" ;;
+    esac
+    shift 2
+done

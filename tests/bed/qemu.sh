@@ -1,0 +1,40 @@
+#!/bin/bash
+# qemu.sh BED NAME net|disk: becomes the QEMU of one machine, paused (chassis.sh lets it go), booting from the given first.
+set -euo pipefail
+. "$(cd "$(dirname "$0")" && pwd)/lib.sh"
+load_bed "$1"
+load_machine "$2"
+net=2 disk=1
+if [ "$3" = net ]; then net=1 disk=2; fi
+
+args=(
+    -name "$NAME" -machine q35 -accel "$ACCEL" -smp "$CPUS" -m "$MEMORY" -display none -nodefaults -vga std -S
+    -smbios "type=1,manufacturer=$MANUFACTURER,product=$PRODUCT,serial=$SERIAL,uuid=$UUID"
+    -qmp "unix:$machine/qmp.sock,server=on,wait=off"
+    -chardev "socket,id=console,host=127.0.0.1,port=$SOL_PORT,server=on,wait=off,telnet=on,logfile=$machine/serial.log,logappend=on"
+    -serial chardev:console
+    -chardev "socket,id=bmc,host=127.0.0.1,port=$KCS_PORT,reconnect=1"
+    -device ipmi-bmc-extern,id=bmc0,chardev=bmc -device isa-ipmi-kcs,bmc=bmc0
+    -device virtio-rng-pci
+    -drive "file=$machine/disk.raw,format=raw,if=none,id=drive0,cache=unsafe,discard=unmap"
+    -device "virtio-blk-pci,id=disk0,drive=drive0,serial=$DISK_SERIAL,bootindex=$disk"
+    -netdev "tap,id=link0,ifname=$PORT,script=no,downscript=no"
+)
+case $ACCEL in
+    kvm) args+=(-cpu "${CPU:-host}") ;;
+    *) args+=(-cpu "${CPU:-max}") ;;
+esac
+if [ -f "$machine/decoy.raw" ]; then
+    args+=(-drive "file=$machine/decoy.raw,format=raw,if=none,id=drive1,cache=unsafe"
+        -device "virtio-blk-pci,id=disk1,drive=drive1,serial=DECOY-$SERIAL")
+fi
+if [ "$FIRMWARE" = bios ]; then
+    # QEMU gives the card its iPXE option ROM.
+    args+=(-device "$NIC,id=net0,netdev=link0,mac=$MAC,bootindex=$net")
+else
+    # Without a ROM the firmware drives the card itself, as a server's does.
+    args+=(-device "$NIC,id=net0,netdev=link0,mac=$MAC,bootindex=$net,romfile="
+        -drive if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd
+        -drive "if=pflash,format=raw,file=$machine/vars.fd")
+fi
+exec ip netns exec "$NS" qemu-system-x86_64 "${args[@]}"
