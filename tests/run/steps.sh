@@ -38,11 +38,13 @@ step() {
     fi
 }
 
-# A cargo tool of ours, built once into .build/tools where the machine has none: tool NAME VERSION
+# A cargo tool of ours, built once into .build/tools where the machine has none: tool NAME VERSION. It is built for a
+# short wait rather than for speed: what it drives takes far longer than it does.
 tool() {
     if "$1" --version >/dev/null 2>&1 || "$1" "${1#cargo-}" --version >/dev/null 2>&1; then
         return 0
     fi
     printf '%s is not here: building %s (a few minutes, once)\n' "$1" "$2"
-    CARGO_TARGET_DIR="$PWD/.build/tools/target" cargo install --locked --quiet --root "$PWD/.build/tools" --version "$2" "$1"
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        CARGO_TARGET_DIR="$PWD/.build/tools/target" cargo install --locked --quiet --root "$PWD/.build/tools" --version "$2" "$1"
 }
