@@ -1,1 +1,288 @@
-//! Room to be furnished.
+//! The conductor: the one place where a state is written, and the couriers that carry out what a state asks.
+//!
+//! Sense (boot path, agents, BMCs) -> judge (`lifecycle`, `diagnosis`, `catalog`: pure) -> record (one transaction) ->
+//! act (couriers) -> the result comes back as an event. Nothing here decides what a machine should do next.
+
+mod agents;
+mod apply;
+mod bmcs;
+mod body;
+mod boot;
+mod courier;
+mod error;
+mod facts;
+mod hand;
+mod layout;
+mod ledger;
+pub mod plans;
+mod procedure;
+mod reports;
+mod resolve;
+mod rim;
+mod scribe;
+mod standing;
+mod view;
+
+pub use agents::{Caller, Live, MOST_REPORTS, TurnedAway};
+pub use apply::{ActBody, Applied, LogBody};
+pub use bmcs::BmcHand;
+pub use body::{AgentSeen, BmcBody, Fault, Kept, OrderBody};
+pub use boot::BootAnswer;
+pub use courier::{couriers, deadlines};
+pub use error::Error;
+pub use facts::{Known, known};
+pub use hand::{Hand, HandError};
+pub use rim::{fresh_id, fresh_token, now, sha256};
+pub use view::keep_sightings;
+
+use agents::Agents;
+use arc_swap::ArcSwap;
+use boot::Tokens;
+use muster_catalog::{Catalog, Image};
+use muster_diagnosis::Budgets;
+use muster_names::{Epoch, FirmwareMode, ImageId, Key, Mac, MachineId, OrderId, Seq};
+use muster_netboot::Sighting;
+use muster_store::Store;
+use muster_wire::ImageRef;
+use scribe::Scribe;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use view::Fleet;
+
+/// What the daemon's configuration says that a machine must be told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `https://10.77.0.1:8443`: where agents call.
+    pub agent_url: String,
+    /// `http://10.77.0.1:8080`: where images lie.
+    pub boot_http: String,
+    /// The certificate authority agents trust.
+    pub ca_pem: String,
+    /// This daemon's name among couriers.
+    pub name: String,
+}
+
+/// An image that is there to be installed.
+#[derive(Clone, Debug)]
+pub struct Built {
+    pub image: Image,
+    /// Version of the agent inside, where its manifest tells it.
+    pub agent_version: Option<String>,
+}
+
+impl Built {
+    /// The image as an order names it; the path below the boot listener's base.
+    pub fn reference(&self) -> ImageRef {
+        let built = &self.image.built;
+        ImageRef {
+            id: self.image.os.id.clone(),
+            url: format!("/images/{}", self.image.os.file),
+            digest: built.sha256,
+            bytes: built.bytes,
+            raw_digest: built.raw_sha256,
+            raw_bytes: built.raw_bytes,
+            compression: built.compression.word().into(),
+        }
+    }
+}
+
+/// Everything that conducting needs, shared by all tasks of the daemon.
+pub struct Conductor {
+    pub db: Store,
+    pub settings: Settings,
+    pub(crate) scribe: Scribe,
+    pub(crate) hand: Arc<dyn Hand>,
+    catalog: ArcSwap<Catalog>,
+    budgets: ArcSwap<Budgets>,
+    images: ArcSwap<BTreeMap<ImageId, Built>>,
+    pub(crate) agents: Agents,
+    pub(crate) fleet: Fleet,
+    pub(crate) work: Notify,
+    pub(crate) busy: Mutex<HashSet<String>>,
+    pub(crate) booted: Mutex<HashSet<Mac>>,
+    pub(crate) boot_files: Mutex<Tokens>,
+    pub(crate) sighted: mpsc::Sender<Sighting>,
+    dropped_sightings: AtomicU64,
+    resident: Mutex<BTreeMap<(OrderId, Epoch), String>>,
+    rails: Mutex<BTreeMap<Key, String>>,
+    newest: watch::Sender<Seq>,
+    pub(crate) courier: String,
+}
+
+/// Tasks that run beside the conductor; each ends when the token is cancelled.
+pub struct Tasks {
+    pub scribe: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+    pub sightings: mpsc::Receiver<Sighting>,
+    pub refresher: mpsc::UnboundedReceiver<BTreeSet<MachineId>>,
+}
+
+impl Conductor {
+    pub fn new(
+        db: Store,
+        settings: Settings,
+        hand: Arc<dyn Hand>,
+        catalog: Catalog,
+        budgets: Budgets,
+        cancel: &CancellationToken,
+    ) -> (Arc<Self>, Tasks) {
+        let (sighted, sightings) = mpsc::channel(8192);
+        let (touched, refresher) = mpsc::unbounded_channel();
+        let (newest, _) = watch::channel(Seq(0));
+        let tell = newest.clone();
+        let told: scribe::Told = Box::new(move |seq, ids| {
+            tell.send_replace(seq);
+            if !ids.is_empty() {
+                // The receiver ends with the daemon.
+                let _ = touched.send(ids.clone());
+            }
+        });
+        let (scribe, task) = Scribe::new(db.clone(), told, cancel.clone());
+        let courier = settings.name.clone();
+        let me = Self {
+            db,
+            settings,
+            scribe,
+            hand,
+            catalog: ArcSwap::from_pointee(catalog),
+            budgets: ArcSwap::from_pointee(budgets),
+            images: ArcSwap::default(),
+            agents: Agents::default(),
+            fleet: Fleet::default(),
+            work: Notify::new(),
+            busy: Mutex::default(),
+            booted: Mutex::default(),
+            boot_files: Mutex::default(),
+            sighted,
+            dropped_sightings: AtomicU64::new(0),
+            resident: Mutex::default(),
+            rails: Mutex::default(),
+            newest,
+            courier,
+        };
+        (Arc::new(me), Tasks { scribe: Box::pin(task), sightings, refresher })
+    }
+
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// Puts a whole new catalog in force.
+    pub fn set_catalog(&self, catalog: Catalog) {
+        self.catalog.store(Arc::new(catalog));
+    }
+
+    pub fn budgets(&self) -> Arc<Budgets> {
+        self.budgets.load_full()
+    }
+
+    pub fn set_images(&self, images: Vec<Built>) {
+        let map = images.into_iter().map(|built| (built.image.os.id.clone(), built)).collect();
+        self.images.store(Arc::new(map));
+    }
+
+    pub fn image(&self, id: &ImageId) -> Option<Built> {
+        self.images.load().get(id).cloned()
+    }
+
+    pub fn images(&self) -> Vec<Built> {
+        self.images.load().values().cloned().collect()
+    }
+
+    pub fn image_ids(&self) -> Vec<String> {
+        self.images.load().keys().map(|id| id.0.clone()).collect()
+    }
+
+    /// The newest number of the event log; changes wake those who follow it.
+    pub fn follow(&self) -> watch::Receiver<Seq> {
+        self.newest.subscribe()
+    }
+
+    pub fn live(&self, id: MachineId) -> Option<Live> {
+        self.agents.live(id)
+    }
+
+    /// Which rail holds an act back, in words.
+    pub fn rail_of(&self, key: &Key) -> Option<String> {
+        self.rails().get(key).cloned()
+    }
+
+    pub fn dropped_sightings(&self) -> u64 {
+        self.dropped_sightings.load(Ordering::Relaxed)
+    }
+
+    /// Presses or releases the red button.
+    pub async fn freeze(&self, frozen: bool, by: String, why: String) -> Result<(), Error> {
+        self.scribe
+            .write(move |w| {
+                Box::pin(async move {
+                    let freeze = muster_store::Freeze { frozen, by: by.clone(), why: why.clone(), at: w.now };
+                    muster_store::site::set_frozen(w.tx, &freeze).await.map_err(error::store)?;
+                    let event = muster_store::Event {
+                        subject: muster_names::Subject::Site,
+                        cause: muster_names::Cause(format!("freeze/{:032x}", rim::fresh_id()?)),
+                        kind: if frozen { "frozen".into() } else { "unfrozen".into() },
+                        actor: by,
+                        epoch: Epoch(0),
+                        body: serde_json::json!({ "why": why }).to_string(),
+                        at: w.now,
+                    };
+                    w.tx.append(event).await.map_err(error::store).map(drop)
+                })
+            })
+            .await?;
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Runs a write that is not about a machine's life: tokens, settings.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(scribe::Write<'t>) -> futures_core::future::BoxFuture<'t, Result<T, Error>> + Send + 'static,
+    {
+        self.scribe.write(work).await
+    }
+
+    pub(crate) fn resident_tokens(&self) -> MutexGuard<'_, BTreeMap<(OrderId, Epoch), String>> {
+        self.resident.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn rails(&self) -> MutexGuard<'_, BTreeMap<Key, String>> {
+        self.rails.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// After a wipe no token of the machine's former life leads anywhere.
+    pub(crate) fn agents_forget(&self, id: MachineId) {
+        self.agents.forget(id);
+    }
+
+    /// What the model says of a machine that was not looked at yet.
+    pub(crate) async fn firmware_mode_of(&self, id: MachineId) -> Option<FirmwareMode> {
+        let mut tx = self.db.read().await.ok()?;
+        let machine = known(&mut tx, &self.catalog(), id).await.ok()?;
+        let model = machine.record.model.or(machine.kept.expected_model)?;
+        self.catalog().model(&model)?.boot.firmware.first().copied()
+    }
+}
+
+/// Refreshes view, agents and couriers after each commit.
+pub async fn refresh(
+    me: Arc<Conductor>,
+    mut touched: mpsc::UnboundedReceiver<BTreeSet<MachineId>>,
+    cancel: CancellationToken,
+) {
+    loop {
+        let ids = tokio::select! {
+            () = cancel.cancelled() => return,
+            ids = touched.recv() => match ids { Some(ids) => ids, None => return },
+        };
+        if let Err(error) = me.refresh(&ids).await {
+            tracing::warn!(error = %error, label = error.label(), "the boot path's view is stale");
+        }
+        me.agents.ring(&ids);
+        me.work.notify_one();
+    }
+}

@@ -3,5 +3,5 @@
 mod quality;
 mod rails;
 
-pub use quality::{Difference, Ordered, judge};
+pub use quality::{Ordered, judge};
 pub use rails::{Asked, Budget, Budgets, Ledger, Rail, Spent, Weight, admit};

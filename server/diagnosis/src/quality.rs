@@ -2,9 +2,9 @@
 //!
 //! What the system does not tell is a difference, never a pass.
 
+use muster_catalog::Difference;
 use muster_names::{Digest, OrderId};
 use muster_wire::{Checked, DiskRef, NetworkConfig};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the order promised, and what the installer found while writing.
@@ -22,21 +22,11 @@ pub struct Ordered {
     pub agent_version: Option<String>,
 }
 
-/// One thing that is not as expected.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Difference {
-    /// `disk.serial`, `users.ops`, ...
-    pub path: String,
-    pub expected: String,
-    pub actual: String,
-}
-
 /// Every difference between order and machine; none means that it passes.
 pub fn judge(ordered: &Ordered, checked: &Checked) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut compare = |path: &str, expected: String, actual: Option<String>| {
         if actual.as_deref() != Some(expected.as_str()) {
-            let actual = actual.unwrap_or_else(|| "not told".into());
             found.push(Difference { path: path.into(), expected, actual });
         }
     };

@@ -1,0 +1,95 @@
+//! The hand that reaches real BMCs: passwords are read from their files at each use, so that a rotated one is taken at
+//! once and none stays in memory longer than its call.
+
+use crate::hand::{Hand, HandError};
+use futures_core::future::BoxFuture;
+use muster_bmc::{Bmcs, BootDevice, BootOrder, Error, Kind, PowerAction, Secret, Target, Trust};
+use muster_catalog::{BmcAccess, Protocol};
+use muster_names::{BootTarget, FirmwareMode, Power};
+use std::path::PathBuf;
+
+/// BMCs by the protocols of `muster-bmc`.
+pub struct BmcHand {
+    bmcs: Bmcs,
+    /// Where the layouts' password files lie.
+    secrets: PathBuf,
+}
+
+impl BmcHand {
+    /// Call inside a tokio runtime.
+    pub fn new(secrets: PathBuf) -> Self {
+        Self { bmcs: Bmcs::new(muster_bmc::Settings::default()), secrets }
+    }
+
+    async fn target(&self, bmc: &BmcAccess) -> Result<Target, HandError> {
+        let file = self.secrets.join(&bmc.password_file);
+        let text = tokio::fs::read_to_string(&file).await.map_err(|error| HandError {
+            reason: format!("its password file {} does not read: {error}", file.display()),
+            may_have_happened: false,
+            later: false,
+        })?;
+        let secret = Secret::new(text.trim_end_matches(['\r', '\n']));
+        let mut target = Target::new(bmc.protocol, bmc.address.clone(), bmc.user.clone(), secret);
+        if bmc.protocol == Protocol::Redfish && bmc.address.starts_with("http://") {
+            target.trust = Trust::Plain;
+        }
+        Ok(target)
+    }
+}
+
+fn told(error: &Error) -> HandError {
+    let mut reason = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        reason = format!("{reason}: {inner}");
+        source = inner.source();
+    }
+    HandError {
+        reason,
+        may_have_happened: error.may_have_happened(),
+        later: matches!(error.kind(), Kind::Later | Kind::Unreachable),
+    }
+}
+
+impl Hand for BmcHand {
+    fn power<'a>(&'a self, bmc: &'a BmcAccess) -> BoxFuture<'a, Result<Power, HandError>> {
+        Box::pin(async move {
+            let target = self.target(bmc).await?;
+            self.bmcs.power(&target).await.map_err(|error| told(&error))
+        })
+    }
+
+    fn set_power<'a>(&'a self, bmc: &'a BmcAccess, power: Power) -> BoxFuture<'a, Result<(), HandError>> {
+        Box::pin(async move {
+            let action = match power {
+                Power::On => PowerAction::On,
+                Power::Off => PowerAction::Off,
+                Power::Unknown => {
+                    let reason = "nothing can be switched to unknown".into();
+                    return Err(HandError { reason, may_have_happened: false, later: false });
+                }
+            };
+            let target = self.target(bmc).await?;
+            self.bmcs.set_power(&target, action).await.map(drop).map_err(|error| told(&error))
+        })
+    }
+
+    fn set_boot<'a>(
+        &'a self,
+        bmc: &'a BmcAccess,
+        target: BootTarget,
+        mode: Option<FirmwareMode>,
+    ) -> BoxFuture<'a, Result<(), HandError>> {
+        Box::pin(async move {
+            let device = match target {
+                BootTarget::Agent => BootDevice::Pxe,
+                BootTarget::Disk => BootDevice::Disk,
+            };
+            // Servers of the last ten years are UEFI first; a model or an inventory that says BIOS goes before this.
+            let mode = mode.unwrap_or(FirmwareMode::Uefi);
+            let order = BootOrder { device, mode, once: true };
+            let at = self.target(bmc).await?;
+            self.bmcs.set_boot(&at, order).await.map(drop).map_err(|error| told(&error))
+        })
+    }
+}

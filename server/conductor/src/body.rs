@@ -1,0 +1,99 @@
+//! The JSON that conductor keeps in the store's text columns. Old JSON must read for ever: fields are added with a
+//! default, never renamed.
+
+use crate::Error;
+use muster_catalog::{BmcAccess, Difference, Located, Witness};
+use muster_diagnosis::Ordered;
+use muster_names::{BootId, CaseId, FirmwareMode, Millis, SwitchPort};
+use muster_wire::{Figure, Identity, ImageRef, Mode, NetworkConfig, User};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// What is kept of a machine beside its inventory.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Kept {
+    /// Standing facts.
+    pub hold: Option<String>,
+    pub retire: bool,
+    pub case: Option<Fault>,
+    /// Model the layout expects, before the machine was looked at.
+    pub expected_model: Option<String>,
+    /// Model that fits, or the nearest and where it differs.
+    pub differences: Vec<Difference>,
+    /// Where it was seen to hang, newest word of each witness.
+    pub ports: Vec<(Witness, SwitchPort)>,
+    pub located: Option<Located>,
+    pub figures: Vec<Figure>,
+    /// Of the newest order, kept for the quality check and shown afterwards.
+    pub quality: Vec<Difference>,
+    pub firmware_mode: Option<FirmwareMode>,
+    /// Who asked for what the machine is doing.
+    pub requester: String,
+    pub why: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Fault {
+    pub case: CaseId,
+    pub text: String,
+    pub by: String,
+}
+
+/// The last word of the machine's agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentSeen {
+    pub boot_id: BootId,
+    pub mode: Mode,
+    pub version: String,
+    pub at: Millis,
+}
+
+/// An order, frozen when it was approved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderBody {
+    pub identity: Identity,
+    /// `url` is a path below the boot listener's base: the base is known when the order is served.
+    pub image: ImageRef,
+    pub root_uuid: Option<String>,
+    pub agent_version: Option<String>,
+    pub disk: muster_wire::DiskRef,
+    pub hostname: String,
+    pub users: Vec<User>,
+    pub network: NetworkConfig,
+    pub user_data: String,
+    pub firmware_mode: FirmwareMode,
+    pub reimage: bool,
+}
+
+impl OrderBody {
+    /// What the installed machine will be compared with.
+    pub fn ordered(&self, order: muster_names::OrderId) -> Ordered {
+        Ordered {
+            order,
+            raw_digest: self.image.raw_digest,
+            root_uuid: self.root_uuid.clone(),
+            disk: self.disk.clone(),
+            hostname: self.hostname.clone(),
+            users: self.users.iter().map(|user| user.name.clone()).collect(),
+            network: self.network.clone(),
+            agent_version: self.agent_version.clone(),
+        }
+    }
+}
+
+/// How the BMC is reached, as the rack layout says.
+pub type BmcBody = BmcAccess;
+
+pub(crate) fn read<T: DeserializeOwned>(
+    what: &'static str,
+    of: &dyn std::fmt::Display,
+    text: &str,
+) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|source| Error::Stored { what, of: of.to_string(), source })
+}
+
+pub(crate) fn write<T: Serialize>(what: &'static str, of: &dyn std::fmt::Display, value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|source| Error::Stored { what, of: of.to_string(), source })
+}

@@ -1,0 +1,319 @@
+//! Couriers carry acts to BMCs: one queue a BMC, a breaker for BMCs that do not answer, every act claimed in one
+//! transaction with the rails.
+//!
+//! A courier that dies leaves its claim to expire; the next one reads the phase and looks before it acts.
+
+use crate::apply::{self, ActBody, Happened};
+use crate::error::store;
+use crate::facts::{known, state_of};
+use crate::procedure::{Patience, Phase, Procedure, Stop};
+use crate::{BmcBody, Conductor, Error, body, ledger, rim};
+use muster_diagnosis::{Asked, Rail, Weight, admit};
+use muster_lifecycle::What;
+use muster_lifecycle::machine::{At, Event};
+use muster_names::{Epoch, FirmwareMode, Key, MachineId, Millis, Power, Subject};
+use muster_store::{ActRow, Claim, End, acts, machines};
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// A claim is renewed at each phase; takeover waits at least this long.
+const CLAIM_MS: i64 = 120_000;
+/// An act that a rail or its BMC turned away is looked at again after this.
+const LATER_MS: i64 = 3_000;
+const LOOK: Duration = Duration::from_millis(500);
+const MOST: u32 = 256;
+
+/// What the claiming transaction said.
+enum Claimed {
+    Yes(Box<Work>),
+    /// Superseded, taken by another, finished.
+    No,
+    Waits(Rail),
+}
+
+struct Work {
+    id: MachineId,
+    row: ActRow,
+    what: What,
+    bmc: BmcBody,
+    mode: Option<FirmwareMode>,
+    phase: Phase,
+}
+
+/// Runs until `cancel`; ends after the acts under way.
+pub async fn couriers(me: Arc<Conductor>, cancel: CancellationToken) {
+    let mut running = JoinSet::new();
+    while !cancel.is_cancelled() {
+        if let Err(error) = dispatch(&me, &mut running).await {
+            tracing::warn!(error = %error, label = error.label(), "couriers could not look at the acts");
+        }
+        tokio::select! {
+            () = cancel.cancelled() => break,
+            () = me.work.notified() => {}
+            () = tokio::time::sleep(LOOK) => {}
+            Some(ended) = running.join_next() => if let Err(error) = ended {
+                // A panic in a courier is a bug of ours: end, and let the next start carry on from the database.
+                tracing::error!(error = %error, "a courier ended by a panic");
+                std::process::abort();
+            }
+        }
+    }
+    while running.join_next().await.is_some() {}
+}
+
+async fn dispatch(me: &Arc<Conductor>, running: &mut JoinSet<()>) -> Result<(), Error> {
+    let now = rim::now();
+    let mut tx = me.db.read().await.map_err(store)?;
+    let mut rows: Vec<ActRow> = acts::expired_acts(&mut tx, now, MOST).await.map_err(store)?;
+    rows.extend(acts::due_acts(&mut tx, now, MOST).await.map_err(store)?.into_iter().map(|due| due.act));
+    drop(tx);
+    for row in rows.into_iter().filter(|row| row.weight == Weight::Power.label()) {
+        let mut busy = me.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        if busy.insert(row.target.clone()) {
+            drop(busy);
+            let me = me.clone();
+            running.spawn(async move {
+                let target = row.target.clone();
+                if let Err(error) = carry(&me, row).await {
+                    tracing::warn!(error = %error, label = error.label(), %target, "an act waits");
+                }
+                me.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&target);
+                me.work.notify_one();
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error> {
+    let Subject::Machine(id) = row.key.of else { return Ok(()) };
+    let Some(bmc) = bmc_of(me, id).await? else {
+        return give_up(me, id, row.key, "the machine has no BMC any more".into(), false).await;
+    };
+    let power = match me.hand.power(&bmc).await {
+        Ok(power) => power,
+        Err(error) => {
+            me.rails().insert(row.key.clone(), format!("its BMC at {} does not answer: {error}", bmc.address));
+            return postpone(me, row.key).await;
+        }
+    };
+    match claim(me, id, row.key.clone(), bmc, power).await? {
+        Claimed::No => Ok(()),
+        Claimed::Waits(rail) => {
+            me.rails().insert(row.key.clone(), rail.to_string());
+            postpone(me, row.key).await
+        }
+        Claimed::Yes(work) => {
+            me.rails().remove(&row.key);
+            let key = work.row.key.clone();
+            match perform(me, &work).await {
+                Ok(()) => done(me, id, key, &work.what).await,
+                Err(Stop::Lost) => Ok(()),
+                Err(Stop::Failed(why)) => give_up(me, id, key, why, false).await,
+                Err(Stop::Uncertain(why)) => give_up(me, id, key, why, true).await,
+            }
+        }
+    }
+}
+
+async fn bmc_of(me: &Conductor, id: MachineId) -> Result<Option<BmcBody>, Error> {
+    let mut tx = me.db.read().await.map_err(store)?;
+    let record = machines::get(&mut tx, id).await.map_err(store)?;
+    let text = record.filter(|record| record.ours).and_then(|record| record.bmc);
+    text.map(|text| body::read("bmc", &id, &text)).transpose()
+}
+
+/// Epoch, freeze, owner, budgets and power, looked at in the transaction that claims.
+async fn claim(me: &Arc<Conductor>, id: MachineId, key: Key, bmc: BmcBody, power: Power) -> Result<Claimed, Error> {
+    let me = me.clone();
+    me.clone()
+        .scribe
+        .write(move |mut w| {
+            Box::pin(async move {
+                let freeze = muster_store::site::lock_ledger(w.tx).await.map_err(store)?;
+                let Some(row) = acts::get_act(w.tx, &key).await.map_err(store)? else { return Ok(Claimed::No) };
+                let machine = known(w.tx, &me.catalog(), id).await?;
+                if machine.facts.epoch != key.epoch {
+                    acts::supersede(w.tx, key.of, machine.facts.epoch, w.now).await.map_err(store)?;
+                    return Ok(Claimed::No);
+                }
+                let frozen: ActBody = body::read("act", &key, &row.body)?;
+                let book = ledger::read(&mut w, &freeze, &key).await?;
+                let asked = Asked {
+                    machine: id,
+                    rack: machine.record.place.as_ref().map(|place| format!("{}/{}", place.site, place.rack)),
+                    requester: frozen.requester.clone(),
+                    weight: Weight::Power,
+                    owner: row.owner.word().to_string(),
+                    power,
+                    now: w.now,
+                };
+                if let Err(rail) = admit(&book, &me.budgets(), &asked) {
+                    return Ok(Claimed::Waits(rail));
+                }
+                let until = Millis(w.now.0.saturating_add(CLAIM_MS));
+                let row = match acts::claim(w.tx, &key, &me.courier, until, w.now).await.map_err(store)? {
+                    Claim::Claimed(row) | Claim::Reclaimed(row) => *row,
+                    Claim::Lost => return Ok(Claimed::No),
+                };
+                let cause = format!("claimed/{}/{}/{}", key.epoch.0, key.slot, row.attempts);
+                let detail = serde_json::json!({ "act": frozen.what, "bmc": bmc.address, "phase": row.phase });
+                apply::note(&mut w, id, &cause, "act-claimed", "courier", detail).await?;
+                let (phase, mode) = (Phase::from_word(&row.phase), machine.kept.firmware_mode);
+                Ok(Claimed::Yes(Box::new(Work { id, row, what: frozen.what, bmc, mode, phase })))
+            })
+        })
+        .await
+}
+
+async fn perform(me: &Arc<Conductor>, work: &Work) -> Result<(), Stop> {
+    let key = work.row.key.clone();
+    let mark = |phase: Phase| -> futures_core::future::BoxFuture<'_, bool> {
+        let (me, key, id) = (me.clone(), key.clone(), work.id);
+        Box::pin(async move { durable(&me, id, key, phase).await.unwrap_or(false) })
+    };
+    let model = me.firmware_mode_of(work.id).await;
+    let procedure = Procedure {
+        hand: me.hand.as_ref(),
+        bmc: &work.bmc,
+        mode: work.mode.or(model),
+        mark: &mark,
+        patience: Patience::default(),
+    };
+    procedure.run(&work.what, work.phase).await
+}
+
+/// Writes the phase before its order is sent, renews the claim, and looks whether the state still stands.
+async fn durable(me: &Arc<Conductor>, id: MachineId, key: Key, phase: Phase) -> Result<bool, Error> {
+    let courier = me.courier.clone();
+    me.scribe
+        .write(move |mut w| {
+            Box::pin(async move {
+                let (_, epoch) = state_of(w.tx, id).await?;
+                let freeze = muster_store::site::lock_ledger(w.tx).await.map_err(store)?;
+                if epoch != key.epoch || freeze.frozen {
+                    return Ok(false);
+                }
+                let until = Millis(w.now.0.saturating_add(CLAIM_MS));
+                if !acts::extend(w.tx, &key, &courier, until).await.map_err(store)? {
+                    return Ok(false);
+                }
+                let sent = acts::mark_sent(w.tx, &key, &courier, phase.word(), w.now).await.map_err(store)?
+                    || acts::set_phase(w.tx, &key, &courier, phase.word()).await.map_err(store)?;
+                let cause = format!("phase/{}/{}/{}", key.epoch.0, key.slot, phase.word());
+                let detail = serde_json::json!({ "slot": key.slot, "phase": phase.word() });
+                apply::note(&mut w, id, &cause, "act-phase", "courier", detail).await?;
+                Ok(sent)
+            })
+        })
+        .await
+}
+
+async fn done(me: &Arc<Conductor>, id: MachineId, key: Key, what: &What) -> Result<(), Error> {
+    let (me, what) = (me.clone(), what.clone());
+    me.clone()
+        .scribe
+        .write(move |mut w| {
+            Box::pin(async move {
+                if !acts::finish(w.tx, &key, &me.courier, End::Done, "{}", w.now).await.map_err(store)? {
+                    return Ok(());
+                }
+                let cause = format!("act/{}/{}/done", key.epoch.0, key.slot);
+                let detail = serde_json::json!({ "slot": key.slot, "act": what });
+                let (state, _) = state_of(w.tx, id).await?;
+                let epoch = key.epoch;
+                let event = match (&what, &state.at) {
+                    (What::PowerOff, At::Stopping { .. }) => {
+                        crate::reports::end_all_writes(&mut w, id).await?;
+                        Some(Event::Stopped { epoch })
+                    }
+                    (What::PowerCycle, At::Repairing { case, .. }) => {
+                        Some(Event::RungDone { epoch, case: *case, ok: true })
+                    }
+                    _ => None,
+                };
+                match event {
+                    Some(event) => {
+                        let happened = Happened { cause, actor: "courier", event, detail };
+                        apply::apply(&mut w, &me.catalog(), id, happened).await.map(drop)
+                    }
+                    None => apply::note(&mut w, id, &cause, "act-done", "courier", detail).await.map(drop),
+                }
+            })
+        })
+        .await
+}
+
+async fn give_up(me: &Arc<Conductor>, id: MachineId, key: Key, why: String, uncertain: bool) -> Result<(), Error> {
+    let me = me.clone();
+    tracing::warn!(%key, %why, uncertain, "an act was not done");
+    me.clone()
+        .scribe
+        .write(move |mut w| {
+            Box::pin(async move {
+                let end = if uncertain { End::Unknown } else { End::Failed };
+                let evidence = serde_json::json!({ "why": why }).to_string();
+                acts::finish(w.tx, &key, &me.courier, end, &evidence, w.now).await.map_err(store)?;
+                let cause = format!("act/{}/{}/failed", key.epoch.0, key.slot);
+                let detail = serde_json::json!({ "slot": key.slot, "why": why, "uncertain": uncertain });
+                let event = Event::ActFailed { epoch: key.epoch };
+                apply::apply(&mut w, &me.catalog(), id, Happened { cause, actor: "courier", event, detail })
+                    .await
+                    .map(drop)
+            })
+        })
+        .await
+}
+
+async fn postpone(me: &Arc<Conductor>, key: Key) -> Result<(), Error> {
+    me.scribe
+        .write(move |w| {
+            Box::pin(async move {
+                acts::postpone(w.tx, &key, Millis(w.now.0.saturating_add(LATER_MS))).await.map_err(store).map(drop)
+            })
+        })
+        .await
+}
+
+/// Watches deadlines: their expiry is an event like any other.
+pub async fn deadlines(me: Arc<Conductor>, cancel: CancellationToken) {
+    while !cancel.is_cancelled() {
+        if let Err(error) = expire(&me).await {
+            tracing::warn!(error = %error, label = error.label(), "deadlines could not be looked at");
+        }
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+async fn expire(me: &Arc<Conductor>) -> Result<(), Error> {
+    let now = rim::now();
+    let mut tx = me.db.read().await.map_err(store)?;
+    let due: Vec<(Subject, Epoch)> = muster_store::subjects::due(&mut tx, now, MOST).await.map_err(store)?;
+    drop(tx);
+    let ids: BTreeSet<(MachineId, Epoch)> = due
+        .into_iter()
+        .filter_map(|(subject, epoch)| if let Subject::Machine(id) = subject { Some((id, epoch)) } else { None })
+        .collect();
+    for (id, epoch) in ids {
+        let me = me.clone();
+        me.clone()
+            .scribe
+            .write(move |mut w| {
+                Box::pin(async move {
+                    muster_store::subjects::clear_deadline(w.tx, Subject::Machine(id), epoch).await.map_err(store)?;
+                    let cause = format!("deadline/{}", epoch.0);
+                    let event = Event::DeadlinePassed { epoch };
+                    let happened = Happened { cause, actor: "clock", event, detail: serde_json::Value::Null };
+                    apply::apply(&mut w, &me.catalog(), id, happened).await.map(drop)
+                })
+            })
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! What `lifecycle` may know of a machine beside its state, read in the transaction that decides.
+
+use crate::body::{self, Kept};
+use crate::error::store;
+use crate::{Error, OrderBody};
+use muster_catalog::Catalog;
+use muster_lifecycle::machine::{Facts, Limits, Machine, OpenOrder};
+use muster_names::{Epoch, MachineId, Subject};
+use muster_store::{Stored, Tx, machines, orders, subjects};
+use std::time::Duration;
+
+/// A machine with everything a decision needs.
+pub struct Known {
+    pub record: muster_store::Machine,
+    pub kept: Kept,
+    pub stored: Stored,
+    pub state: Machine,
+    pub facts: Facts,
+}
+
+/// The version of the state's JSON.
+pub const STATE_VERSION: i64 = 1;
+
+pub async fn known(tx: &mut Tx, catalog: &Catalog, id: MachineId) -> Result<Known, Error> {
+    let record = machines::get(tx, id).await.map_err(store)?.ok_or(Error::NoMachine { id })?;
+    let stored = subjects::load(tx, Subject::Machine(id)).await.map_err(store)?.ok_or(Error::NoMachine { id })?;
+    let state = body::read("state", &id, &stored.state)?;
+    let kept: Kept = body::read("record", &id, &record.data)?;
+    let order = match orders::open_order_of(tx, id).await.map_err(store)? {
+        Some(order) => {
+            let frozen: OrderBody = body::read("order", &order.id, &order.body)?;
+            Some(OpenOrder { order: order.id, reimage: frozen.reimage })
+        }
+        None => None,
+    };
+    let facts = Facts {
+        epoch: stored.epoch,
+        limits: limits(catalog, record.model.as_deref().or(kept.expected_model.as_deref())),
+        bmc: record.ours && record.bmc.is_some(),
+        order,
+        case: kept.case.as_ref().map(|fault| fault.case),
+        hold: kept.hold.is_some(),
+        retire: kept.retire,
+    };
+    Ok(Known { record, kept, stored, state, facts })
+}
+
+/// Reads the state alone, where only the epoch or the label matters.
+pub async fn state_of(tx: &mut Tx, id: MachineId) -> Result<(Machine, Epoch), Error> {
+    let stored = subjects::load(tx, Subject::Machine(id)).await.map_err(store)?.ok_or(Error::NoMachine { id })?;
+    Ok((body::read("state", &id, &stored.state)?, stored.epoch))
+}
+
+fn limits(catalog: &Catalog, model: Option<&str>) -> Limits {
+    let Some(model) = model.and_then(|id| catalog.model(id)) else { return Limits::default() };
+    let seconds = |s: u32| Duration::from_secs(u64::from(s));
+    let few = |n: u32| u8::try_from(n).unwrap_or(u8::MAX).max(1);
+    let of = &model.limits;
+    Limits {
+        attempts: few(of.attempts),
+        repairs: few(of.repairs),
+        discover: seconds(of.discover_seconds),
+        commission: seconds(of.commission_seconds),
+        install: seconds(of.install_seconds),
+        check: seconds(of.check_seconds),
+        drain: seconds(of.drain_seconds),
+        wipe: seconds(of.release_seconds),
+        ..Limits::default()
+    }
+}

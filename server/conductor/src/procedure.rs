@@ -1,0 +1,179 @@
+//! Power procedures, phase by phase. The phase is durable before its order is sent, so that whoever carries on after a
+//! crash knows what may have happened, and looks before acting again.
+//!
+//! `boot`: set the boot device -> Off, two Off readings -> On -> an On reading. A reset in one order is turned down: it
+//! leaves no moment at which the machine is known to be off, and a lost answer cannot be told from a done one.
+
+use crate::hand::{Hand, HandError};
+use futures_core::future::BoxFuture;
+use muster_catalog::BmcAccess;
+use muster_lifecycle::What;
+use muster_names::{FirmwareMode, Power};
+use std::time::Duration;
+
+/// How far a procedure has come. Stored by these words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Nothing was sent.
+    Start,
+    SetBoot,
+    Off,
+    On,
+}
+
+impl Phase {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Start => "",
+            Self::SetBoot => "set-boot",
+            Self::Off => "off",
+            Self::On => "on",
+        }
+    }
+
+    /// An unknown word is the last phase: the most may have happened.
+    pub fn from_word(word: &str) -> Self {
+        [Self::Start, Self::SetBoot, Self::Off].into_iter().find(|phase| phase.word() == word).unwrap_or(Self::On)
+    }
+}
+
+/// Why a procedure stopped.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Another courier has taken over, or the state has moved on: nothing more may be sent.
+    Lost,
+    /// The BMC did not do it; nothing is uncertain.
+    Failed(String),
+    /// Nobody knows what the BMC did.
+    Uncertain(String),
+}
+
+/// Makes a phase durable; `false` when the claim is lost.
+pub type Mark<'a> = dyn Fn(Phase) -> BoxFuture<'a, bool> + Send + Sync + 'a;
+
+/// How patient a procedure is.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Between two readings that must agree.
+    pub apart: Duration,
+    /// For a change of power to show.
+    pub change: Duration,
+    /// Tries of one order that a BMC turned away for the moment.
+    pub tries: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { apart: Duration::from_secs(1), change: Duration::from_secs(60), tries: 3 }
+    }
+}
+
+pub struct Procedure<'a> {
+    pub hand: &'a dyn Hand,
+    pub bmc: &'a BmcAccess,
+    pub mode: Option<FirmwareMode>,
+    pub mark: &'a Mark<'a>,
+    pub patience: Patience,
+}
+
+impl Procedure<'_> {
+    /// Carries `what` to its end from `phase`, where an earlier courier left it.
+    pub async fn run(&self, what: &What, phase: Phase) -> Result<(), Stop> {
+        match what {
+            What::BootInto { target } => {
+                if phase <= Phase::SetBoot {
+                    self.enter(Phase::SetBoot).await?;
+                    self.stubborn(|| self.hand.set_boot(self.bmc, *target, self.mode)).await?;
+                }
+                self.cycle(phase).await
+            }
+            What::PowerCycle => self.cycle(phase).await,
+            What::PowerOff => {
+                self.enter(Phase::Off).await?;
+                self.off().await
+            }
+        }
+    }
+
+    async fn cycle(&self, phase: Phase) -> Result<(), Stop> {
+        if phase < Phase::On {
+            self.enter(Phase::Off).await?;
+            self.off().await?;
+            self.enter(Phase::On).await?;
+        } else if self.agreed().await? == Power::On {
+            // Off was confirmed before this phase began: On now is what the lost courier asked for.
+            return Ok(());
+        }
+        self.on().await
+    }
+
+    async fn off(&self) -> Result<(), Stop> {
+        match self.agreed().await? {
+            Power::Off => Ok(()),
+            Power::On => {
+                self.stubborn(|| self.hand.set_power(self.bmc, Power::Off)).await?;
+                self.becomes(Power::Off).await
+            }
+            Power::Unknown => Err(Stop::Uncertain("the BMC does not say whether the machine is on".into())),
+        }
+    }
+
+    async fn on(&self) -> Result<(), Stop> {
+        self.stubborn(|| self.hand.set_power(self.bmc, Power::On)).await?;
+        self.becomes(Power::On).await
+    }
+
+    async fn enter(&self, phase: Phase) -> Result<(), Stop> {
+        if (self.mark)(phase).await { Ok(()) } else { Err(Stop::Lost) }
+    }
+
+    /// Two equal readings, or Unknown.
+    async fn agreed(&self) -> Result<Power, Stop> {
+        let first = self.reading().await?;
+        tokio::time::sleep(self.patience.apart).await;
+        let second = self.reading().await?;
+        Ok(if first == second { first } else { Power::Unknown })
+    }
+
+    async fn reading(&self) -> Result<Power, Stop> {
+        let mut reason = String::new();
+        for _ in 0..self.patience.tries.max(1) {
+            match self.hand.power(self.bmc).await {
+                Ok(power) => return Ok(power),
+                Err(error) => reason = error.reason,
+            }
+            tokio::time::sleep(self.patience.apart).await;
+        }
+        Err(Stop::Uncertain(format!("its power cannot be read: {reason}")))
+    }
+
+    async fn becomes(&self, wanted: Power) -> Result<(), Stop> {
+        let until = tokio::time::Instant::now() + self.patience.change;
+        while tokio::time::Instant::now() < until {
+            if self.agreed().await? == wanted {
+                return Ok(());
+            }
+        }
+        Err(Stop::Uncertain(format!("the machine did not become {wanted:?} within {:?}", self.patience.change)))
+    }
+
+    /// Repeats an order that the BMC turned away for the moment. An order that may have happened is not repeated here:
+    /// the reading that follows decides.
+    async fn stubborn<'b, F>(&self, order: F) -> Result<(), Stop>
+    where
+        F: Fn() -> BoxFuture<'b, Result<(), HandError>>,
+    {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match order().await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.may_have_happened => return Ok(()),
+                Err(error) if error.later && tries < self.patience.tries => {
+                    tokio::time::sleep(self.patience.apart).await;
+                }
+                Err(error) => return Err(Stop::Failed(error.reason)),
+            }
+        }
+    }
+}
