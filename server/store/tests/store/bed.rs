@@ -1,15 +1,18 @@
 //! A fresh database for each test: a folder for SQLite, a database of a private cluster for PostgreSQL.
 //!
-//! The cluster belongs to the test process and listens on a socket in its own folder only. A shell stands between: it
-//! reads from a pipe that this process holds, so it stops PostgreSQL and removes the folder however the process ends,
-//! killed included.
+//! All processes of one test run share a cluster, which listens on a socket in its own folder only. Each of them holds
+//! a lock that dies with it, however it dies; a shell waits until nobody holds one, then stops PostgreSQL and removes
+//! the folder.
 
 use muster_names::{Cause, Epoch, MachineId, Millis, Subject};
 use muster_store::{Event, Kind, Place, Store, Tx};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -31,7 +34,12 @@ macro_rules! both {
             #[test]
             fn postgres() {
                 if $crate::bed::postgres_is_wanted() {
-                    $crate::bed::run(async { case($crate::bed::Bed::postgres().await).await });
+                    $crate::bed::run(async {
+                        let bed = $crate::bed::Bed::postgres().await;
+                        let place = bed.place.clone();
+                        case(bed).await;
+                        $crate::bed::drop_postgres(&place).await;
+                    });
                 }
             }
         })*
@@ -61,7 +69,6 @@ impl Bed {
 
     /// Changes the database behind the store's back.
     pub async fn raw(&self, text: &str) -> Result<(), sqlx::Error> {
-        use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
         let script = sqlx::raw_sql(AssertSqlSafe(text));
         match &self.place {
             Place::Sqlite(dir) => {
@@ -143,8 +150,7 @@ pub async fn persist<T, F: Future<Output = Result<T, muster_store::Error>>>(atte
 pub fn scratch(name: &str) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    // Not the longer TMPDIR: a socket's path has at most 107 characters.
-    PathBuf::from(format!("/tmp/muster-store-{name}-{}-{number}", std::process::id()))
+    std::env::temp_dir().join(format!("muster-store-{name}-{}-{number}", std::process::id()))
 }
 
 pub fn postgres_is_wanted() -> bool {
@@ -155,31 +161,40 @@ pub fn postgres_is_wanted() -> bool {
     !skip
 }
 
-/// A database of its own in this process's cluster.
+/// A database of its own in this run's cluster.
 pub async fn fresh_postgres() -> Place {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let cluster = tokio::task::spawn_blocking(cluster).await.unwrap();
-    let name = format!("muster{}", COUNT.fetch_add(1, Ordering::Relaxed));
-    let (mut control, begun) = (None, Instant::now());
-    while control.is_none() {
-        match <sqlx::PgConnection as sqlx::Connection>::connect(&cluster.url("postgres")).await {
-            Ok(connection) => control = Some(connection),
+    let name = format!("muster_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let begun = Instant::now();
+    let mut control = loop {
+        match sqlx::PgConnection::connect(&cluster.url("postgres")).await {
+            Ok(connection) => break connection,
             Err(error) if begun.elapsed() > Duration::from_secs(60) => panic!(
                 "PostgreSQL does not answer in 60 s: {error}\n{}",
                 std::fs::read_to_string(cluster.dir.join("log")).unwrap_or_default()
             ),
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
-    }
+    };
     let create = format!("create database {name}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut control.unwrap()).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut control).await.unwrap();
     Place::Postgres(cluster.url(&name))
+}
+
+/// Frees the disk; a failed test leaves its database to the cluster's end.
+pub async fn drop_postgres(place: &Place) {
+    let Place::Postgres(url) = place else { return };
+    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap_or_default();
+    let mut control = sqlx::PgConnection::connect(&cluster().url("postgres")).await.unwrap();
+    let drop = format!("drop database {name} with (force)");
+    sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut control).await.unwrap();
 }
 
 struct Cluster {
     dir: PathBuf,
-    /// Its standard input is what keeps the cluster alive.
-    _shell: Child,
+    /// The lock that keeps the cluster alive.
+    _user: File,
 }
 
 impl Cluster {
@@ -188,70 +203,97 @@ impl Cluster {
     }
 }
 
+/// The run's cluster, started by whichever process comes first.
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(start)
+    CLUSTER.get_or_init(|| {
+        let run = std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| std::process::id().to_string());
+        let dir = PathBuf::from(format!("/tmp/muster-pg-{}", run.get(..13).unwrap_or(&run)));
+        let open = |path: &Path| File::options().create(true).append(true).open(path).unwrap();
+        let gate = dir.with_extension("gate");
+        // One process at a time looks, starts or removes. Held until the end of this block.
+        let _gate = loop {
+            let file = open(&gate);
+            file.lock().unwrap();
+            // The keeper removes the gate when it leaves; a lock on what is no longer there locks nothing.
+            if std::fs::metadata(&gate).is_ok_and(|now| now.ino() == file.metadata().unwrap().ino()) {
+                break file;
+            }
+        };
+        if !dir.join("users").exists() {
+            start(&dir);
+        }
+        let user = open(&dir.join("users"));
+        user.lock_shared().unwrap();
+        Cluster { dir, _user: user }
+    })
 }
 
+/// Waits until nobody has held `users` for three seconds.
 const KEEPER: &str = r#"
-trap : INT TERM HUP
+trap '' INT TERM HUP
 dir=$1; shift
 "$@" >"$dir/log" 2>&1 </dev/null &
 server=$!
-read -r _
+while :; do
+    sleep 3
+    flock --exclusive "$dir/users" true
+    sleep 3
+    exec 8>>"$dir.gate" 9>>"$dir/users"
+    flock --exclusive 8
+    flock --exclusive --nonblock 9 && break
+    exec 8>&- 9>&-
+done
 kill -QUIT "$server"
 wait "$server"
-rm -rf "$dir"
+rm -rf "$dir" "$dir.gate"
 "#;
 
-fn start() -> Cluster {
+#[expect(clippy::zombie_processes, reason = "the keeper outlives this process on purpose")]
+fn start(dir: &Path) {
     let bin = programs();
-    let dir = scratch("pg");
-    std::fs::create_dir(&dir).unwrap();
-    let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let _ = std::fs::remove_dir_all(dir);
+    std::fs::create_dir(dir).unwrap();
     // PostgreSQL refuses to run as root.
-    let mut prefix = Vec::new();
-    if root {
-        finish(Command::new("chown").arg("postgres").arg(&dir));
-        prefix = vec!["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"];
+    let mut server: Vec<OsString> = Vec::new();
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        finish(Command::new("chown").arg("postgres").arg(dir));
+        server.extend(["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"].map(OsString::from));
     }
-    let (data, port) = (dir.join("data"), "unix_socket_directories");
-    let mut words: Vec<std::ffi::OsString> = prefix.iter().map(Into::into).collect();
-    let mut init = words.clone();
+    let mut init = server.clone();
     init.push(bin.join("initdb").into());
     // Not the plain C locale: sites have others, and comparisons of texts must not depend on it.
-    let how = ["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-instructions"];
-    init.extend(how.iter().map(Into::into));
-    init.extend(["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en", "--pgdata"].iter().map(Into::into));
-    init.push(data.clone().into());
+    init.extend(["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en"].map(OsString::from));
+    init.extend(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8"].map(OsString::from));
+    init.extend(["--no-instructions".into(), "--pgdata".into(), dir.join("data").into()]);
     let (first, rest) = init.split_first().unwrap();
     finish(Command::new(first).args(rest).current_dir("/"));
 
-    words.extend([bin.join("postgres").into(), "-D".into(), data.into()]);
+    server.extend([bin.join("postgres").into(), "-D".into(), dir.join("data").into()]);
     for setting in [
         "listen_addresses=".to_owned(),
-        format!("{port}={}", dir.display()),
+        format!("unix_socket_directories={}", dir.display()),
         "fsync=off".into(),
         "full_page_writes=off".into(),
         "shared_buffers=16MB".into(),
-        "max_connections=60".into(),
+        "max_connections=400".into(),
         "deadlock_timeout=200ms".into(),
     ] {
-        words.extend(["-c".into(), setting.into()]);
+        server.extend(["-c".into(), setting.into()]);
     }
-    let shell = Command::new("sh")
+    File::create(dir.join("users")).unwrap();
+    Command::new("sh")
         .args(["-c", KEEPER, "keeper"])
-        .arg(&dir)
-        .args(words)
+        .arg(dir)
+        .args(server)
         .current_dir("/")
         // Its own group: what ends the tests must not end the keeper before it has cleaned up.
         .process_group(0)
-        .stdin(Stdio::piped())
+        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    Cluster { dir, _shell: shell }
 }
 
 fn finish(command: &mut Command) {

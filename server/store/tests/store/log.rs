@@ -129,6 +129,19 @@ both! {
         assert!(subjects::load(&mut bed.read().await, machine(1)).await.unwrap().is_none());
     }
 
+    async fn a_statement_cut_short_is_not_committed_as_if_it_had_run(bed: Bed) {
+        let mut tx = bed.write().await;
+        tokio::select! {
+            biased;
+            _ = subjects::create(&mut tx, machine(1), "ready", "{}", 1, None, NOW) => panic!("it was not cut short"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(matches!(tx.commit(NOW).await, Err(Error::Poisoned { .. })));
+        let mut tx = bed.write().await;
+        assert!(subjects::load(&mut tx, machine(1)).await.unwrap().is_none());
+        tx.commit(NOW).await.unwrap();
+    }
+
     async fn a_transaction_that_is_dropped_writes_nothing(bed: Bed) {
         let mut tx = bed.write().await;
         subjects::create(&mut tx, machine(1), "ready", "{}", 1, None, NOW).await.unwrap();

@@ -1,5 +1,7 @@
 //! Every promise of the store, on SQLite and on PostgreSQL: `both!` makes two tests of each case.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 #[macro_use]
 mod bed;
 mod acts;
