@@ -1,0 +1,24 @@
+//! The agent: what a machine does for Muster, in the boot image and in the installed system.
+//!
+//! It dials out, is told what stands, does that and nothing else, and says what came of it. Everything that decides
+//! is a pure function over bytes or values; files, sockets and ioctls are at the rim. It knows no name service and no
+//! async runtime: a handful of threads, addresses in its configuration, and few dependencies, because it is loaded by
+//! every machine at every boot and runs as the only process there.
+
+pub mod bytes;
+pub mod check;
+pub mod commission;
+pub mod disk;
+pub mod error;
+pub mod init;
+pub mod install;
+pub mod inventory;
+pub mod link;
+pub mod lldp;
+pub mod modes;
+pub mod wipe;
+
+pub use error::{Error, Kind, Result};
+
+/// The agent's own version as the daemon sees it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
