@@ -47,15 +47,12 @@ impl<'a> Document<'a> {
                 Ok(_) => break,
                 Err(error) => {
                     let span = error.span().unwrap_or_else(|| self.root.span());
-                    let missing = words(error.message(), "missing field ").into_iter().next();
-                    // A required entry that was taken out for its own slip is not missing besides.
-                    let own = missing.is_some_and(|name| removed.contains(&(span.clone(), name)));
-                    if !own {
+                    if !follows(&error, &span, &removed) {
                         slips.push(self.slip_of(&error, &span));
                     }
-                    let whole = error.message().starts_with("unknown variant");
-                    let table_span = root.span();
-                    if !take_out(root.get_mut(), &table_span, &span, whole, &mut removed) {
+                    let mut removal = Removal { what: Told::of(&error), at: span, from: &mut removed };
+                    let whole = root.span();
+                    if !removal.out_of_table(root.get_mut(), &whole) {
                         break;
                     }
                 }
@@ -113,6 +110,9 @@ impl<'a> Document<'a> {
     fn slip_of(&self, error: &toml::de::Error, span: &Range<usize>) -> Slip {
         let message = error.message();
         let mut slip = slip(self.file, self.text, span.start, message.to_owned());
+        if message.starts_with("wanted exactly 1 element") {
+            slip.message = "exactly one entry must stand here, as in { exact = ... }".into();
+        }
         for marker in ["expected one of ", "expected "] {
             if message.starts_with("unknown ")
                 && let Some((said, _)) = message.split_once(&format!(", {marker}"))
@@ -141,52 +141,88 @@ fn words(message: &str, marker: &str) -> Vec<String> {
     list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Takes the entry at `span` out: by its key for an unknown field, by its value otherwise. An unknown variant that is
-/// written as a table takes the whole value with it. Notes the table and name of what was taken.
-fn take_out(
-    table: &mut DeTable<'_>,
-    table_span: &Range<usize>,
-    span: &Range<usize>,
-    whole: bool,
-    removed: &mut Vec<(Range<usize>, String)>,
-) -> bool {
-    let hit = table.iter().find_map(|(key, value)| {
-        let variant =
-            whole && matches!(value.get_ref(), DeValue::Table(inner) if inner.keys().any(|key| key.span() == *span));
-        (key.span() == *span || value.span() == *span || variant).then(|| key.get_ref().to_string())
-    });
-    if let Some(name) = hit {
-        table.remove(name.as_str());
-        removed.push((table_span.clone(), name));
-        return true;
+/// What serde's message says of the entry it points at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    UnknownField,
+    UnknownVariant,
+    Other,
+}
+
+impl Told {
+    fn of(error: &toml::de::Error) -> Self {
+        match error.message() {
+            message if message.starts_with("unknown field") => Self::UnknownField,
+            message if message.starts_with("unknown variant") => Self::UnknownVariant,
+            _ => Self::Other,
+        }
     }
-    table.iter_mut().any(|(_, value)| {
-        let value_span = value.span();
-        take_out_of_value(value.get_mut(), &value_span, span, whole, removed)
+}
+
+/// What was taken out of the table or list at `holder`.
+struct Removed {
+    holder: Range<usize>,
+    /// The entry's name; `None` for an unknown field, which may be a required one misspelt, and for a list's item.
+    name: Option<String>,
+}
+
+/// A mistake that is there only because an earlier one was taken out: the required field that was wrong is missing, the
+/// table that stood for a choice is empty, the list is too short.
+fn follows(error: &toml::de::Error, span: &Range<usize>, removed: &[Removed]) -> bool {
+    let message = error.message();
+    let missing = words(message, "missing field ").into_iter().next();
+    let emptied =
+        ["wanted exactly 1 element", "invalid length", "expected tuple"].iter().any(|so| message.starts_with(so));
+    removed.iter().filter(|removed| removed.holder == *span).any(|removed| match &missing {
+        Some(name) => removed.name.as_ref().is_none_or(|removed| removed == name),
+        None => emptied,
     })
 }
 
-fn take_out_of_value(
-    value: &mut DeValue<'_>,
-    value_span: &Range<usize>,
-    span: &Range<usize>,
-    whole: bool,
-    removed: &mut Vec<(Range<usize>, String)>,
-) -> bool {
-    match value {
-        DeValue::Table(table) => take_out(table, value_span, span, whole, removed),
-        DeValue::Array(items) => {
-            if items.iter().any(|item| item.span() == *span) {
-                let kept = items.iter().filter(|item| item.span() != *span).cloned().collect();
-                *items = kept;
-                return true;
-            }
-            items.iter_mut().any(|item| {
-                let item_span = item.span();
-                take_out_of_value(item.get_mut(), &item_span, span, whole, removed)
-            })
+/// Takes the entry at `at` out: by its key for an unknown field, by its value otherwise. An unknown variant that is
+/// written as a table takes the whole value with it.
+struct Removal<'r> {
+    what: Told,
+    at: Range<usize>,
+    from: &'r mut Vec<Removed>,
+}
+
+impl Removal<'_> {
+    fn out_of_table(&mut self, table: &mut DeTable<'_>, holder: &Range<usize>) -> bool {
+        let hit = table.iter().find_map(|(key, value)| {
+            let variant = self.what == Told::UnknownVariant
+                && matches!(value.get_ref(), DeValue::Table(inner) if inner.keys().any(|key| key.span() == self.at));
+            (key.span() == self.at || value.span() == self.at || variant).then(|| key.get_ref().to_string())
+        });
+        if let Some(name) = hit {
+            table.remove(name.as_str());
+            let name = Some(name).filter(|_| self.what != Told::UnknownField);
+            self.from.push(Removed { holder: holder.clone(), name });
+            return true;
         }
-        _ => false,
+        table.iter_mut().any(|(_, value)| {
+            let span = value.span();
+            self.out_of_value(value.get_mut(), &span)
+        })
+    }
+
+    fn out_of_value(&mut self, value: &mut DeValue<'_>, holder: &Range<usize>) -> bool {
+        match value {
+            DeValue::Table(table) => self.out_of_table(table, holder),
+            DeValue::Array(items) => {
+                if items.iter().any(|item| item.span() == self.at) {
+                    let kept = items.iter().filter(|item| item.span() != self.at).cloned().collect();
+                    *items = kept;
+                    self.from.push(Removed { holder: holder.clone(), name: None });
+                    return true;
+                }
+                items.iter_mut().any(|item| {
+                    let span = item.span();
+                    self.out_of_value(item.get_mut(), &span)
+                })
+            }
+            _ => false,
+        }
     }
 }
 

@@ -63,3 +63,6 @@ impl Catalog {
         Tally::of(models.chain(bmcs).chain(loaders).chain(images).chain(racks))
     }
 }
+
+#[cfg(test)]
+mod tests;
