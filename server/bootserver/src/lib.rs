@@ -6,6 +6,7 @@ mod error;
 pub mod http;
 pub mod ra;
 pub mod tftp;
+pub mod transfers;
 
 pub use error::{Error, ErrorKind};
 

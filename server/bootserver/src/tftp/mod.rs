@@ -1,1 +1,92 @@
-//! Room to be furnished.
+//! The TFTP server: sockets, places and bytes around the pure rules of `netboot::tftp`.
+//!
+//! One task per listening socket reads requests and decides who gets in ([`desk`]); one task per transfer carries the
+//! file ([`courier`]) from memory over a socket of its own, bound to the address that was asked. There is no directory
+//! here: a name is a key, its content bytes.
+
+mod counters;
+mod courier;
+mod desk;
+mod sys;
+
+pub use counters::Counters;
+pub use sys::listen;
+
+use crate::transfers::TransferWatch;
+use bytes::Bytes;
+use desk::Desk;
+use muster_netboot::tftp::{Caps, Names, Rollover, WINDOW_CAP};
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// The files, in memory; asked once a request, without waiting.
+pub trait Source: Send + Sync {
+    /// `name` is normalised: no leading slash, no `..`.
+    fn find(&self, name: &str, from: SocketAddr) -> Option<Bytes>;
+}
+
+/// Whether an address may be answered at all: a live lease, a known host or a configured subnet (A2.2). Asked for every
+/// packet; must not block.
+pub type Allow = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+pub struct Config {
+    /// Bound by [`listen`].
+    pub sockets: Vec<UdpSocket>,
+    pub names: Names,
+    pub caps: Caps,
+    /// Most blocks in flight, at most 32.
+    pub window: u16,
+    pub rollover: Rollover,
+    /// Everything from port 69 itself, for sites whose firewalls know no TFTP (B5.12). A forged ACK 0 is then as good
+    /// as a real one: for networks where addresses cannot be forged.
+    pub single_port: bool,
+    pub counters: Arc<Counters>,
+}
+
+impl Config {
+    pub fn new(sockets: Vec<UdpSocket>) -> Config {
+        Config {
+            sockets,
+            names: Names::default(),
+            caps: Caps::default(),
+            window: WINDOW_CAP,
+            rollover: Rollover::ToZero,
+            single_port: false,
+            counters: Arc::default(),
+        }
+    }
+}
+
+/// Serves until cancelled. Cancel-safe: dropping it ends all transfers.
+///
+/// # Errors
+/// A socket that cannot be handed to the runtime, or a panic in a task.
+pub async fn serve(
+    config: Config,
+    source: Arc<dyn Source>,
+    allow: Allow,
+    watch: Arc<dyn TransferWatch>,
+    cancel: CancellationToken,
+) -> io::Result<()> {
+    let mut sockets = Vec::new();
+    for socket in &config.sockets {
+        socket.set_nonblocking(true)?;
+        sockets.push(Arc::new(tokio::net::UdpSocket::from_std(socket.try_clone()?)?));
+    }
+    let desk = Arc::new(Desk::new(config, source, allow, watch));
+    let mut tasks = JoinSet::new();
+    for socket in sockets {
+        tasks.spawn(desk.clone().attend(socket));
+    }
+    tokio::select! {
+        () = cancel.cancelled() => Ok(()),
+        ended = tasks.join_next() => match ended {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => Err(io::Error::other(panic)),
+            None => Ok(()),
+        },
+    }
+}

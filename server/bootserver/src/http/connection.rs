@@ -1,0 +1,252 @@
+//! One client's connection: requests one after another, each with a time to be read, found and taken.
+
+use super::Bounds;
+use super::answer::{Answer, fixed, found};
+use super::body::{Body, Content};
+use super::counters::{Counters, count};
+use super::head::{BadHead, HEAD_MAX, Head, Method, Parsed, parse_head};
+use crate::transfers::{Begun, Ended, How, TransferWatch, Via};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// One call of sendfile at most; then others get their turn.
+const SLICE: u64 = 1 << 20;
+/// Up to here head and body leave in one packet train.
+const TOGETHER_MAX: usize = 16 * 1024;
+
+/// What all connections share.
+pub struct Site {
+    pub content: Arc<dyn Content>,
+    pub watch: Arc<dyn TransferWatch>,
+    pub bounds: Bounds,
+    pub counters: Arc<Counters>,
+    pub places: Arc<Semaphore>,
+    pub files: Arc<Semaphore>,
+    pub per_ip: Mutex<BTreeMap<IpAddr, u32>>,
+}
+
+pub async fn run(site: &Site, mut stream: TcpStream, peer: SocketAddr) {
+    let _ = stream.set_nodelay(true);
+    let mut input = Vec::with_capacity(1024);
+    loop {
+        let head = match timeout(site.bounds.head, read_head(&mut stream, &mut input)).await {
+            Ok(Ok(Some(head))) => head,
+            Ok(Ok(None) | Err(_)) => return,
+            Err(_) => {
+                // An idle connection ends in silence; half a head is somebody slow.
+                if !input.is_empty() {
+                    count(&site.counters.slow_head);
+                    let _ = write(site, &mut stream, &fixed(408, false, false, "").head).await;
+                }
+                return;
+            }
+        };
+        count(&site.counters.requests);
+        let keep = match head {
+            Ok(head) => answer(site, &mut stream, peer, &head).await,
+            Err(bad) => {
+                count(&site.counters.bad_request);
+                tracing::debug!(%peer, reason = bad.label(), "boot HTTP request refused");
+                let _ = write(site, &mut stream, &fixed(400, false, false, "").head).await;
+                false
+            }
+        };
+        if !keep {
+            let _ = stream.shutdown().await;
+            return;
+        }
+    }
+}
+
+/// The next head; `None` when the client closed between two requests.
+async fn read_head(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<Option<Result<Head, BadHead>>> {
+    loop {
+        if !input.is_empty() {
+            match parse_head(input) {
+                Ok(Parsed::Whole { head, length }) => {
+                    input.drain(..length.min(input.len()));
+                    return Ok(Some(Ok(head)));
+                }
+                Ok(Parsed::Partial) => {}
+                Err(bad) => return Ok(Some(Err(bad))),
+            }
+        }
+        let room = u64::try_from(HEAD_MAX.saturating_sub(input.len())).unwrap_or(0);
+        if (&mut *stream).take(room).read_buf(input).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+/// Whether the connection may go on.
+async fn answer(site: &Site, stream: &mut TcpStream, peer: SocketAddr, head: &Head) -> bool {
+    let began = Instant::now();
+    let only_head = head.method == Method::Head;
+    let refuse = |status: u16, extra: &str| fixed(status, head.keep_alive, only_head, extra);
+    let counters = &site.counters;
+    if head.method == Method::Other {
+        count(&counters.bad_method);
+        let refusal = fixed(405, false, false, "Allow: GET, HEAD\r\n");
+        return finish(site, stream, peer, head, &refusal, How::Refused(405), began).await;
+    }
+    let body = match timeout(site.bounds.open, site.content.open(&head.path, peer)).await {
+        Ok(Some(body)) => body,
+        Ok(None) => {
+            count(&counters.not_found);
+            return finish(site, stream, peer, head, &refuse(404, ""), How::NotFound, began).await;
+        }
+        Err(_) => {
+            count(&counters.slow_content);
+            return finish(site, stream, peer, head, &refuse(503, &later(peer)), How::Refused(503), began).await;
+        }
+    };
+    let plan = found(head, body.length(), body.content_type());
+    if plan.status == 416 {
+        count(&counters.bad_range);
+        return finish(site, stream, peer, head, &plan, How::Refused(416), began).await;
+    }
+    if only_head {
+        count(&counters.heads);
+        return finish(site, stream, peer, head, &plan, How::Probed, began).await;
+    }
+    let (place, file) = match &body {
+        Body::Memory { .. } => (None, None),
+        Body::File { path, length, .. } => {
+            let Ok(place) = site.files.try_acquire() else {
+                count(&counters.busy);
+                return finish(site, stream, peer, head, &refuse(503, &later(peer)), How::Refused(503), began).await;
+            };
+            match open(path, *length).await {
+                Ok(file) => (Some(place), Some(file)),
+                Err(error) => {
+                    count(&counters.file_failed);
+                    tracing::warn!(path = %path.display(), %error, "a file of the boot HTTP server cannot be read");
+                    return finish(site, stream, peer, head, &refuse(500, ""), How::Refused(500), began).await;
+                }
+            }
+        }
+    };
+    site.watch.began(&Begun { via: Via::Http, peer, path: &head.path, size: plan.to - plan.from });
+    let (sent, result) = match (&body, file) {
+        (Body::Memory { bytes, .. }, _) => send_memory(site, stream, &plan, bytes).await,
+        (Body::File { .. }, Some(file)) => send_file(site, stream, &plan, &file).await,
+        (Body::File { .. }, None) => (0, Err(io::ErrorKind::NotFound.into())),
+    };
+    drop(place);
+    counters.bytes.fetch_add(sent, Ordering::Relaxed);
+    let how = match &result {
+        Ok(()) => How::Whole,
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => How::Lost,
+        Err(_) => How::GaveUp(0),
+    };
+    count(match (&result, plan.status) {
+        (Err(_), _) => &counters.broken,
+        (Ok(()), 206) => &counters.partial,
+        (Ok(()), _) => &counters.whole,
+    });
+    let (path, took) = (head.path.as_str(), began.elapsed());
+    site.watch.ended(&Ended { via: Via::Http, peer, path, bytes: sent, took, repeats: 0, how });
+    result.is_ok() && plan.keep_alive
+}
+
+/// Sends an answer that is all head, and tells.
+async fn finish(
+    site: &Site,
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    head: &Head,
+    answer: &Answer,
+    how: How,
+    began: Instant,
+) -> bool {
+    let written = write(site, stream, &answer.head).await;
+    let (path, took) = (head.path.as_str(), began.elapsed());
+    site.watch.ended(&Ended { via: Via::Http, peer, path, bytes: 0, took, repeats: 0, how });
+    written.is_ok() && answer.keep_alive
+}
+
+/// When to come again: spread over ten seconds by the client's own numbers, so that a hall does not return as one.
+fn later(peer: SocketAddr) -> String {
+    let ip = match peer.ip() {
+        IpAddr::V4(ip) => u32::from(ip),
+        IpAddr::V6(ip) => ip.octets().iter().fold(0, |sum, b| sum * 31 % 65_521 + u32::from(*b)),
+    };
+    format!("Retry-After: {}\r\n", 1 + (ip ^ u32::from(peer.port())) % 10)
+}
+
+/// All of it, or an error once the client took nothing for the stall time.
+async fn write(site: &Site, stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let taken = timeout(site.bounds.stall, stream.write(bytes)).await.map_err(io::Error::from)??;
+        if taken == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = bytes.get(taken..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+async fn send_memory(site: &Site, stream: &mut TcpStream, plan: &Answer, bytes: &[u8]) -> (u64, io::Result<()>) {
+    let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+    let body = bytes.get(at(plan.from)..at(plan.to)).unwrap_or_default();
+    let sent = |result: io::Result<()>| (if result.is_ok() { body.len() as u64 } else { 0 }, result);
+    if body.len() <= TOGETHER_MAX {
+        return sent(write(site, stream, &[&plan.head, body].concat()).await);
+    }
+    match write(site, stream, &plan.head).await {
+        Ok(()) => sent(write(site, stream, body).await),
+        Err(error) => (0, Err(error)),
+    }
+}
+
+/// Opened off the runtime's threads; a disk may be slow to wake.
+async fn open(path: &Path, length: u64) -> io::Result<File> {
+    let path = path.to_owned();
+    let opened = tokio::task::spawn_blocking(move || -> io::Result<File> {
+        let file = File::open(path)?;
+        let meta = file.metadata()?;
+        match meta.is_file() && meta.len() == length {
+            true => Ok(file),
+            false => Err(io::Error::other("the file's length is not what it was when it was listed")),
+        }
+    });
+    opened.await.map_err(io::Error::other)?
+}
+
+async fn send_file(site: &Site, stream: &mut TcpStream, plan: &Answer, file: &File) -> (u64, io::Result<()>) {
+    if let Err(error) = write(site, stream, &plan.head).await {
+        return (0, Err(error));
+    }
+    let mut at = plan.from;
+    while at < plan.to {
+        let count = (plan.to - at).min(SLICE);
+        let slice = stream.async_io(Interest::WRITABLE, || send_slice(stream, file, at, count));
+        match timeout(site.bounds.stall, slice).await.map_err(io::Error::from).flatten() {
+            // The file became shorter than it said: the length promised cannot be kept.
+            Ok(0) => return (at - plan.from, Err(io::ErrorKind::UnexpectedEof.into())),
+            Ok(sent) => at += sent,
+            Err(error) => return (at - plan.from, Err(error)),
+        }
+    }
+    (at - plan.from, Ok(()))
+}
+
+/// sendfile(2): from the page cache to the socket without passing through this process.
+fn send_slice(stream: &TcpStream, file: &File, from: u64, count: u64) -> io::Result<u64> {
+    let mut offset = libc::off_t::try_from(from).map_err(io::Error::other)?;
+    let count = usize::try_from(count).map_err(io::Error::other)?;
+    // SAFETY: both descriptors are open for the whole call and `offset` lives through it.
+    let sent = unsafe { libc::sendfile(stream.as_raw_fd(), file.as_raw_fd(), &raw mut offset, count) };
+    u64::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
