@@ -47,6 +47,9 @@ impl fmt::Display for Said {
             Self::Silence(why) => write!(f, "no answer: {why}"),
             Self::Dropped(why) => write!(f, "dropped: {why}"),
             Self::Dhcp { kind: ReplyKind::Nak, .. } => f.write_str("NAK: the address it asked for is not its own"),
+            Self::Dhcp { address, choice, .. } if address.is_unspecified() => {
+                write!(f, "ACK without a lease; {choice}")
+            }
             Self::Dhcp { kind: ReplyKind::Offer, address, choice } => write!(f, "OFFER {address}; {choice}"),
             Self::Dhcp { kind: ReplyKind::Ack, address, choice } => write!(f, "ACK {address}; {choice}"),
             Self::Words(words) => f.write_str(words),

@@ -54,3 +54,36 @@ fn checksum(parts: &[&[u8]]) -> u16 {
     }
     !u16::try_from(sum).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FROM: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 0, 4, 1), 67);
+    const TO: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 0, 4, 10), 68);
+
+    #[test]
+    fn b1_28_df_is_clear() {
+        let bytes = packet(FROM, TO, &[1; 300]).unwrap();
+        assert_eq!((bytes.len(), bytes[6] & 0x40), (328, 0));
+    }
+
+    #[test]
+    fn a_payload_longer_than_ip_carries_is_refused() {
+        assert!(packet(FROM, TO, &[0; 65507]).is_some());
+        assert!(packet(FROM, TO, &[0; 65508]).is_none());
+    }
+
+    proptest! {
+        /// A sum over a right checksum is all ones: both headers hold.
+        #[test]
+        fn both_checksums_hold(payload in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let bytes = packet(FROM, TO, &payload).unwrap();
+            prop_assert_eq!(checksum(&[&bytes[..20]]), 0);
+            let length = u16::try_from(bytes.len() - 20).unwrap().to_be_bytes();
+            let pseudo = [&bytes[12..20], &[0, 17], &length].concat();
+            prop_assert_eq!(checksum(&[&pseudo, &bytes[20..]]), 0);
+        }
+    }
+}

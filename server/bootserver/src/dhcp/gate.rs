@@ -62,11 +62,15 @@ const IN_FLIGHT_MS: i64 = 4_000;
 struct Buckets<K> {
     rate: Rate,
     left: BTreeMap<K, (i64, Millis)>,
+    pruned: Millis,
 }
+
+/// Under a flood the walk over all senders is made this often at most.
+const PRUNE_MS: i64 = 1000;
 
 impl<K: Ord + Copy> Buckets<K> {
     fn new(rate: Rate) -> Self {
-        Self { rate, left: BTreeMap::new() }
+        Self { rate, left: BTreeMap::new(), pruned: Millis(i64::MIN) }
     }
 
     /// None when there is no room to remember one more sender.
@@ -78,7 +82,10 @@ impl<K: Ord + Copy> Buckets<K> {
             tokens.saturating_add(passed.saturating_mul(per_second)).min(full)
         };
         if !self.left.contains_key(&key) && self.left.len() >= remembered {
-            self.left.retain(|_, bucket| refill(*bucket) < full);
+            if now.0.saturating_sub(self.pruned.0) >= PRUNE_MS {
+                self.pruned = now;
+                self.left.retain(|_, bucket| refill(*bucket) < full);
+            }
             if self.left.len() >= remembered {
                 return None;
             }
@@ -145,4 +152,77 @@ impl Gate {
 
 fn lifetime(in_flight: bool) -> i64 {
     if in_flight { IN_FLIGHT_MS } else { REPEAT_MS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_netboot::Kind;
+
+    fn exchange(mac: Mac, xid: u32) -> Exchange {
+        Exchange { mac, xid, kind: 1 }
+    }
+
+    fn numbered(number: u32) -> Mac {
+        let [a, b, c, d] = number.to_be_bytes();
+        Mac([2, 0, a, b, c, d])
+    }
+
+    #[test]
+    fn a1_6_a_copy_is_dropped_and_a_client_that_waited_is_not() {
+        let mut gate = Gate::default();
+        let mac = numbered(1);
+        let request = Request::of(mac, Kind::Discover);
+        let mut pass = |now| gate.pass(&request, exchange(mac, 7), Millis(now));
+        assert_eq!([pass(10_000), pass(10_100), pass(11_000)], [Ok(()), Err(Shut::Repeat), Ok(())]);
+    }
+
+    #[test]
+    fn a1_6_while_its_commit_is_under_way_a_retransmit_waits() {
+        let mut gate = Gate::default();
+        let mac = numbered(1);
+        let request = Request::of(mac, Kind::Request);
+        assert_eq!(gate.pass(&request, exchange(mac, 7), Millis(0)), Ok(()));
+        gate.in_flight(exchange(mac, 7), Millis(0));
+        assert_eq!(gate.pass(&request, exchange(mac, 7), Millis(1500)), Err(Shut::Repeat));
+        gate.settled(&exchange(mac, 7));
+        assert_eq!(gate.pass(&request, exchange(mac, 7), Millis(1600)), Ok(()));
+    }
+
+    #[test]
+    fn a1_6_a_machine_has_ten_at_once_and_five_a_second() {
+        let mut gate = Gate::default();
+        let mac = numbered(1);
+        let request = Request::of(mac, Kind::Discover);
+        let mut passed = |from: u32, now: i64| {
+            (from..from + 50).filter(|xid| gate.pass(&request, exchange(mac, *xid), Millis(now)).is_ok()).count()
+        };
+        assert_eq!((passed(0, 1000), passed(100, 2000), passed(200, 2100)), (10, 5, 0));
+    }
+
+    #[test]
+    fn a1_6_a_relay_is_bounded_but_not_by_one_machines_measure() {
+        let mut gate = Gate::default();
+        let relay = Ipv4Addr::new(10, 0, 0, 1);
+        let passed = (0..20_000u32)
+            .filter(|number| {
+                let request = Request { giaddr: relay, ..Request::of(numbered(*number), Kind::Discover) };
+                gate.pass(&request, exchange(numbered(*number), 1), Millis(1000)).is_ok()
+            })
+            .count();
+        assert_eq!(passed, 10_000);
+    }
+
+    #[test]
+    fn a1_6_a_flood_of_invented_machines_takes_no_more_memory_than_set() {
+        let mut gate = Gate::default();
+        let mut shut = 0;
+        for number in 0..120_000u32 {
+            let request = Request::of(numbered(number), Kind::Discover);
+            shut += u32::from(gate.pass(&request, exchange(numbered(number), 1), Millis(1000)) == Err(Shut::Flood));
+        }
+        assert_eq!((shut, gate.machines.left.len()), (20_000, 100_000));
+        let request = Request::of(numbered(200_000), Kind::Discover);
+        assert_eq!(gate.pass(&request, exchange(numbered(200_000), 1), Millis(2000)), Ok(()), "the flood is forgotten");
+    }
 }

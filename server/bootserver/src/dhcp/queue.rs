@@ -106,3 +106,63 @@ impl Queue {
         self.bell.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_names::{Mac, Millis};
+    use muster_netboot::{Lease, Said, SightingKind};
+    use std::net::Ipv4Addr;
+
+    fn job(address: u32) -> Job {
+        let mac = Mac([2, 0, 0, 0, 0, 1]);
+        let lease = Lease {
+            network: "rack".to_owned(),
+            address: Ipv4Addr::from_bits(address),
+            mac,
+            state: LeaseState::Bound,
+            until: Millis(1),
+            relay: None,
+        };
+        Job {
+            at: Instant::now(),
+            exchange: Exchange { mac, xid: address, kind: 3 },
+            change: LeaseChange { at: Millis(0), lease },
+            reply: None,
+            sighting: Sighting::of(Millis(0), mac, SightingKind::Request, Said::Noted),
+        }
+    }
+
+    fn addresses(batch: &[Job]) -> Vec<u32> {
+        batch.iter().map(|job| job.change.lease.address.to_bits()).collect()
+    }
+
+    #[test]
+    fn a_batch_is_in_order_bounded_and_names_no_address_twice() {
+        let queue = Queue::new().unwrap();
+        queue.push([1, 2, 1, 3].map(job).into());
+        assert_eq!(addresses(&queue.take()), [1, 2]);
+        assert_eq!(addresses(&queue.take()), [1, 3]);
+        queue.push((0..600).map(job).collect());
+        assert_eq!((queue.take().len(), queue.take().len(), queue.take().len()), (BATCH, 88, 0));
+    }
+
+    #[test]
+    fn a1_6_over_its_bound_the_queue_drops_the_oldest() {
+        let queue = Queue::new().unwrap();
+        let bound = u32::try_from(LONGEST).unwrap();
+        assert!(queue.push((0..bound).map(job).collect()).is_empty());
+        assert_eq!(addresses(&queue.push((bound..bound + 3).map(job).collect())), [0, 1, 2]);
+        assert_eq!(queue.len(), LONGEST);
+    }
+
+    #[test]
+    fn a_grant_ages_and_a_release_does_not() {
+        let mut old = job(1);
+        assert!(!old.is_stale());
+        old.at = Instant::now().checked_sub(STALE + Duration::from_millis(10)).unwrap();
+        assert!(old.is_stale());
+        old.change.lease.state = LeaseState::Released;
+        assert!(!old.is_stale());
+    }
+}

@@ -144,3 +144,146 @@ fn shorts(value: &[u8]) -> Vec<u16> {
     let (pairs, _) = value.as_chunks::<2>();
     pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dhcproto::v4::{self, Architecture, DhcpOption, MessageType, OptionCode, UnknownOption};
+    use dhcproto::{Encodable, Encoder};
+    use muster_names::Mac;
+    use proptest::prelude::*;
+
+    /// A header and the cookie, before any option.
+    fn bare() -> Vec<u8> {
+        let mut bytes = vec![0; HEADER];
+        (bytes[0], bytes[1], bytes[2]) = (1, 1, 6);
+        bytes[28..34].copy_from_slice(&[0x52, 0x54, 0, 0, 0, 1]);
+        bytes.extend_from_slice(&COOKIE);
+        bytes
+    }
+
+    fn with(options: &[u8]) -> Request {
+        parse(&[bare(), options.to_vec()].concat()).unwrap()
+    }
+
+    #[test]
+    fn a3_a_hardware_address_longer_than_its_field_is_refused() {
+        let mut bytes = bare();
+        for (hlen, read) in [(16, true), (17, false), (200, false), (255, false)] {
+            bytes[2] = hlen;
+            assert_eq!(parse(&bytes).is_ok(), read, "{hlen}");
+        }
+    }
+
+    #[test]
+    fn a3_a_wrong_cookie_and_a_short_packet_are_refused() {
+        let mut bytes = bare();
+        assert_eq!(parse(&bytes[..HEADER + 3]), Err(Malformed::Short));
+        assert_eq!(parse(&[]), Err(Malformed::Short));
+        assert_eq!(parse(&bytes).map(|request| request.kind), Ok(None), "no options: BOOTP");
+        bytes[HEADER] = 0;
+        assert_eq!(parse(&bytes), Err(Malformed::Cookie));
+    }
+
+    #[test]
+    fn a3_a_malformed_option_hides_none_that_come_after_it() {
+        for broken in
+            [&[93, 1, 7][..], &[50, 3, 1, 2, 3], &[51, 0], &[57, 1, 9], &[12, 2, 0xff, 0xfe], &[94, 1, 1], &[81, 1, 0]]
+        {
+            let request = with(&[&[53, 1, 1], broken, &[60, 9], b"PXEClient", &[255]].concat());
+            assert_eq!(request.vendor_class.as_deref(), Some(&b"PXEClient"[..]), "{broken:?}");
+            assert_eq!((request.requested, request.max_size), (None, None));
+        }
+    }
+
+    #[test]
+    fn a3_a_truncated_last_option_leaves_the_others() {
+        let request = with(&[53, 1, 1, 60, 200, b'P']);
+        assert_eq!((request.kind, request.vendor_class), (Some(Kind::Discover), None));
+        assert_eq!(with(&[53, 1, 3, 60]).kind, Some(Kind::Request));
+    }
+
+    #[test]
+    fn b2_15_the_whole_list_of_architectures_is_read() {
+        assert_eq!(with(&[93, 4, 0, 7, 0, 16, 255]).archs, [7, 16]);
+        assert_eq!(with(&[93, 3, 0, 7, 9, 255]).archs, [7]);
+    }
+
+    #[test]
+    fn b1_19_pieces_of_one_option_are_joined_wherever_they_stand() {
+        let request = with(&[60, 3, b'P', b'X', b'E', 53, 1, 1, 60, 6, b'C', b'l', b'i', b'e', b'n', b't', 255]);
+        assert_eq!(request.vendor_class.as_deref(), Some(&b"PXEClient"[..]));
+    }
+
+    #[test]
+    fn b1_19_overloaded_fields_are_read_after_the_options_file_first() {
+        let mut bytes = [bare(), vec![52, 1, 3, 60, 1, b'a', 255]].concat();
+        bytes[108..112].copy_from_slice(&[60, 1, b'b', 255]);
+        bytes[44..48].copy_from_slice(&[60, 1, b'c', 255]);
+        assert_eq!(parse(&bytes).unwrap().vendor_class.as_deref(), Some(&b"abc"[..]));
+        bytes[242] = 2;
+        assert_eq!(parse(&bytes).unwrap().vendor_class.as_deref(), Some(&b"ac"[..]));
+    }
+
+    #[test]
+    fn a_repeated_fixed_option_counts_once_and_padding_is_skipped() {
+        let request = with(&[0, 0, 53, 1, 1, 53, 1, 1, 50, 4, 10, 0, 0, 9, 50, 4, 10, 0, 0, 8, 255, 60, 1, b'x']);
+        assert_eq!((request.kind, request.requested), (Some(Kind::Discover), Some(Ipv4Addr::new(10, 0, 0, 9))));
+        assert_eq!(request.vendor_class, None, "nothing counts after the end");
+    }
+
+    #[test]
+    fn b2_12_an_empty_option_175_still_means_ipxe() {
+        assert_eq!(with(&[175, 0, 255]).ipxe, Some(Vec::new()));
+        assert_eq!(with(&[53, 1, 1, 255]).ipxe, None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {
+            let _ = parse(&bytes);
+            let _ = parse(&[bare(), bytes].concat());
+        }
+
+        /// Two readings of one standard: what the other codec writes well-formed, ours reads the same.
+        #[test]
+        fn our_reader_agrees_with_another_codec(
+            xid: u32, secs: u16, flags: u16, mac: [u8; 6], ciaddr: u32, giaddr: u32, requested: u32, server: u32,
+            class in proptest::collection::vec(1u8..127, 1..300), uuid in proptest::collection::vec(any::<u8>(), 1..20),
+            arch: u16, size: u16, wanted in proptest::collection::vec(1u8..255, 1..20), id in proptest::collection::vec(any::<u8>(), 2..30),
+        ) {
+            let mut message = v4::Message::new_with_id(xid, ciaddr.into(), Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED, giaddr.into(), &mac);
+            message.set_secs(secs).set_flags(v4::Flags::new(flags));
+            let options = message.opts_mut();
+            options.insert(DhcpOption::MessageType(MessageType::Request));
+            options.insert(DhcpOption::RequestedIpAddress(requested.into()));
+            options.insert(DhcpOption::ServerIdentifier(server.into()));
+            options.insert(DhcpOption::ClassIdentifier(class.clone()));
+            options.insert(DhcpOption::ClientIdentifier(id.clone()));
+            options.insert(DhcpOption::ClientMachineIdentifier(uuid.clone()));
+            options.insert(DhcpOption::ClientSystemArchitecture(Architecture::from(arch)));
+            options.insert(DhcpOption::MaxMessageSize(size));
+            options.insert(DhcpOption::ParameterRequestList(wanted.iter().map(|code| OptionCode::from(*code)).collect()));
+            options.insert(DhcpOption::Unknown(UnknownOption::new(OptionCode::from(175), vec![1, 2, 3])));
+            let mut bytes = Vec::new();
+            message.encode(&mut Encoder::new(&mut bytes)).unwrap();
+            let request = parse(&bytes).unwrap();
+            prop_assert_eq!((request.xid, request.secs, request.flags), (xid, secs, flags));
+            prop_assert_eq!(&request.chaddr[..6], &mac[..]);
+            prop_assert_eq!((request.ciaddr, request.giaddr), (Ipv4Addr::from(ciaddr), Ipv4Addr::from(giaddr)));
+            prop_assert_eq!(request.kind, Some(Kind::Request));
+            prop_assert_eq!((request.requested, request.server_id), (Some(requested.into()), Some(server.into())));
+            prop_assert_eq!(request.vendor_class, Some(class));
+            prop_assert_eq!(request.client_id, Some(id));
+            prop_assert_eq!(request.uuid, Some(uuid));
+            prop_assert_eq!((request.archs, request.max_size), (vec![arch], Some(size)));
+            prop_assert_eq!(request.wanted, wanted);
+            prop_assert_eq!(request.ipxe, Some(vec![1, 2, 3]));
+        }
+    }
+
+    #[test]
+    fn a_machine_is_read_from_its_header() {
+        assert_eq!(with(&[53, 1, 1, 255]).mac(), Some(Mac([0x52, 0x54, 0, 0, 0, 1])));
+    }
+}
