@@ -171,6 +171,15 @@ impl Conductor {
             .await
     }
 
+    /// What a plan would do.
+    pub async fn planned_action(&self, digest: Digest) -> Result<Action, Error> {
+        let mut tx = self.db.read().await.map_err(store)?;
+        let row = plans::get(&mut tx, digest).await.map_err(store)?;
+        let row = row.ok_or_else(|| Error::refused(format!("there is no plan {digest}; make it first")))?;
+        let request: PlanRequest = body::read("plan", &digest, &row.body)?;
+        Ok(request.what)
+    }
+
     /// A second person's word. `count` is the number of machines, typed by hand.
     pub async fn approve(self: &Arc<Self>, by: String, digest: Digest, count: usize) -> Result<(), Error> {
         self.scribe

@@ -11,7 +11,7 @@ mod targets;
 
 pub use ids::{BootId, CaseId, Digest, ImageId, MachineId, OrderId, TicketId};
 pub use inventory::{Bmc, Cpu, Dimm, Disk, DiskKind, Firmware, Inventory, Neighbor, Nic, PciDevice, System, Tpm};
-pub use mac::Mac;
+pub use mac::{Mac, NotAMac};
 pub use subject::{Cause, Epoch, Key, Millis, Seq, Subject};
 pub use targets::{BadTargets, MOST_TARGETS, TargetSet};
 

@@ -1,0 +1,40 @@
+//! Figures for Prometheus, and two answers for load balancers.
+
+use crate::App;
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use muster_store::{events, site, subjects};
+use std::fmt::Write as _;
+
+pub(crate) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+pub(crate) async fn readyz(State(app): State<App>) -> Result<&'static str, Problem> {
+    let mut tx = app.me.db.read().await?;
+    events::head(&mut tx).await?;
+    Ok("ready\n")
+}
+
+pub(crate) async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, Problem> {
+    let mut tx = app.me.db.read().await?;
+    let mut text = String::from("# HELP muster_machines Machines by state.\n# TYPE muster_machines gauge\n");
+    for (label, count) in subjects::count_by_label(&mut tx, "machine").await? {
+        let _ = writeln!(text, "muster_machines{{state=\"{label}\"}} {count}");
+    }
+    let head = events::head(&mut tx).await?;
+    let frozen = u8::from(site::frozen(&mut tx).await?.frozen);
+    let _ = write!(
+        text,
+        "# HELP muster_events_total Events in the log.\n# TYPE muster_events_total counter\nmuster_events_total {}\n\
+         # HELP muster_frozen Whether everything is frozen.\n# TYPE muster_frozen gauge\nmuster_frozen {frozen}\n\
+         # HELP muster_sightings_dropped_total Sightings that found no room in the queue.\n\
+         # TYPE muster_sightings_dropped_total counter\nmuster_sightings_dropped_total {}\n",
+        head.seq.0,
+        app.me.dropped_sightings(),
+    );
+    text.push_str(&(app.counters)());
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
+}

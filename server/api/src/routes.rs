@@ -1,0 +1,131 @@
+//! The table of routes.
+
+use crate::guard::{Role, guard};
+use crate::{App, document, events, machines, metrics, plans, site, tokens};
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, delete, get, post, put};
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Anybody who reaches the listener: it tells nothing about machines.
+    Public,
+    Roles(&'static [Role]),
+}
+
+/// One route.
+pub struct Row {
+    pub method: &'static str,
+    pub path: &'static str,
+    pub policy: Policy,
+    /// One line for people; the OpenAPI document shows it.
+    pub summary: &'static str,
+    /// Names of the schemas of body and answer in the OpenAPI document.
+    pub takes: Option<&'static str>,
+    pub gives: Option<&'static str>,
+    handler: fn() -> MethodRouter<App>,
+}
+
+const READ: Policy = Policy::Roles(&Role::ALL);
+const RACK: Policy = Policy::Roles(&[Role::Tech, Role::Operator, Role::Approver, Role::Admin]);
+const CHANGE: Policy = Policy::Roles(&[Role::Operator, Role::Approver, Role::Admin]);
+const SECOND: Policy = Policy::Roles(&[Role::Approver, Role::Admin]);
+const ADMIN: Policy = Policy::Roles(&[Role::Admin]);
+
+fn row(
+    (method, path): (&'static str, &'static str),
+    policy: Policy,
+    summary: &'static str,
+    (takes, gives): (Option<&'static str>, Option<&'static str>),
+    handler: fn() -> MethodRouter<App>,
+) -> Row {
+    Row { method, path, policy, summary, takes, gives, handler }
+}
+
+/// Every route there is.
+pub fn routes() -> Vec<Row> {
+    let plain = (None, None);
+    let gives = |name| (None, Some(name));
+    vec![
+        row(("GET", "/healthz"), Policy::Public, "The process runs", plain, || get(metrics::healthz)),
+        row(("GET", "/readyz"), Policy::Public, "The database answers", plain, || get(metrics::readyz)),
+        row(("GET", "/metrics"), Policy::Public, "Figures for Prometheus", plain, || get(metrics::metrics)),
+        row(("GET", "/api/openapi.json"), Policy::Public, "This document", plain, || get(document::openapi)),
+        row(("GET", "/api/v1/machines"), READ, "Machines by name, a page at a time", gives("Page"), || {
+            get(machines::list)
+        }),
+        row(("GET", "/api/v1/machines/{id}"), READ, "One machine, whole", gives("Machine"), || get(machines::show)),
+        row(("GET", "/api/v1/machines/{id}/events"), READ, "The machine's log, oldest first", gives("Events"), || {
+            get(machines::log)
+        }),
+        row(("GET", "/api/v1/machines/{id}/model"), READ, "A model file learnt from this machine", plain, || {
+            get(machines::learn)
+        }),
+        row(("GET", "/api/v1/find"), READ, "Machines of a name, id, serial or MAC", gives("Machines"), || {
+            get(machines::find)
+        }),
+        row(("GET", "/api/v1/racks"), READ, "Rack layouts and who stands there", gives("Racks"), || get(site::racks)),
+        row(("GET", "/api/v1/models"), READ, "Hardware models", gives("Models"), || get(site::models)),
+        row(("GET", "/api/v1/images"), READ, "Images that can be installed", gives("Images"), || get(site::images)),
+        row(("GET", "/api/v1/orders"), READ, "Install orders that are open", gives("Orders"), || get(site::orders)),
+        row(("GET", "/api/v1/tickets"), READ, "What waits for a person", gives("Tickets"), || get(site::tickets)),
+        row(("GET", "/api/v1/events"), READ, "The event log as server-sent events, after=SEQ", plain, || {
+            get(events::stream)
+        }),
+        row(("GET", "/api/v1/log"), READ, "A page of the event log, after=SEQ", gives("Events"), || get(events::page)),
+        row(("GET", "/api/v1/log/verify"), READ, "Whether the log's chain is whole", gives("Verified"), || {
+            get(events::verify)
+        }),
+        row(("GET", "/api/v1/boot/{mac}"), READ, "What the boot path saw of a MAC and answered", gives("Sightings"), || {
+            get(site::explain)
+        }),
+        row(
+            ("POST", "/api/v1/plans"),
+            RACK,
+            "Make a plan; changes nothing else",
+            (Some("PlanRequest"), Some("Planned")),
+            || post(plans::make),
+        ),
+        row(
+            ("POST", "/api/v1/plans/{digest}/execute"),
+            RACK,
+            "Carry a plan out, once",
+            (None, Some("Executed")),
+            || post(plans::execute),
+        ),
+        row(
+            ("POST", "/api/v1/plans/{digest}/approve"),
+            SECOND,
+            "The second person's word",
+            (Some("Approval"), None),
+            || post(plans::approve),
+        ),
+        row(("GET", "/api/v1/freeze"), READ, "Whether everything is frozen", gives("Freeze"), || get(site::frozen)),
+        row(("PUT", "/api/v1/freeze"), RACK, "The red button", (Some("FreezeRequest"), None), || put(site::freeze)),
+        row(("POST", "/api/v1/reload"), CHANGE, "Read the data files again", plain, || post(site::reload)),
+        row(("GET", "/api/v1/tokens"), ADMIN, "Tokens, without their secrets", gives("Tokens"), || get(tokens::list)),
+        row(
+            ("POST", "/api/v1/tokens"),
+            ADMIN,
+            "Make a token; it is shown once",
+            (Some("TokenRequest"), Some("TokenMade")),
+            || post(tokens::make),
+        ),
+        row(("DELETE", "/api/v1/tokens/{id}"), ADMIN, "Revoke a token", plain, || delete(tokens::revoke)),
+    ]
+}
+
+/// The router of the API listener.
+pub fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for row in routes() {
+        let layer = from_fn_with_state((app.clone(), row.policy), guard);
+        router = router.route(row.path, (row.handler)().layer(layer));
+    }
+    router.fallback(nowhere).layer(axum::extract::DefaultBodyLimit::max(1 << 20)).with_state(app)
+}
+
+async fn nowhere(uri: axum::http::Uri) -> crate::Problem {
+    crate::Problem::not_found(format!("there is nothing at {}; /api/openapi.json lists what there is", uri.path()))
+}

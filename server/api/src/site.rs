@@ -1,0 +1,163 @@
+//! The site: racks, models, images, orders, tickets, the red button, and why a MAC got no answer.
+
+use crate::App;
+use crate::guard::Who;
+use crate::problem::Problem;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use muster_catalog::{Model, Rack};
+use muster_names::{Digest, ImageId, Mac, MachineId, Millis, OrderId};
+use muster_store::{orders as order_rows, site as site_rows, tickets as ticket_rows};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub(crate) async fn racks(State(app): State<App>) -> Json<Vec<Rack>> {
+    Json(app.me.catalog().racks.clone())
+}
+
+pub(crate) async fn models(State(app): State<App>) -> Json<Vec<Model>> {
+    Json(app.me.catalog().models.clone())
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ImageShown {
+    pub id: ImageId,
+    pub title: String,
+    pub version: String,
+    /// Of the compressed file.
+    pub digest: Digest,
+    pub bytes: u64,
+    pub raw_bytes: u64,
+    pub root_uuid: String,
+}
+
+pub(crate) async fn images(State(app): State<App>) -> Json<Vec<ImageShown>> {
+    let shown = |built: muster_conductor::Built| ImageShown {
+        id: built.image.os.id,
+        title: built.image.os.title,
+        version: built.image.built.version,
+        digest: built.image.built.sha256,
+        bytes: built.image.built.bytes,
+        raw_bytes: built.image.built.raw_bytes,
+        root_uuid: built.image.built.root_uuid,
+    };
+    Json(app.me.images().into_iter().map(shown).collect())
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct OrderShown {
+    pub id: OrderId,
+    pub machine: MachineId,
+    pub image: ImageId,
+    /// `open`, `started`, `closed`.
+    pub permit: String,
+    pub by: String,
+    pub created: Millis,
+    pub started: Option<Millis>,
+    pub outcome: Option<String>,
+}
+
+pub(crate) async fn orders(State(app): State<App>) -> Result<Json<Vec<OrderShown>>, Problem> {
+    let mut tx = app.me.db.read().await?;
+    let shown = |order: muster_store::Order| OrderShown {
+        id: order.id,
+        machine: order.machine,
+        image: order.image,
+        permit: order.permit.word().into(),
+        by: order.by,
+        created: order.created,
+        started: order.started_at,
+        outcome: order.outcome,
+    };
+    Ok(Json(order_rows::list_open(&mut tx).await?.into_iter().map(shown).collect()))
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct TicketShown {
+    pub id: String,
+    pub subject: String,
+    pub cause: String,
+    /// What to do.
+    pub title: String,
+    pub opened: Millis,
+}
+
+pub(crate) async fn tickets(State(app): State<App>) -> Result<Json<Vec<TicketShown>>, Problem> {
+    let mut tx = app.me.db.read().await?;
+    let shown = |ticket: muster_store::Ticket| TicketShown {
+        id: ticket.id.to_string(),
+        subject: ticket.subject.to_string(),
+        cause: ticket.cause,
+        title: ticket.title,
+        opened: ticket.opened,
+    };
+    Ok(Json(ticket_rows::list_open(&mut tx).await?.into_iter().map(shown).collect()))
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct SightingShown {
+    pub at: Millis,
+    pub network: String,
+    pub what: String,
+    /// What it was answered, or why it was not.
+    pub answer: String,
+    pub body: serde_json::Value,
+}
+
+pub(crate) async fn explain(State(app): State<App>, Path(mac): Path<String>) -> Result<Json<Vec<SightingShown>>, Problem> {
+    let mac: Mac = mac.parse().map_err(|error: muster_names::NotAMac| Problem::bad(error.to_string()))?;
+    let shown = |row: muster_store::Sighting| SightingShown {
+        at: row.at,
+        network: row.network,
+        what: row.what,
+        answer: row.answer,
+        body: serde_json::from_str(&row.body).unwrap_or_default(),
+    };
+    Ok(Json(app.me.explain(mac, 200).await?.into_iter().map(shown).collect()))
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Freeze {
+    pub frozen: bool,
+    pub by: String,
+    pub why: String,
+    pub at: Millis,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FreezeRequest {
+    pub frozen: bool,
+    pub why: String,
+}
+
+pub(crate) async fn frozen(State(app): State<App>) -> Result<Json<Freeze>, Problem> {
+    let mut tx = app.me.db.read().await?;
+    let found = site_rows::frozen(&mut tx).await?;
+    Ok(Json(Freeze { frozen: found.frozen, by: found.by, why: found.why, at: found.at }))
+}
+
+pub(crate) async fn freeze(
+    State(app): State<App>,
+    Extension(who): Extension<Who>,
+    body: Result<Json<FreezeRequest>, JsonRejection>,
+) -> Result<Json<serde_json::Value>, Problem> {
+    let Json(request) = body.map_err(|rejection| Problem::bad(rejection.body_text()))?;
+    if request.why.trim().is_empty() {
+        return Err(Problem::bad("say why, for whoever finds everything standing still"));
+    }
+    app.me.freeze(request.frozen, who.name, request.why).await?;
+    Ok(Json(serde_json::json!({ "frozen": request.frozen })))
+}
+
+pub(crate) async fn reload(State(app): State<App>) -> Result<Json<serde_json::Value>, Problem> {
+    let done = (app.reload)().map_err(Problem::bad)?;
+    let new = app.me.follow_layouts().await?;
+    Ok(Json(serde_json::json!({ "read": done, "new-machines": new })))
+}

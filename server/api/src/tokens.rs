@@ -1,0 +1,131 @@
+//! API tokens: only digests are stored; a token is shown once, when it is made.
+
+use crate::guard::{Role, Who};
+use crate::problem::Problem;
+use crate::App;
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use muster_conductor::{Conductor, Error, fresh_id, fresh_token, now, sha256};
+use muster_names::Millis;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    /// Who or what will use it; stands in the audit log.
+    pub name: String,
+    pub role: Role,
+    /// Days until it expires; none for never.
+    #[serde(default)]
+    pub days: Option<u32>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct TokenMade {
+    pub id: String,
+    /// Shown this once.
+    pub token: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct TokenShown {
+    pub id: String,
+    pub name: String,
+    pub role: String,
+    pub created: Millis,
+    pub expires: Option<Millis>,
+    pub revoked: Option<Millis>,
+}
+
+/// Makes a token and keeps its digest.
+pub async fn mint(me: &Conductor, name: String, role: Role, expires: Option<Millis>) -> Result<(String, String), Error> {
+    let token = fresh_token()?;
+    let id = format!("{:032x}", fresh_id()?);
+    let row = muster_store::Token {
+        id: id.clone(),
+        name: name.clone(),
+        role: role.word().into(),
+        sha256: sha256(token.as_bytes()),
+        created: now(),
+        expires,
+        revoked: None,
+    };
+    me.write(move |w| {
+        Box::pin(async move {
+            muster_store::tokens::put(w.tx, &row).await.map_err(|source| Error::Store { source })?;
+            let event = muster_store::Event {
+                subject: muster_names::Subject::Site,
+                cause: muster_names::Cause(format!("token/{}", row.id)),
+                kind: "token-made".into(),
+                actor: name,
+                epoch: muster_names::Epoch(0),
+                body: serde_json::json!({ "id": row.id, "name": row.name, "role": row.role }).to_string(),
+                at: w.now,
+            };
+            w.tx.append(event).await.map_err(|source| Error::Store { source }).map(drop)
+        })
+    })
+    .await?;
+    Ok((id, token))
+}
+
+pub(crate) async fn who(app: &App, token: &str) -> Result<Option<Who>, Problem> {
+    let mut tx = app.me.db.read().await?;
+    let found = muster_store::tokens::by_hash(&mut tx, sha256(token.as_bytes())).await?;
+    let valid = found.filter(|token| token.is_valid(now()));
+    Ok(valid.and_then(|token| Role::from_word(&token.role).map(|role| Who { name: token.name, role })))
+}
+
+pub(crate) async fn list(State(app): State<App>) -> Result<Json<Vec<TokenShown>>, Problem> {
+    let mut tx = app.me.db.read().await?;
+    let rows = muster_store::tokens::list(&mut tx).await?;
+    let shown = |t: muster_store::Token| TokenShown {
+        id: t.id,
+        name: t.name,
+        role: t.role,
+        created: t.created,
+        expires: t.expires,
+        revoked: t.revoked,
+    };
+    Ok(Json(rows.into_iter().map(shown).collect()))
+}
+
+pub(crate) async fn make(State(app): State<App>, Json(request): Json<TokenRequest>) -> Result<Json<TokenMade>, Problem> {
+    if request.name.trim().is_empty() || request.name.len() > 80 {
+        return Err(Problem::bad("a token's name has 1 to 80 characters: who or what will use it"));
+    }
+    let expires = request.days.map(|days| Millis(now().0.saturating_add(i64::from(days) * 86_400_000)));
+    let (id, token) = mint(&app.me, request.name, request.role, expires).await?;
+    Ok(Json(TokenMade { id, token }))
+}
+
+pub(crate) async fn revoke(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Extension(by): Extension<Who>,
+) -> Result<Json<serde_json::Value>, Problem> {
+    let wanted = id.clone();
+    let done = app
+        .me
+        .write(move |w| {
+            Box::pin(async move {
+                let done = muster_store::tokens::revoke(w.tx, &id, w.now).await.map_err(|source| Error::Store { source })?;
+                let event = muster_store::Event {
+                    subject: muster_names::Subject::Site,
+                    cause: muster_names::Cause(format!("token-revoked/{id}")),
+                    kind: "token-revoked".into(),
+                    actor: by.name,
+                    epoch: muster_names::Epoch(0),
+                    body: serde_json::json!({ "id": id }).to_string(),
+                    at: w.now,
+                };
+                if done {
+                    w.tx.append(event).await.map_err(|source| Error::Store { source })?;
+                }
+                Ok(done)
+            })
+        })
+        .await?;
+    if done { Ok(Json(serde_json::json!({ "revoked": wanted }))) } else { Err(Problem::not_found(format!("there is no valid token {wanted}"))) }
+}
