@@ -7,7 +7,6 @@
 use muster_names::{Cause, Epoch, MachineId, Millis, Subject};
 use muster_store::{Event, Kind, Place, Store, Tx};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
-use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -229,11 +228,17 @@ fn cluster() -> &'static Cluster {
     })
 }
 
-/// Waits until nobody has held `users` for three seconds.
+/// Makes and starts the cluster, and waits until nobody has held `users` for three seconds.
+///
+/// Not the plain C locale: sites have others, and comparisons of texts must not depend on it.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
-dir=$1; shift
-"$@" >"$dir/log" 2>&1 </dev/null &
+dir=$1 bin=$2; shift 2
+"$@" "$bin/initdb" --pgdata "$dir/data" --no-sync --auth=trust --username=postgres --no-instructions \
+    --encoding=UTF8 --locale=C.UTF-8 --locale-provider=icu --icu-locale=en >"$dir/log" 2>&1
+"$@" "$bin/postgres" -D "$dir/data" -c listen_addresses= -c unix_socket_directories="$dir" \
+    -c fsync=off -c full_page_writes=off -c shared_buffers=16MB -c max_connections=400 \
+    -c deadlock_timeout=200ms >>"$dir/log" 2>&1 &
 server=$!
 while :; do
     sleep 3
@@ -254,46 +259,17 @@ fn start(dir: &Path) {
     let bin = programs();
     let _ = std::fs::remove_dir_all(dir);
     std::fs::create_dir(dir).unwrap();
+    let mut keeper = Command::new("sh");
+    keeper.args(["-c", KEEPER, "keeper"]).arg(dir).arg(bin);
     // PostgreSQL refuses to run as root.
-    let mut server: Vec<OsString> = Vec::new();
     if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
         finish(Command::new("chown").arg("postgres").arg(dir));
-        server.extend(["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"].map(OsString::from));
-    }
-    let mut init = server.clone();
-    init.push(bin.join("initdb").into());
-    // Not the plain C locale: sites have others, and comparisons of texts must not depend on it.
-    init.extend(["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en"].map(OsString::from));
-    init.extend(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8"].map(OsString::from));
-    init.extend(["--no-instructions".into(), "--pgdata".into(), dir.join("data").into()]);
-    let (first, rest) = init.split_first().unwrap();
-    finish(Command::new(first).args(rest).current_dir("/"));
-
-    server.extend([bin.join("postgres").into(), "-D".into(), dir.join("data").into()]);
-    for setting in [
-        "listen_addresses=".to_owned(),
-        format!("unix_socket_directories={}", dir.display()),
-        "fsync=off".into(),
-        "full_page_writes=off".into(),
-        "shared_buffers=16MB".into(),
-        "max_connections=400".into(),
-        "deadlock_timeout=200ms".into(),
-    ] {
-        server.extend(["-c".into(), setting.into()]);
+        keeper.args(["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]);
     }
     File::create(dir.join("users")).unwrap();
-    Command::new("sh")
-        .args(["-c", KEEPER, "keeper"])
-        .arg(dir)
-        .args(server)
-        .current_dir("/")
-        // Its own group: what ends the tests must not end the keeper before it has cleaned up.
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    // Its own group: what ends the tests must not end the keeper before it has cleaned up.
+    keeper.current_dir("/").process_group(0);
+    keeper.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
 }
 
 fn finish(command: &mut Command) {
