@@ -49,6 +49,7 @@ up() {
 lldp() {
     cat >"$bed/lldpd.conf" <<CONF
 configure system hostname bed-switch
+configure system chassisid bed-switch
 configure system description "Bridge of a test bed"
 configure lldp portidsubtype ifname
 configure lldp tx-interval 1

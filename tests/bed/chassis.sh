@@ -23,22 +23,18 @@ order() {
         '{"execute":"qom-set","arguments":{"path":"/machine/peripheral/net0","property":"bootindex","value":'"$1"'}}'
 }
 
-# UEFI HTTP boot has no place in QEMU's boot order; BootNext in the machine's variables is its own "once".
-http_once() {
-    "$("$bed_scripts/virt-fw-vars.sh")" -i "$machine/vars.fd" -o "$machine/vars.new" --set-boot-uri "$BOOT_URI" >>"$machine/qemu.log" 2>&1
-    mv "$machine/vars.new" "$machine/vars.fd"
-}
-
 start() {
     local first=disk
     on && return
     if [ "$(boot)" = pxe ]; then first=net; fi
     echo default >"$machine/boot"
-    if [ $first = net ] && [ "$FIRMWARE" = http ]; then http_once; first=disk; fi
     rm -f "$machine/qmp.sock"
     launch "$machine/qemu.pid" "$machine/qemu.log" "$bed_scripts/qemu.sh" "$bed" "$NAME" $first
-    if [ $first = net ]; then order 2 1; fi
-    qmp '{"execute":"cont"}'
+    # Only a machine that waits for its second order is paused; the others run already. See qemu.sh.
+    if [ $first = net ] && [ "$FIRMWARE" != http ]; then
+        order 2 1
+        qmp '{"execute":"cont"}'
+    fi
     log "started from $first"
 }
 

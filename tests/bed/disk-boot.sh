@@ -19,7 +19,7 @@ seed() {
     last=$(((last - 65536) / 2048 * 2048 - 1))
     sgdisk -d 3 -n "3:$start:$last" -t 3:8304 -c 3:root -n "4:$((last + 1)):0" -t 4:8300 -c 4:seed "$1" >/dev/null
     rm -rf "$dir/seed" && mkdir "$dir/seed"
-    printf 'instance-id: %s\nlocal-hostname: %s\n' "$2-1" "$2" >"$dir/seed/meta-data"
+    printf 'instance-id: %s\nlocal-hostname: %s\ndsmode: local\n' "$2-1" "$2" >"$dir/seed/meta-data"
     printf 'version: 2\nethernets:\n  port0:\n    match: {macaddress: "%s"}\n    addresses: [10.77.0.9/24]\n' "$MAC" >"$dir/seed/network-config"
     cat >"$dir/seed/user-data" <<'CLOUD'
 #cloud-config
@@ -40,6 +40,7 @@ CLOUD
 trap '"$run" down "$dir"' EXIT
 zstd -q -d -f --sparse "$os/disk.raw.zst" -o "$dir/os.raw"
 "$run" up "$dir"
+dir=$(cd "$dir" && pwd)
 load_bed "$dir"
 failed=0
 for path in "${paths[@]}"; do
@@ -49,8 +50,8 @@ for path in "${paths[@]}"; do
     seed "$machine/disk.raw" "$path"
     ip netns exec "$NS" ipmitool -I lanplus -C 3 -H "$BMC" -U "$BMC_USER" -P "$BMC_PASSWORD" chassis power on >/dev/null
     begin=$(date +%s%N)
-    for mark in 'Run /init|Loading, please wait' 'Welcome to' "cloud-init.*running 'init'" 'muster-agent.service' ' login:' 'BED analyzed'; do
-        while ! sed 's/\x1b\[[0-9;]*m//g; s/\r//g' "$machine/serial.log" | grep -aqE "$mark"; do
+    for mark in 'Run /init|Loading, please wait' 'Welcome to' "cloud-init.*running 'init-local'" 'muster-agent.service|muster-agent\[' ' login:' 'BED analyzed'; do
+        while ! sed 's/\x1b\[[0-9;]*m//g; s/\r//g' "$machine/serial.log" 2>/dev/null | grep -aqE "$mark"; do
             if [ $((($(date +%s%N) - begin) / 1000000000)) -gt 240 ] || ! alive "$machine/qemu.pid"; then
                 say "$path: no \"$mark\": see $machine/serial.log"
                 failed=1

@@ -1,14 +1,23 @@
 #!/bin/bash
-# qemu.sh BED NAME net|disk: becomes the QEMU of one machine, paused (chassis.sh lets it go), booting from the given first.
+# qemu.sh BED NAME net|disk: becomes the QEMU of one machine, booting from the given first. From the network it starts
+# paused: chassis.sh sets the order that holds from the next reset on, then lets it go.
 set -euo pipefail
 . "$(cd "$(dirname "$0")" && pwd)/lib.sh"
 load_bed "$1"
 load_machine "$2"
 net=2 disk=1
-if [ "$3" = net ]; then net=1 disk=2; fi
+start=()
+if [ "$3" = net ] && [ "$FIRMWARE" = http ]; then
+    # UEFI HTTP boot has no place in QEMU's boot order; BootNext in the machine's variables is its own "once".
+    "$("$bed_scripts/virt-fw-vars.sh")" -i "$machine/vars.fd" -o "$machine/vars.new" --set-boot-uri "$BOOT_URI"
+    mv "$machine/vars.new" "$machine/vars.fd"
+elif [ "$3" = net ]; then
+    net=1 disk=2
+    start=(-S)
+fi
 
 args=(
-    -name "$NAME" -machine q35 -accel "$ACCEL" -smp "$CPUS" -m "$MEMORY" -display none -nodefaults -vga std -S
+    -name "$NAME" -machine q35 -accel "$ACCEL" -smp "$CPUS" -m "$MEMORY" -display none -nodefaults -vga std "${start[@]}"
     -smbios "type=1,manufacturer=$MANUFACTURER,product=$PRODUCT,serial=$SERIAL,uuid=$UUID"
     -qmp "unix:$machine/qmp.sock,server=on,wait=off"
     -chardev "socket,id=console,host=127.0.0.1,port=$SOL_PORT,server=on,wait=off,telnet=on,logfile=$machine/serial.log,logappend=on"

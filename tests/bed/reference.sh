@@ -52,6 +52,7 @@ dhcp-boot=tag:efihttp,tag:!ipxe,http://10.77.0.1/boot/ipxe.efi
 CONF
 trap '"$run" down "$dir"' EXIT
 "$run" up "$dir"
+dir=$(cd "$dir" && pwd)
 load_bed "$dir"
 ip -n "$NS" addr add fd77::1/64 dev br0 nodad # or dnsmasq sends no router advertisement, and iPXE waits 13 s for one
 launch "$bed/pids/dnsmasq.pid" "$dir/dnsmasq.log" ip netns exec "$NS" dnsmasq -k -C "$dir/dnsmasq.conf" --log-facility=-
