@@ -23,7 +23,7 @@ pub trait View: Send + Sync {
 /// Where leases are kept. The ACK leaves after `commit` said so.
 pub trait Commit: Send + Sync {
     /// Writes the whole batch durably in one transaction by the rule of [`LeaseChange`]; one outcome per change, in
-    /// order. After an error nobody knows what was written: the same batch is sent again, and must then be answered
+    /// order. A batch has at most 512 changes and no (network, address) twice. After an error nobody knows what was written: the same batch is sent again, and must then be answered
     /// as if it came for the first time. Not cancelled by the caller.
     fn commit(&self, batch: Vec<LeaseChange>) -> BoxFuture<'_, Result<Vec<Outcome>, CommitError>>;
 

@@ -331,8 +331,9 @@ impl Leases {
             return Answer::Now(Box::new(reply));
         }
         let seconds = ask.seconds();
-        // A shorter lease of a boot stage never shortens what the store has: the machine may still count on it.
-        let until = Millis(now.0.saturating_add(i64::from(seconds) * 1000)).max(durable.unwrap_or_default());
+        // A shorter lease of a boot stage never cuts a longer one, written or on its way: an ACK may be under way.
+        let promised = self.table.bound_until(address, mac);
+        let until = Millis(now.0.saturating_add(i64::from(seconds) * 1000)).max(promised);
         let relay = self.relay_of(ask, address);
         let slot = Slot {
             network: network.name.clone(),

@@ -127,6 +127,12 @@ impl Table {
         slot.durable_until.filter(|until| slot.mac == mac && slot.hold == Hold::Bound && *until > now)
     }
 
+    /// The end of the machine's lease on the address, durable or not.
+    pub fn bound_until(&self, address: Ipv4Addr, mac: Mac) -> Millis {
+        let slot = self.slots.get(&address).filter(|slot| slot.mac == mac && slot.hold == Hold::Bound);
+        slot.map_or(Millis(i64::MIN), |slot| slot.until)
+    }
+
     /// The address the machine has or had in the network: a live one before one that ended.
     pub fn own(&self, mac: Mac, network: &Network, now: Millis) -> Option<Ipv4Addr> {
         let addresses = self.by_mac.get(&mac)?;
