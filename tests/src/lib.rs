@@ -3,4 +3,6 @@
 //! [`tree`] reads the repository itself: who imports whom, how long a file is, which words it uses, whether a link
 //! leads anywhere.
 
+pub mod ipmi_sim;
+pub mod redfish_sim;
 pub mod tree;

@@ -53,7 +53,7 @@ impl Bmcs {
         let lane = self.lane(target);
         let reading = async {
             match target.protocol {
-                Protocol::Ipmi => ipmi::power(&lane.ipmi(&self.inner, target).await?).await,
+                Protocol::Ipmi => ipmi::power(&mut lane.ipmi(&self.inner, target).await?).await,
                 Protocol::Redfish => redfish::power(&lane.redfish_read(&self.inner, target).await?).await,
             }
         };
@@ -78,7 +78,7 @@ impl Bmcs {
         let sent = Sent::default();
         let act = async {
             match target.protocol {
-                Protocol::Ipmi => ipmi::set_power(&lane.ipmi(&self.inner, target).await?, action, &sent).await,
+                Protocol::Ipmi => ipmi::set_power(&mut lane.ipmi(&self.inner, target).await?, action, &sent).await,
                 Protocol::Redfish => {
                     redfish::set_power(&lane.redfish_write(&self.inner, target).await?, action, &sent).await
                 }
@@ -97,7 +97,7 @@ impl Bmcs {
         let lane = self.lane(target);
         let reading = async {
             match target.protocol {
-                Protocol::Ipmi => ipmi::get_boot(&lane.ipmi(&self.inner, target).await?).await,
+                Protocol::Ipmi => ipmi::get_boot(&mut lane.ipmi(&self.inner, target).await?).await,
                 Protocol::Redfish => redfish::get_boot(&lane.redfish_read(&self.inner, target).await?).await,
             }
         };
@@ -113,7 +113,7 @@ impl Bmcs {
         let sent = Sent::default();
         let act = async {
             match target.protocol {
-                Protocol::Ipmi => ipmi::set_boot(&lane.ipmi(&self.inner, target).await?, order, &sent).await,
+                Protocol::Ipmi => ipmi::set_boot(&mut lane.ipmi(&self.inner, target).await?, order, &sent).await,
                 Protocol::Redfish => {
                     redfish::set_boot(&lane.redfish_write(&self.inner, target).await?, order, &sent).await
                 }
@@ -132,7 +132,7 @@ impl Bmcs {
         let lane = self.lane(target);
         let reading = async {
             match target.protocol {
-                Protocol::Ipmi => ipmi::identify(&lane.ipmi(&self.inner, target).await?).await,
+                Protocol::Ipmi => ipmi::identify(&mut lane.ipmi(&self.inner, target).await?).await,
                 Protocol::Redfish => redfish::identify(&lane.redfish_read(&self.inner, target).await?).await,
             }
         };

@@ -34,8 +34,6 @@ pub enum Quirk {
     BootReadBackPartial,
     /// IPMI: hashes the key exchange with the privilege of Open Session, without the name-only-lookup bit of RAKP 1.
     OpenSessionPrivilege,
-    /// IPMI: RAKP 4 carries the check value of the integrity algorithm's length taken from the whole authentication hash.
-    LongRakp4,
     /// IPMI: misanswers Get Channel Authentication Capabilities; begin with Open Session.
     SkipAuthCapabilities,
     /// IPMI: refuses boot option 3, the 60 s limit of a boot override; do not send it.

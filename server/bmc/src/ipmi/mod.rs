@@ -1,47 +1,282 @@
-//! IPMI 2.0 over RMCP+.
-use crate::lane::{Lane, Sent};
-use crate::{BootOrder, BootSet, Fault, Identity, Inner, PowerAction, PowerSet, Target};
-use muster_names::Power;
-use std::time::Duration;
+//! IPMI 2.0 over RMCP+: what is asked, and what the answers mean.
+//!
+//! Our own engine, since the published ones block a thread a BMC, speak suite 3 only, leak sessions or panic on the
+//! wire's say-so (decision record of the crates tried). It is asynchronous, shares one socket, and closes what it
+//! opens.
 
-#[derive(Default)]
-pub struct Sockets;
-pub struct Session;
+mod boot;
+mod crypto;
+mod fru;
+mod handshake;
+mod packet;
+mod session;
+mod socket;
+
+pub use session::Session;
+pub use socket::Sockets;
+
+use crate::lane::{Lane, Sent};
+use crate::{BootDevice, BootOrder, BootSet, Fault, Identity, Inner, PowerAction, PowerSet, Quirk, Target};
+use muster_names::Power;
+use session::Command;
+use std::time::Duration;
+use tokio::sync::MutexGuard;
+
+const CHASSIS: u8 = 0x00;
+const APP: u8 = 0x06;
+const STORAGE: u8 = 0x0a;
+
+const TIMED_OUT: u8 = 0xc3;
+/// Busy, timed out, out of space, initialising.
+const FOR_LATER: [u8; 4] = [0xc0, TIMED_OUT, 0xc4, 0xd2];
+/// Invalid command or parameter, not present, not supported in this state.
+const UNKNOWN_THERE: [u8; 6] = [0x80, 0xc1, 0xc9, 0xcc, 0xcd, 0xd5];
+const BUSY_TRIES: u32 = 3;
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+
+/// The head of a BMC's queue: its session, opened when the first command needs it.
 pub struct Turn<'a> {
-    _session: tokio::sync::MutexGuard<'a, Option<Session>>,
+    session: MutexGuard<'a, Option<Session>>,
+    engine: &'a Inner,
+    lane: &'a Lane,
+    target: &'a Target,
 }
-impl Session {
-    pub fn idle(&self) -> Duration {
-        Duration::ZERO
-    }
-    pub async fn close(self) {}
-}
+
 impl<'a> Turn<'a> {
     pub fn new(
-        session: tokio::sync::MutexGuard<'a, Option<Session>>,
-        _: &'a Inner,
-        _: &'a Lane,
-        _: &'a Target,
+        session: MutexGuard<'a, Option<Session>>,
+        engine: &'a Inner,
+        lane: &'a Lane,
+        target: &'a Target,
     ) -> Self {
-        Self { _session: session }
+        Self { session, engine, lane, target }
+    }
+
+    /// The session, and whether it was there before.
+    async fn session(&mut self) -> Result<(&mut Session, bool), Fault> {
+        if self.session.as_ref().is_some_and(|session| !session.fits(self.target)) {
+            *self.session = None;
+        }
+        let known = self.session.is_some();
+        if !known {
+            let settings = &self.engine.settings;
+            let mut fresh = handshake::log_in(&self.engine.sockets, settings, self.lane, self.target).await?;
+            let raised = fresh.ask(settings, Command::new(APP, 0x3b, &[0x04])).await?;
+            if raised.completion != 0 {
+                return Err(declined(raised.completion, "administrator privilege"));
+            }
+            *self.session = Some(fresh);
+        }
+        match self.session.as_mut() {
+            Some(session) => Ok((session, known)),
+            None => Err(Fault::Broken("the session is gone".into())),
+        }
+    }
+
+    /// Completion code and data. A session that has gone silent is closed; if it was an old one (the BMC may have
+    /// restarted since) and the command may be repeated, a new one is tried once.
+    async fn reply(&mut self, command: Command<'_>) -> Result<(u8, Vec<u8>), Fault> {
+        let settings = &self.engine.settings;
+        for tries in 0.. {
+            let (session, known) = self.session().await?;
+            match session.ask(settings, command).await {
+                Ok(reply) if FOR_LATER.contains(&reply.completion) && command.repeatable && tries < BUSY_TRIES => {
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                Ok(reply) => return Ok((reply.completion, reply.data)),
+                Err(fault) => {
+                    *self.session = None;
+                    if !(known && command.repeatable && tries == 0) {
+                        return Err(fault);
+                    }
+                }
+            }
+        }
+        Err(Fault::Broken("the tries ran out".into()))
+    }
+
+    /// The data of a command that worked.
+    async fn ask(&mut self, command: Command<'_>, what: &str) -> Result<Vec<u8>, Fault> {
+        match self.reply(command).await? {
+            (0x00, data) => Ok(data),
+            (code, _) => Err(declined(code, what)),
+        }
     }
 }
-fn soon<T>() -> Result<T, Fault> {
-    Err(Fault::NotOffered("IPMI yet".into()))
+
+fn declined(code: u8, what: &str) -> Fault {
+    match code {
+        _ if FOR_LATER.contains(&code) => Fault::Busy(format!("completion code {code:02x}h to {what}")),
+        0xd4 | 0x81 => Fault::Declined(format!("{what}: the user lacks the privilege (completion code {code:02x}h)")),
+        0xc1 => Fault::NotOffered(what.into()),
+        _ => Fault::Declined(format!("{what} (completion code {code:02x}h)")),
+    }
 }
-pub fn parse(_: &[u8]) {}
-pub async fn power(_: &Turn<'_>) -> Result<Power, Fault> {
-    soon()
+
+/// Get Chassis Status, bit 0 of the first byte.
+pub async fn power(turn: &mut Turn<'_>) -> Result<Power, Fault> {
+    let status = turn.ask(Command::new(CHASSIS, 0x01, &[]), "the chassis status").await?;
+    Ok(match status.as_slice() {
+        // Current power state, last event, misc.: a shorter answer says nothing that one may act on.
+        [state, _, _, ..] if state & 0x01 != 0 => Power::On,
+        [_, _, _, ..] => Power::Off,
+        _ => Power::Unknown,
+    })
 }
-pub async fn set_power(_: &Turn<'_>, _: PowerAction, _: &Sent) -> Result<PowerSet, Fault> {
-    soon()
+
+pub async fn set_power(turn: &mut Turn<'_>, action: PowerAction, sent: &Sent) -> Result<PowerSet, Fault> {
+    let now = power(turn).await?;
+    if action.ends_in() == Some(now) {
+        return Ok(PowerSet::AlreadySo);
+    }
+    let (control, repeatable) = match action {
+        PowerAction::Off => (0x00, true),
+        PowerAction::On => (0x01, true),
+        // A cycle of what is off is refused by some: it is to come on.
+        PowerAction::Cycle if now == Power::Off => (0x01, true),
+        PowerAction::Cycle => (0x02, false),
+        PowerAction::Reset => (0x03, false),
+        PowerAction::Graceful => (0x05, false),
+    };
+    sent.mark();
+    let command = Command { net_fn: CHASSIS, command: 0x02, data: &[control], repeatable };
+    match turn.reply(command).await? {
+        (0x00, _) => Ok(PowerSet::Taken),
+        (code, _) => {
+            // "Timed out" leaves open whether it was done.
+            if code != TIMED_OUT {
+                sent.denied();
+            }
+            Err(declined(code, &format!("power {action}")))
+        }
+    }
 }
-pub async fn get_boot(_: &Turn<'_>) -> Result<BootSet, Fault> {
-    soon()
+
+pub async fn get_boot(turn: &mut Turn<'_>) -> Result<BootSet, Fault> {
+    let answer = turn.ask(Command::new(CHASSIS, 0x09, &boot::FLAGS), "the boot flags").await?;
+    boot::read(&answer, turn.target.has(Quirk::BootReadBackPartial))
+        .ok_or_else(|| Fault::Garbled(format!("boot flags of {} bytes", answer.len())))
 }
-pub async fn set_boot(_: &Turn<'_>, _: BootOrder, _: &Sent) -> Result<BootSet, Fault> {
-    soon()
+
+pub async fn set_boot(turn: &mut Turn<'_>, order: BootOrder, sent: &Sent) -> Result<BootSet, Fault> {
+    let flags = boot::flags(order)?;
+    if order.device != BootDevice::None && !turn.target.has(Quirk::NoBootTimeout) {
+        let (code, _) = turn.reply(Command::new(CHASSIS, 0x08, &boot::KEEP_LONGER)).await?;
+        if code != 0 && !UNKNOWN_THERE.contains(&code) {
+            return Err(declined(code, "boot option 3"));
+        }
+    }
+    sent.mark();
+    if let (code @ 1.., _) = turn.reply(Command::new(CHASSIS, 0x08, &flags)).await? {
+        if code != TIMED_OUT {
+            sent.denied();
+        }
+        return Err(declined(code, "the boot flags"));
+    }
+    let found = get_boot(turn).await?;
+    let partial = turn.target.has(Quirk::BootReadBackPartial);
+    let same = found.device == Some(order.device)
+        && (partial
+            || order.device == BootDevice::None
+            || (found.mode == Some(order.mode) && found.once == Some(order.once)));
+    if same {
+        return Ok(found);
+    }
+    let [_, first, second, ..] = flags;
+    Err(Fault::BootDiffers { wanted: format!("boot flags {first:02x}h {second:02x}h"), found: found.said })
 }
-pub async fn identify(_: &Turn<'_>) -> Result<Identity, Fault> {
-    soon()
+
+/// Get Device ID, Get System GUID and the FRU inventory; what a BMC does not have is left out.
+pub async fn identify(turn: &mut Turn<'_>) -> Result<Identity, Fault> {
+    let device = turn.ask(Command::new(APP, 0x01, &[]), "its device id").await?;
+    let mut identity = match device.as_slice() {
+        [_, _, major, minor, _, _, low, middle, high, ..] => Identity {
+            firmware: Some(format!("{}.{minor:02x}", major & 0x7f)),
+            maker_number: Some(u32::from_le_bytes([*low, *middle, high & 0x0f, 0])),
+            ..Identity::default()
+        },
+        _ => return Err(Fault::Garbled("a short device id".into())),
+    };
+    if let (0x00, guid) = turn.reply(Command::new(APP, 0x37, &[])).await?
+        && let Some(guid) = packet::array::<16>(&guid, 0)
+    {
+        identity.uuids = readings(guid);
+    }
+    if let Some(inventory) = fru::read(turn).await? {
+        fru::tell(&inventory, &mut identity);
+    }
+    Ok(identity)
+}
+
+/// The three byte orders in use: as SMBIOS 2.6 and later, as RFC 4122, and as the IPMI specification (reversed).
+fn readings(guid: [u8; 16]) -> Vec<String> {
+    let mut swapped = guid;
+    for field in [0..4, 4..6, 6..8] {
+        if let Some(bytes) = swapped.get_mut(field) {
+            bytes.reverse();
+        }
+    }
+    let mut reversed = guid;
+    reversed.reverse();
+    let mut texts: Vec<String> = Vec::new();
+    for bytes in [guid, swapped, reversed] {
+        let text = format!("{:032x}", u128::from_be_bytes(bytes));
+        let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| text.get(part).unwrap_or_default());
+        let text = parts.join("-");
+        if bytes != [0; 16] && bytes != [0xff; 16] && !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    texts
+}
+
+/// Every reader of this room on any bytes: for the fuzzer. It has no effect and cannot fail.
+pub fn parse(bytes: &[u8]) {
+    handshake::parse(bytes);
+    let _ = session_reply(bytes);
+    let _ = boot::read(bytes, true);
+    fru::tell(bytes, &mut Identity::default());
+}
+
+fn session_reply(bytes: &[u8]) -> Option<()> {
+    let message = match packet::parse(bytes)? {
+        packet::Packet::Bare { message } => message.to_vec(),
+        packet::Packet::Plus(plus) => {
+            let keys = crypto::Keys::derive(crypto::Suite::Three, b"", &[0; 16], &[0; 16], 0, b"");
+            let _ = plus.addressee();
+            plus.open(&keys).or_else(|| keys.decrypt(plus.payload))?
+        }
+    };
+    packet::Reply::read(&message).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+    use proptest::prelude::*;
+
+    #[test]
+    fn b8_1_busy_completion_codes_mean_later() {
+        for code in FOR_LATER {
+            assert_eq!(declined(code, "x").kind(), Kind::Later, "{code:02x}");
+        }
+        assert_eq!(declined(0xd4, "x").kind(), Kind::Refused);
+        assert_eq!(declined(0xc1, "x").label(), "not-offered");
+    }
+
+    #[test]
+    fn a_guid_has_the_uuid_among_its_readings() {
+        let smbios = [0x33, 0x22, 0x11, 0x00, 0x55, 0x44, 0x77, 0x66, 8, 9, 10, 11, 12, 13, 14, 15];
+        assert!(readings(smbios).contains(&"00112233-4455-6677-0809-0a0b0c0d0e0f".to_string()));
+        assert!(readings([0; 16]).is_empty() && readings([0xff; 16]).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), framed: bool) {
+            let bytes = if framed { [&[0x06, 0x00, 0xff, 0x07, 0x06], &bytes[..]].concat() } else { bytes };
+            parse(&bytes);
+        }
+    }
 }

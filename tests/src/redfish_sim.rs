@@ -1,0 +1,1 @@
+//! A BMC that speaks Redfish.

@@ -1,0 +1,457 @@
+//! The IPMI client against two simulators: ours (suites 17 and 3, with mishaps) and OpenIPMI's, which knows nothing
+//! of us. `ipmitool` checks that our own simulator speaks the protocol and not just our dialect of it.
+
+use muster_bmc::{
+    Bmcs, BootDevice, BootOrder, Fault, Kind, PowerAction, PowerSet, Protocol, Quirk, Secret, Settings, Target,
+};
+use muster_names::{FirmwareMode, Power};
+use muster_tests::ipmi_sim::{IpmiSim, Mishap, Traits};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const PXE_ONCE: BootOrder = BootOrder { device: BootDevice::Pxe, mode: FirmwareMode::Uefi, once: true };
+
+fn brisk() -> Settings {
+    Settings {
+        answer: Duration::from_millis(150),
+        confirm_gap: Duration::from_millis(20),
+        rest_after: 3,
+        ..Settings::default()
+    }
+}
+
+fn target(address: impl ToString) -> Target {
+    Target::new(Protocol::Ipmi, address.to_string(), "admin", Secret::new("secret"))
+}
+
+async fn sim(traits: Traits) -> (IpmiSim, Bmcs, Target) {
+    let sim = IpmiSim::start(traits).await;
+    let target = target(sim.address);
+    (sim, Bmcs::new(brisk()), target)
+}
+
+#[tokio::test]
+async fn b8_2_suite_17_and_then_3_both_carry_a_session() {
+    for suites in [vec![17], vec![3], vec![17, 3]] {
+        let (sim, bmcs, target) = sim(Traits { suites: suites.clone(), ..Traits::default() }).await;
+        assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off, "{suites:?}");
+        assert_eq!(bmcs.set_power(&target, PowerAction::On).await.unwrap(), PowerSet::Taken);
+        assert!(bmcs.confirm_power(&target, Power::On).await.unwrap());
+        assert!(!bmcs.confirm_power(&target, Power::Off).await.unwrap());
+        assert!(!bmcs.confirm_power(&target, Power::Unknown).await.unwrap());
+        assert_eq!(sim.state().logins, 1, "one session serves all operations");
+        bmcs.close(&target).await;
+        assert_eq!(sim.state().open_sessions(), 0);
+    }
+}
+
+#[tokio::test]
+async fn b8_2_a_bmc_that_is_silent_about_suite_17_is_asked_for_3() {
+    let traits = Traits { suites: vec![3], silent_about_suites: true, ..Traits::default() };
+    let (_sim, bmcs, target) = sim(traits).await;
+    assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off);
+}
+
+#[tokio::test]
+async fn b8_2_no_other_suite_is_ever_taken() {
+    let (_sim, bmcs, target) = sim(Traits { suites: vec![0], ..Traits::default() }).await;
+    let error = bmcs.power(&target).await.unwrap_err();
+    assert_eq!((error.kind(), error.label()), (Kind::Refused, "not-offered"));
+}
+
+#[tokio::test]
+async fn b8_1_lost_bent_late_and_tripled_replies_do_no_harm() {
+    let (sim, bmcs, target) = sim(Traits::default()).await;
+    bmcs.power(&target).await.unwrap();
+    for mishap in [Mishap::LoseRequest, Mishap::LoseReply, Mishap::Triple, Mishap::Late, Mishap::Bend] {
+        sim.plan([mishap.clone(), Mishap::Fine]);
+        assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off, "{mishap:?}");
+    }
+    assert_eq!(sim.state().logins, 1);
+}
+
+#[tokio::test]
+async fn b8_1_a_late_reply_is_not_taken_for_the_next_request() {
+    let (sim, bmcs, target) = sim(Traits::default()).await;
+    bmcs.power(&target).await.unwrap();
+    // The reply "off" comes back just before the reply to a later question, when the machine is on.
+    sim.plan([Mishap::Late]);
+    let asked = tokio::spawn({
+        let (bmcs, target) = (bmcs.clone(), target.clone());
+        async move { bmcs.power(&target).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    asked.abort();
+    let _ = asked.await;
+    sim.state().on = true;
+    assert_eq!(bmcs.power(&target).await.unwrap(), Power::On);
+    assert_eq!(sim.state().logins, 1, "a dropped reading leaves the session usable");
+}
+
+#[tokio::test]
+async fn b8_1_busy_codes_are_asked_again() {
+    let (sim, bmcs, target) = sim(Traits::default()).await;
+    bmcs.power(&target).await.unwrap();
+    sim.plan([Mishap::Code(0xc0), Mishap::Code(0xd2)]);
+    assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off);
+}
+
+#[tokio::test]
+async fn b8_1_every_session_is_closed_even_when_its_owner_is_dropped() {
+    let (sim, bmcs, target) = sim(Traits { slots: 1, ..Traits::default() }).await;
+    for round in 0..5 {
+        bmcs.power(&target).await.unwrap();
+        sim.plan(vec![Mishap::LoseReply; 4]);
+        // Silence closes the session with one datagram, and a new one is opened for the second try.
+        assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off, "round {round}");
+        assert_eq!(sim.state().open_sessions(), 1);
+    }
+    drop(bmcs);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(sim.state().open_sessions(), 0, "the engine is gone, its slot is not free");
+}
+
+#[tokio::test]
+async fn b8_1_taken_slots_mean_later() {
+    let (_sim, bmcs, target) = sim(Traits { slots: 0, ..Traits::default() }).await;
+    let error = bmcs.power(&target).await.unwrap_err();
+    assert_eq!((error.kind(), error.label()), (Kind::Later, "no-slot"));
+}
+
+#[tokio::test]
+async fn an_idle_session_gives_its_slot_back() {
+    let sim = IpmiSim::start(Traits::default()).await;
+    let bmcs = Bmcs::new(Settings { idle_close: Duration::from_millis(90), ..brisk() });
+    bmcs.power(&target(sim.address)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(sim.state().open_sessions(), 0);
+    assert!(bmcs.power(&target(sim.address)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_bmc_that_restarted_is_logged_into_again() {
+    let (sim, bmcs, target) = sim(Traits::default()).await;
+    bmcs.power(&target).await.unwrap();
+    sim.state().restart();
+    assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off);
+    assert_eq!(sim.state().logins, 2);
+}
+
+#[tokio::test]
+async fn a5_6_a_wrong_password_is_tried_twice_and_then_held() {
+    let (sim, bmcs, mut target) = sim(Traits::default()).await;
+    target.password = Secret::new("wrong");
+    for label in ["login", "login", "logins-held", "logins-held"] {
+        let error = bmcs.power(&target).await.unwrap_err();
+        assert_eq!((error.kind(), error.label()), (Kind::Refused, label));
+    }
+    assert_eq!(sim.state().rakp1, 2);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(sim.state().open_sessions(), 0, "the failed handshakes hold slots");
+}
+
+#[tokio::test]
+async fn a5_6_a_wrong_user_counts_too() {
+    let (_sim, bmcs, mut target) = sim(Traits::default()).await;
+    target.user = "nobody".into();
+    for label in ["login", "login", "logins-held"] {
+        assert_eq!(bmcs.power(&target).await.unwrap_err().label(), label);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_reply_to_a_cycle_is_not_sent_again_and_may_have_happened() {
+    let (sim, bmcs, target) = sim(Traits::default()).await;
+    sim.state().on = true;
+    bmcs.power(&target).await.unwrap();
+    // Status is read, then the command.
+    sim.plan([Mishap::Fine, Mishap::LoseReply]);
+    let error = bmcs.set_power(&target, PowerAction::Cycle).await.unwrap_err();
+    assert!(error.may_have_happened(), "{error}");
+    assert_eq!(error.kind(), Kind::Unreachable);
+    assert_eq!(sim.state().carried_out(0x00, 0x02), 1);
+}
+
+#[tokio::test]
+async fn a_lost_reply_to_off_is_asked_again() {
+    let (sim, bmcs, target) = sim(Traits::default()).await;
+    sim.state().on = true;
+    bmcs.power(&target).await.unwrap();
+    sim.plan([Mishap::Fine, Mishap::LoseRequest]);
+    assert_eq!(bmcs.set_power(&target, PowerAction::Off).await.unwrap(), PowerSet::Taken);
+    assert!(!sim.state().on);
+}
+
+#[tokio::test]
+async fn a_refused_command_did_not_happen() {
+    let (sim, bmcs, target) = sim(Traits::default()).await;
+    bmcs.power(&target).await.unwrap();
+    sim.plan([Mishap::Fine, Mishap::Code(0xd4)]);
+    let error = bmcs.set_power(&target, PowerAction::On).await.unwrap_err();
+    assert!(!error.may_have_happened());
+    assert_eq!(error.kind(), Kind::Refused);
+    // "Timed out" is no refusal.
+    sim.plan([Mishap::Fine, Mishap::Code(0xc3), Mishap::Code(0xc3), Mishap::Code(0xc3), Mishap::Code(0xc3)]);
+    assert!(bmcs.set_power(&target, PowerAction::On).await.unwrap_err().may_have_happened());
+}
+
+#[tokio::test]
+async fn b8_4_off_when_off_sends_nothing_and_a_cycle_of_what_is_off_switches_on() {
+    let (sim, bmcs, target) = sim(Traits::default()).await;
+    assert_eq!(bmcs.set_power(&target, PowerAction::Off).await.unwrap(), PowerSet::AlreadySo);
+    assert_eq!(sim.state().carried_out(0x00, 0x02), 0);
+    assert_eq!(bmcs.set_power(&target, PowerAction::Cycle).await.unwrap(), PowerSet::Taken);
+    assert!(sim.state().on);
+}
+
+#[tokio::test]
+async fn b8_3_an_override_is_set_with_its_timeout_and_read_back() {
+    let (sim, bmcs, target) = sim(Traits::default()).await;
+    let set = bmcs.set_boot(&target, PXE_ONCE).await.unwrap();
+    assert_eq!((set.device, set.mode, set.once), (Some(BootDevice::Pxe), Some(FirmwareMode::Uefi), Some(true)));
+    let sent: Vec<Vec<u8>> =
+        sim.state().done.iter().filter(|(f, c, _)| (*f, *c) == (0, 8)).map(|(.., data)| data.clone()).collect();
+    assert_eq!(sent, [vec![0x03, 0x08], vec![0x05, 0xa0, 0x04, 0, 0, 0]]);
+    let cleared = BootOrder { device: BootDevice::None, ..PXE_ONCE };
+    assert_eq!(bmcs.set_boot(&target, cleared).await.unwrap().device, Some(BootDevice::None));
+    assert_eq!(bmcs.get_boot(&target).await.unwrap().device, Some(BootDevice::None));
+}
+
+#[tokio::test]
+async fn b8_3_a_refused_timeout_does_not_stop_the_override_and_the_quirk_leaves_it_out() {
+    let (sim, bmcs, mut target) = sim(Traits { refuses_boot_timeout: true, ..Traits::default() }).await;
+    bmcs.set_boot(&target, PXE_ONCE).await.unwrap();
+    target.quirks = vec![Quirk::NoBootTimeout];
+    bmcs.set_boot(&target, PXE_ONCE).await.unwrap();
+    assert_eq!(sim.state().done.iter().filter(|(.., data)| data == &[0x03, 0x08]).count(), 1);
+}
+
+#[tokio::test]
+async fn an_override_that_does_not_read_back_is_an_error() {
+    let (_sim, bmcs, target) = sim(Traits { forgets_boot: true, ..Traits::default() }).await;
+    let error = bmcs.set_boot(&target, PXE_ONCE).await.unwrap_err();
+    assert!(matches!(error.fault(), Fault::BootDiffers { .. }), "{error:?}");
+    assert!(error.may_have_happened());
+}
+
+#[tokio::test]
+async fn it_tells_who_it_is() {
+    let (_sim, bmcs, target) = sim(Traits { fru: fru(), ..Traits::default() }).await;
+    let identity = bmcs.identify(&target).await.unwrap();
+    assert_eq!(identity.manufacturer.as_deref(), Some("ACME"));
+    assert_eq!((identity.model.as_deref(), identity.serial.as_deref()), (Some("R-2"), Some("SN-0042")));
+    assert_eq!(identity.firmware.as_deref(), Some("3.47"));
+    assert_eq!(identity.maker_number, Some(343));
+    assert!(identity.uuids.contains(&"00112233-4455-4677-8809-0a0b0c0d0e0f".to_string()), "{:?}", identity.uuids);
+}
+
+/// A product area with maker, name, part number, version and serial number.
+fn fru() -> Vec<u8> {
+    let mut area = vec![0x01, 0x05, 0x19];
+    for text in ["ACME", "R-2", "PN", "1.0", "SN-0042"] {
+        area.push(0xc0 | text.len() as u8);
+        area.extend(text.as_bytes());
+    }
+    area.push(0xc1);
+    area.resize(40, 0);
+    [&[0x01, 0, 0, 0, 0x01, 0, 0, 0xfe], &area[..]].concat()
+}
+
+#[tokio::test]
+async fn a_dead_bmc_is_left_alone_after_some_tries() {
+    let (sim, bmcs, target) = sim(Traits::default()).await;
+    sim.state().dead = true;
+    for label in ["no-answer", "no-answer", "no-answer", "resting", "resting"] {
+        let error = bmcs.power(&target).await.unwrap_err();
+        assert_eq!((error.kind(), error.label()), (Kind::Unreachable, label));
+    }
+}
+
+#[tokio::test]
+async fn b8_5_capabilities_are_skipped_where_they_are_not_answered() {
+    let (_sim, bmcs, mut target) = sim(Traits { tells_capabilities: false, ..Traits::default() }).await;
+    assert_eq!(bmcs.power(&target).await.unwrap_err().label(), "no-answer");
+    target.quirks = vec![Quirk::SkipAuthCapabilities, Quirk::OpenSessionPrivilege];
+    assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_bmcs_share_one_socket_and_each_is_asked_one_thing_at_a_time() {
+    let mut sims = Vec::new();
+    for _ in 0..40 {
+        sims.push(IpmiSim::start(Traits { slots: 1, ..Traits::default() }).await);
+    }
+    let bmcs = Bmcs::new(Settings { answer: Duration::from_secs(1), ..brisk() });
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..5 {
+        for (at, sim) in sims.iter().enumerate() {
+            let (bmcs, target) = (bmcs.clone(), target(sim.address));
+            sim.state().on = at % 2 == 0;
+            asked.spawn(async move { (at, bmcs.power(&target).await) });
+        }
+    }
+    for (at, power) in asked.join_all().await {
+        assert_eq!(power.unwrap(), if at % 2 == 0 { Power::On } else { Power::Off });
+    }
+    assert!(sims.iter().all(|sim| sim.state().logins == 1));
+}
+
+// ---- peers that know nothing of us
+
+fn installed(tool: &str) -> bool {
+    let found = Command::new(tool).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    assert!(found || std::env::var_os("CI").is_none(), "{tool} is not installed");
+    found
+}
+
+async fn ipmitool(suite: &'static str, port: u16, words: &'static str) -> String {
+    tokio::task::spawn_blocking(move || {
+        let out = Command::new("ipmitool")
+            .args(["-I", "lanplus", "-C", suite, "-H", "127.0.0.1", "-p", &port.to_string()])
+            .args(["-U", "admin", "-P", "secret", "-N", "2", "-R", "2"])
+            .args(words.split(' '))
+            .output()
+            .unwrap();
+        format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn ipmitool_agrees_with_our_simulator_on_suites_17_and_3() {
+    if !installed("ipmitool") {
+        return;
+    }
+    for suite in ["17", "3"] {
+        let (sim, bmcs, target) = sim(Traits { fru: fru(), ..Traits::default() }).await;
+        let port = sim.address.port();
+        let said = ipmitool(suite, port, "chassis power status").await;
+        assert!(said.contains("Chassis Power is off"), "suite {suite}: {said}");
+        let said = ipmitool(suite, port, "chassis power on").await;
+        assert!(said.contains("Up/On"), "suite {suite}: {said}");
+        bmcs.set_boot(&target, PXE_ONCE).await.unwrap();
+        let said = ipmitool(suite, port, "chassis bootparam get 5").await;
+        for words in ["Boot Flag Valid", "only next boot", "BIOS EFI boot", "Force PXE"] {
+            assert!(said.contains(words), "suite {suite}, {words}: {said}");
+        }
+        let said = ipmitool(suite, port, "chassis bootdev disk options=persistent").await;
+        assert!(said.contains("Set Boot Device to disk"), "suite {suite}: {said}");
+        let set = bmcs.get_boot(&target).await.unwrap();
+        assert_eq!((set.device, set.once), (Some(BootDevice::Disk), Some(false)));
+        assert_eq!(set.mode, Some(FirmwareMode::Bios));
+        bmcs.close(&target).await;
+        assert_eq!(sim.state().open_sessions(), 0);
+    }
+}
+
+/// OpenIPMI's simulator with a chassis made of files.
+struct OpenIpmi {
+    process: Child,
+    port: u16,
+    _folder: Folder,
+}
+
+struct Folder(std::path::PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Drop for OpenIpmi {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+const CHASSIS: &str = r#"#!/bin/sh
+# get ITEM... | set ITEM VALUE...: a chassis whose state is one file an item.
+cd "$(dirname "$0")"
+verb=$1; shift
+if [ "$verb" = get ]; then
+  for item in "$@"; do echo "$item:$(cat "$item" 2>/dev/null || echo 0)"; done
+else
+  while [ $# -ge 2 ]; do echo "$2" >"$1"; shift 2; done
+fi
+"#;
+
+fn free_port() -> u16 {
+    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn open_ipmi(bmcs: &Bmcs) -> (OpenIpmi, Target) {
+    use std::os::unix::fs::PermissionsExt;
+    let (port, serial) = (free_port(), free_port());
+    let folder = std::env::temp_dir().join(format!("muster-openipmi-{}-{port}", std::process::id()));
+    let path = |name: &str| folder.join(name).display().to_string();
+    std::fs::create_dir_all(folder.join("state")).unwrap();
+    std::fs::write(path("chassis.sh"), CHASSIS).unwrap();
+    std::fs::set_permissions(Path::new(&path("chassis.sh")), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(path("boot"), "none\n").unwrap();
+    let lan = format!(
+        "name \"test\"\nset_working_mc 0x20\n  startlan 1\n    addr 127.0.0.1 {port}\n    priv_limit admin\n    \
+         allowed_auths_callback none md2 md5 straight\n    allowed_auths_user none md2 md5 straight\n    \
+         allowed_auths_operator none md2 md5 straight\n    allowed_auths_admin none md2 md5 straight\n    \
+         guid a123456789abcdefa123456789000001\n  endlan\n  chassis_control \"{}\"\n  serial 15 127.0.0.1 {serial} codec VM\n  \
+         user 1 true \"\" \"test\" user 10 none md2 md5 straight\n  user 2 true \"admin\" \"secret\" admin 10 none md2 md5 straight\n",
+        path("chassis.sh")
+    );
+    std::fs::write(path("lan.conf"), lan).unwrap();
+    let emulation = "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02\nmc_enable 0x20\n";
+    std::fs::write(path("bmc.emu"), emulation).unwrap();
+    let process = Command::new("ipmi_sim")
+        .args(["-n", "-c", &path("lan.conf"), "-f", &path("bmc.emu"), "-s", &path("state")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let target = target(format!("127.0.0.1:{port}"));
+    let peer = OpenIpmi { process, port, _folder: Folder(folder) };
+    for _ in 0..20 {
+        if bmcs.power(&target).await.is_ok() {
+            return (peer, target);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("ipmi_sim did not come up on port {}", peer.port);
+}
+
+#[tokio::test]
+async fn openipmis_simulator_is_switched_on_and_off_and_told_what_to_boot() {
+    if !installed("ipmi_sim") {
+        return;
+    }
+    let bmcs = Bmcs::new(Settings { rest_after: 100, ..brisk() });
+    let (_peer, mut target) = open_ipmi(&bmcs).await;
+    assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off);
+    assert_eq!(bmcs.set_power(&target, PowerAction::On).await.unwrap(), PowerSet::Taken);
+    assert!(bmcs.confirm_power(&target, Power::On).await.unwrap());
+    // It keeps the device and answers with every flag at zero.
+    let error = bmcs.set_boot(&target, PXE_ONCE).await.unwrap_err();
+    assert!(matches!(error.fault(), Fault::BootDiffers { .. }), "{error:?}");
+    target.quirks = vec![Quirk::BootReadBackPartial];
+    let set = bmcs.set_boot(&target, PXE_ONCE).await.unwrap();
+    assert_eq!(set.device, Some(BootDevice::Pxe));
+    assert_eq!(bmcs.set_power(&target, PowerAction::Off).await.unwrap(), PowerSet::Taken);
+    assert!(bmcs.confirm_power(&target, Power::Off).await.unwrap());
+    let identity = bmcs.identify(&target).await.unwrap();
+    assert!(identity.uuids.contains(&"a1234567-89ab-cdef-a123-456789000001".to_string()), "{identity:?}");
+}
+
+#[tokio::test]
+async fn openipmis_simulator_never_runs_out_of_sessions() {
+    if !installed("ipmi_sim") {
+        return;
+    }
+    let bmcs = Bmcs::new(Settings { rest_after: 100, ..brisk() });
+    let (_peer, target) = open_ipmi(&bmcs).await;
+    for round in 0..100 {
+        bmcs.power(&target).await.unwrap_or_else(|error| panic!("round {round}: {error:?}"));
+        bmcs.close(&target).await;
+    }
+}
