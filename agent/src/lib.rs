@@ -5,6 +5,16 @@
 //! async runtime: a handful of threads, addresses in its configuration, and few dependencies, because it is loaded by
 //! every machine at every boot and runs as the only process there.
 
+/// Writes a line for a person at the console. A console that cannot be written to must not end the first process, as
+/// `println!` would.
+#[macro_export]
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($words)*);
+    }};
+}
+
 pub mod bytes;
 pub mod check;
 pub mod commission;

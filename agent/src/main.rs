@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 fn print_inventory() -> ExitCode {
     match serde_json::to_string_pretty(&inventory::look(&Roots::real())) {
         Ok(text) => {
-            println!("{text}");
+            muster_agent::say!("{text}");
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -59,7 +59,7 @@ pub fn resident(path: &Path) -> Result<()> {
     let mut said = false;
     while !path.exists() {
         if !std::mem::replace(&mut said, true) {
-            eprintln!("waiting for {}", path.display());
+            crate::say!("waiting for {}", path.display());
         }
         std::thread::sleep(Duration::from_secs(1));
     }
@@ -131,11 +131,10 @@ impl Agent {
 
     fn introduce(&self) {
         let inventory = self.look();
-        let uptime = if self.line.mode == Mode::Ram { init::uptime() } else { Duration::ZERO };
         self.desk.say(Report::Started(Started {
             identity: Identity::of(&inventory),
             firmware_mode: inventory::firmware_mode(&self.roots),
-            kernel_ms: u64::try_from(uptime.as_millis()).unwrap_or(0),
+            kernel_ms: u64::try_from(init::uptime().as_millis()).unwrap_or(0),
         }));
         self.tell(inventory);
     }
@@ -187,7 +186,7 @@ impl Agent {
     fn perform(&self, job: &Job<'_>) -> Option<Report> {
         let name = serde_json::to_value(&job.standing).ok();
         let name = name.as_ref().and_then(|value| value.get("type")?.as_str()).unwrap_or("unknown");
-        println!("{name} stands");
+        crate::say!("{name} stands");
         match (&job.standing, self.line.mode) {
             (Standing::Idle | Standing::Unknown, _) => None,
             (Standing::Discover { .. }, _) => {
@@ -233,7 +232,7 @@ impl Agent {
         let tls = if self.line.config.ca_pem.is_empty() { None } else { http::pin(&self.line.config.ca_pem).ok() };
         let inventory = self.look();
         let identity = Identity::of(&inventory);
-        println!(
+        crate::say!(
             "installing {} on {}",
             order.image.id,
             order.disk.serial.as_deref().unwrap_or("a disk without serial")
@@ -246,17 +245,17 @@ impl Agent {
             may_proceed: &|disks| self.may_install(epoch, order.order, disks, &identity, job),
             progress: &|progress| job.progress(progress),
             cancel: &job.cancel,
-            efi: inventory::names(&efi).is_empty().then_some(()).map_or(Some(efi), |()| None),
+            efi: Some(efi).filter(|folder| !inventory::names(folder).is_empty()),
             tls,
             patience: PATIENCE,
         };
         match install::run(epoch, order, &ground) {
             Ok(installed) => {
-                println!("installed in {} s", installed.seconds);
+                crate::say!("installed in {} s", installed.seconds);
                 Report::Installed(installed)
             }
             Err(failure) => {
-                println!("not installed: {failure:?}");
+                crate::say!("not installed: {failure:?}");
                 failed(failure)
             }
         }
@@ -328,7 +327,7 @@ enum No {
 
 /// Ends the machine's run: in the boot image at once, in the installed system through its init.
 fn end(mode: Mode, how: RebootMode, signal: i32) -> Option<Report> {
-    println!("this machine ends its run as ordered");
+    crate::say!("this machine ends its run as ordered");
     if mode == Mode::Ram {
         init::reset(how);
     } else {

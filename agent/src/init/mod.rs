@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Tells a person at the console how far the boot is, in seconds since the kernel's start.
 pub fn stage(name: &str) {
-    println!("STAGE {name} {:.2}", uptime().as_secs_f64());
+    crate::say!("STAGE {name} {:.2}", uptime().as_secs_f64());
 }
 
 pub fn uptime() -> Duration {
@@ -36,19 +36,19 @@ pub fn uptime() -> Duration {
 /// Runs `work` for ever; on its end, or on a panic, says why, waits a minute and resets the machine.
 pub fn run(work: impl FnOnce() -> Result<()>) -> ! {
     std::panic::set_hook(Box::new(|info| {
-        eprintln!("muster-agent broke: {info}");
+        crate::say!("muster-agent broke: {info}");
         last_resort();
     }));
     let end = prepare().and_then(|()| work());
     match end {
-        Ok(()) => eprintln!("muster-agent has nothing more to do"),
-        Err(error) => eprintln!("muster-agent cannot go on: {}", chain(&error)),
+        Ok(()) => crate::say!("muster-agent has nothing more to do"),
+        Err(error) => crate::say!("muster-agent cannot go on: {}", chain(&error)),
     }
     last_resort()
 }
 
 fn last_resort() -> ! {
-    eprintln!("this machine resets in 60 seconds");
+    crate::say!("this machine resets in 60 seconds");
     std::thread::sleep(Duration::from_secs(60));
     loop {
         reset(RebootMode::RB_AUTOBOOT);
@@ -61,7 +61,7 @@ pub fn reset(how: RebootMode) {
     // SAFETY: sync() takes and returns nothing.
     unsafe { libc::sync() };
     let Err(error) = reboot(how);
-    eprintln!("the kernel refuses to reset: {error}");
+    crate::say!("the kernel refuses to reset: {error}");
 }
 
 fn prepare() -> Result<()> {
@@ -85,7 +85,7 @@ fn prepare() -> Result<()> {
     std::thread::spawn(move || late_devices(loader));
     stage("link");
     let lease = address(&port)?;
-    println!("{} has {} from {}", port.name, lease.address, lease.server);
+    crate::say!("{} has {} from {}", port.name, lease.address, lease.server);
     stage("network");
     Ok(())
 }
@@ -168,7 +168,7 @@ fn ports(roots: &Roots) -> Vec<Port> {
 fn raise_all(roots: &Roots) {
     for port in ports(roots) {
         if let Err(error) = interface::up(&port.name) {
-            eprintln!("{}", chain(&error));
+            crate::say!("{}", chain(&error));
         }
     }
 }
@@ -225,12 +225,12 @@ fn keep(client: &Client, port: &Port, mut lease: Lease) {
         match renewed {
             Ok(next) => {
                 if let Err(error) = apply(port, &next) {
-                    eprintln!("{}", chain(&error));
+                    crate::say!("{}", chain(&error));
                 }
                 lease = next;
             }
             // The address stays in use: nothing else speaks on this machine, and a server that forgot it will answer.
-            Err(error) => eprintln!("{}", chain(&error)),
+            Err(error) => crate::say!("{}", chain(&error)),
         }
     }
 }
@@ -246,7 +246,7 @@ pub fn mend_clock(config: &Path) {
     let time = libc::timeval { tv_sec: seconds, tv_usec: 0 };
     // SAFETY: one timeval that outlives the call; no time zone.
     if unsafe { libc::settimeofday(&raw const time, std::ptr::null()) } == 0 {
-        println!("the clock was behind the configuration and was set to its time");
+        crate::say!("the clock was behind the configuration and was set to its time");
     }
 }
 

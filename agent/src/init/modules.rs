@@ -148,7 +148,8 @@ fn set(pattern: &[u8], c: u8) -> Option<&[u8]> {
 pub struct Loader {
     index: Index,
     folder: PathBuf,
-    tried: BTreeSet<String>,
+    /// Files handed to the kernel, and whether they are in it now.
+    tried: BTreeMap<String, bool>,
     seen: BTreeSet<String>,
 }
 
@@ -158,14 +159,23 @@ impl Loader {
         let folder = roots.path("lib/modules").join(release);
         let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
         let index = Index::parse(&text("modules.alias"), &text("modules.dep"), &text("modules.softdep"));
-        Self { index, folder, tried: BTreeSet::new(), seen: BTreeSet::new() }
+        Self { index, folder, tried: BTreeMap::new(), seen: BTreeSet::new() }
     }
 
     /// Loads a module by its name or an alias; what is not there is left out, as modprobe -q does.
     pub fn load(&mut self, alias: &str) -> usize {
         let modules: Vec<String> = self.index.serving(alias).into_iter().map(Into::into).collect();
-        let files: Vec<String> = modules.iter().flat_map(|module| self.index.files(module)).collect();
-        files.into_iter().filter(|file| self.tried.insert(file.clone()) && insert(&self.folder.join(file))).count()
+        let before = self.tried.len();
+        for module in modules {
+            // What a module needs may refuse this machine; the module itself then has nothing to stand on.
+            for file in self.index.files(&module) {
+                let path = self.folder.join(&file);
+                if !*self.tried.entry(file).or_insert_with(|| insert(&path)) {
+                    break;
+                }
+            }
+        }
+        self.tried.len() - before
     }
 
     /// Loads for every device under `/sys/devices` until nothing new appears.
@@ -195,14 +205,15 @@ fn modaliases(folder: &Path, depth: u8, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Whether the kernel took it; one that is loaded already counts as not taken.
+/// Whether it is in the kernel now.
 fn insert(path: &Path) -> bool {
     let Ok(file) = File::open(path) else { return false };
     let packed = path.extension().is_some_and(|ext| ext == "xz" || ext == "zst" || ext == "gz");
     let options = CString::default();
     let flags = if packed { COMPRESSED } else { 0 };
     // SAFETY: a valid descriptor and an empty C string that outlive the call.
-    unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), options.as_ptr(), flags) == 0 }
+    let done = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), options.as_ptr(), flags) == 0 };
+    done || std::io::Error::last_os_error().raw_os_error() == Some(libc::EEXIST)
 }
 
 #[cfg(test)]

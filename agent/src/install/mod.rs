@@ -216,7 +216,8 @@ impl<'a> Writer<'a> {
         }
         let number = offset / HEAD as u64;
         if number.is_multiple_of(self.every) || offset + block.len() as u64 == self.order.image.raw_bytes {
-            self.samples.push((offset, block.len(), hash(block)));
+            let sample = block.get(..HOLE).unwrap_or(block);
+            self.samples.push((offset, sample.len(), hash(sample)));
         }
         for (n, piece) in block.chunks(HOLE).enumerate() {
             self.piece(offset + (n * HOLE) as u64, piece)?;
@@ -314,7 +315,7 @@ impl<'a> Writer<'a> {
             step(Step::BootOrder);
             if let Err(error) = efi::set_boot_order(folder, &begun.table) {
                 // The server does not rely on it: it sets its own override before a boot that matters.
-                eprintln!("boot order not set: {error}");
+                crate::say!("boot order not set: {error}");
             }
         }
         Ok(root_uuid)

@@ -122,7 +122,7 @@ pub fn run(line: &Line, desk: &Desk) -> Result<()> {
         match answer {
             Ok(reply) => {
                 if std::mem::take(&mut away) {
-                    eprintln!("the daemon at {} answers again", line.config.server);
+                    crate::say!("the daemon at {} answers again", line.config.server);
                 }
                 backoff.reset();
                 desk.heard(&reply);
@@ -132,7 +132,7 @@ pub fn run(line: &Line, desk: &Desk) -> Result<()> {
             Err(_) if cut => {}
             Err(error) => {
                 if !std::mem::replace(&mut away, true) {
-                    eprintln!("{}; trying again until it answers", chain(&error));
+                    crate::say!("{}; trying again until it answers", chain(&error));
                 }
                 std::thread::sleep(backoff.after());
             }
