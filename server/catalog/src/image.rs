@@ -53,6 +53,9 @@ pub struct Manifest {
     /// Digest of the resident agent inside.
     #[serde(default)]
     pub agent_sha256: Option<Digest>,
+    /// What that agent says to `--version`.
+    #[serde(default)]
+    pub agent_version: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -79,7 +79,7 @@ impl Built {
         let built = &self.image.built;
         ImageRef {
             id: self.image.os.id.clone(),
-            url: format!("/images/{}", self.image.os.file),
+            url: format!("/images/{}/{}", self.image.os.id, built.file),
             digest: built.sha256,
             bytes: built.bytes,
             raw_digest: built.raw_sha256,

@@ -1,0 +1,190 @@
+//! The boot server's questions, answered by the conductor.
+
+use crate::data::{INITRD, KERNEL};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use futures_core::future::BoxFuture;
+use muster_bootserver::http::{Body, Content, Files};
+use muster_bootserver::tftp::Source;
+use muster_bootserver::transfers::{Begun, Ended, TransferWatch};
+use muster_bootserver::{Commit, CommitError, View, Watch};
+use muster_conductor::{BootAnswer, Conductor, now};
+use muster_names::Mac;
+use muster_netboot::{
+    AgentBoot, BadScript, Host, Initrd, KernelArgs, Lease, LeaseChange, Link, Networks, Outcome, Said, Script, Sighting,
+    SightingKind, script,
+};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// One object behind all of the boot server's traits.
+pub struct BootPath {
+    pub me: Arc<Conductor>,
+    pub files: Arc<Files>,
+    pub networks: Arc<ArcSwap<Networks>>,
+    /// `http://10.77.0.1:8080`
+    pub base: String,
+}
+
+impl View for BootPath {
+    fn host(&self, mac: Mac) -> Host {
+        self.me.host(mac)
+    }
+}
+
+impl Commit for BootPath {
+    fn commit(&self, batch: Vec<LeaseChange>) -> BoxFuture<'_, Result<Vec<Outcome>, CommitError>> {
+        Box::pin(async move { self.me.commit_leases(&batch).await.map_err(|error| CommitError(Box::new(error))) })
+    }
+
+    fn load(&self) -> BoxFuture<'_, Result<Vec<Lease>, CommitError>> {
+        Box::pin(async move { self.me.load_leases().await.map_err(|error| CommitError(Box::new(error))) })
+    }
+}
+
+impl Watch for BootPath {
+    fn saw(&self, sighting: Sighting) {
+        self.me.saw(sighting);
+    }
+}
+
+impl Source for BootPath {
+    fn find(&self, name: &str, _: SocketAddr) -> Option<Bytes> {
+        // Firmware asks for the loader by its plain name.
+        match self.files.get(&format!("boot/{name}"))? {
+            Body::Memory { bytes, .. } => Some(bytes),
+            Body::File { .. } => None,
+        }
+    }
+}
+
+impl Content for BootPath {
+    fn open<'a>(&'a self, path: &'a str, from: SocketAddr) -> BoxFuture<'a, Option<Body>> {
+        Box::pin(async move {
+            match asked(path) {
+                Some((mac, Asked::Script)) => Some(text(self.script_for(mac, from.ip()).await)),
+                Some((mac, Asked::Disk)) => {
+                    self.told(mac, "the disk script");
+                    Some(text(script(&Script::Disk)))
+                }
+                Some((_, Asked::Token(nonce))) => {
+                    let bytes = self.me.boot_file(nonce)?;
+                    let bytes = Bytes::copy_from_slice(&bytes);
+                    Some(Body::Memory { bytes, content_type: "application/octet-stream" })
+                }
+                None => self.files.get(path),
+            }
+        })
+    }
+}
+
+enum Asked<'a> {
+    Script,
+    Disk,
+    Token(&'a str),
+}
+
+/// `/b/<mac>/boot.ipxe`, `/b/<mac>/disk.ipxe`, `/b/<mac>/<nonce>/agent.cpio`.
+fn asked(path: &str) -> Option<(Mac, Asked<'_>)> {
+    let (mac, rest) = path.strip_prefix("/b/")?.split_once('/')?;
+    let mac = mac.parse().ok()?;
+    Some((
+        mac,
+        match rest {
+            "boot.ipxe" => Asked::Script,
+            "disk.ipxe" => Asked::Disk,
+            _ => Asked::Token(rest.strip_suffix("/agent.cpio")?),
+        },
+    ))
+}
+
+fn text(script: String) -> Body {
+    Body::Memory { bytes: Bytes::from(script), content_type: "text/plain; charset=utf-8" }
+}
+
+impl BootPath {
+    /// Whether TFTP answers this address at all (A2.2).
+    pub fn allows(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.networks.load().holding(address).is_some(),
+            IpAddr::V6(_) => false,
+        }
+    }
+
+    fn told(&self, mac: Mac, words: &str) {
+        self.me.saw(Sighting::of(now(), mac, SightingKind::Http, Said::Words(words.to_string())));
+    }
+
+    async fn script_for(&self, mac: Mac, from: IpAddr) -> String {
+        let dedicated = match from {
+            IpAddr::V4(address) => self.networks.load().holding(address).is_some_and(|network| network.dedicated),
+            IpAddr::V6(_) => false,
+        };
+        match self.me.boot_answer(mac, dedicated).await {
+            BootAnswer::Disk { why } => {
+                self.told(mac, &format!("the disk script: {why}"));
+                script(&Script::Disk)
+            }
+            BootAnswer::Agent { nonce, console, kernel_args } => match self.agent(mac, &nonce, console, &kernel_args) {
+                Ok(boot) => {
+                    self.told(mac, "the agent script");
+                    script(&Script::Agent(boot))
+                }
+                Err(error) => {
+                    tracing::error!(%mac, %error, "the model's kernel arguments make no script; it boots its disk");
+                    self.told(mac, &format!("the disk script: {error}"));
+                    script(&Script::Disk)
+                }
+            },
+        }
+    }
+
+    fn agent(&self, mac: Mac, nonce: &str, console: Option<String>, more: &[String]) -> Result<AgentBoot, BadScript> {
+        let link = |path: &str| Link::new(&format!("{}{path}", self.base));
+        let mut args = KernelArgs::new("quiet panic=30")?;
+        for console in std::iter::once("tty0".to_string()).chain(console) {
+            args.push(&format!("console={console}"))?;
+        }
+        for argument in more {
+            args.push(argument)?;
+        }
+        // The small archive goes first: it is a multiple of four long, so the next one is found behind it.
+        let initrds = vec![
+            Initrd::new("agent.cpio", link(&format!("/b/{}/{nonce}/agent.cpio", mac.dashed()))?)?,
+            Initrd::new(INITRD, link(&format!("/boot/{INITRD}"))?)?,
+        ];
+        Ok(AgentBoot { mac, kernel: link(&format!("/boot/{KERNEL}"))?, initrds, args })
+    }
+}
+
+/// Notes every file a machine fetched in the daemon's own log.
+pub struct Transfers;
+
+impl TransferWatch for Transfers {
+    fn began(&self, begun: &Begun<'_>) {
+        tracing::debug!(via = ?begun.via, peer = %begun.peer, path = begun.path, size = begun.size, "sending");
+    }
+
+    fn ended(&self, ended: &Ended<'_>) {
+        let (how, bytes, took) = (ended.how.label(), ended.bytes, ended.took.as_millis());
+        if ended.how.went_well() {
+            tracing::info!(via = ?ended.via, peer = %ended.peer, path = ended.path, how, bytes, ms = took, "sent");
+        } else {
+            tracing::warn!(via = ?ended.via, peer = %ended.peer, path = ended.path, how, bytes, ms = took, "not sent");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_the_boot_listener_read_strictly() {
+        assert!(matches!(asked("/b/52-54-00-77-01-01/boot.ipxe"), Some((_, Asked::Script))));
+        assert!(matches!(asked("/b/52-54-00-77-01-01/ab12/agent.cpio"), Some((_, Asked::Token("ab12")))));
+        for path in ["/b/", "/b/x/boot.ipxe", "/b/52-54-00-77-01-01/", "/boot/ipxe.efi", "/b/52-54-00-77-01-01/other"] {
+            assert!(asked(path).is_none(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! `muster serve`: everything wired together. Ports are bound and data files read before anything answers; a task that
+//! ends by itself ends the process with the reason, and the next start carries on from the database.
+
+use crate::boot::{BootPath, Transfers};
+use crate::config::Config;
+use crate::{data, listen, tls};
+use anyhow::{Context as _, Result, bail};
+use arc_swap::ArcSwap;
+use muster_api::{App, Role, agent_router, mint, router};
+use muster_bootserver::{dhcp, http, ra, tftp};
+use muster_conductor::{BmcHand, Conductor, Settings, couriers, deadlines, fresh_id, keep_sightings, refresh};
+use muster_store::Store;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// The file with the first admin's token, in the data folder.
+pub const FIRST_TOKEN: &str = "admin.token";
+
+/// Counters of the boot path.
+struct Counted {
+    dhcp: Arc<dhcp::Counters>,
+    tftp: Arc<tftp::Counters>,
+    http: Arc<http::Counters>,
+}
+
+/// Runs until a signal.
+pub async fn serve(config: Config) -> Result<()> {
+    let catalog = data::catalog(&config)?;
+    let _lock = lock(&config)?;
+    let cancel = CancellationToken::new();
+    let addresses = [IpAddr::V4(config.boot.address), config.api.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let secured = tls::load(&config.data, &addresses)?;
+    let api = listen::bind(config.api).await?;
+    let agents = listen::bind((config.boot.address, config.boot.agent_port).into()).await?;
+    let db = Store::open(&config.place()).await.context("the database cannot be opened")?;
+
+    let settings = Settings {
+        agent_url: config.agent_url(),
+        boot_http: config.boot_http(),
+        ca_pem: secured.ca_pem.clone(),
+        // A new name each start: it is the fence against a courier that was thought dead.
+        name: format!("muster/{:032x}", fresh_id()?),
+    };
+    let hand = Arc::new(BmcHand::new(config.secrets.clone()));
+    let (me, tasks) = Conductor::new(db, settings, hand, catalog.clone(), config.budgets, &cancel);
+    let mut running = JoinSet::new();
+    running.spawn(named("scribe", tasks.scribe, cancel.clone()));
+
+    let (built, mut told) = data::images(&config, &catalog);
+    let (entries, more) = data::entries(&config, &catalog, &built);
+    told.extend(more);
+    told.iter().for_each(|line| tracing::warn!("{line}"));
+    me.set_images(built);
+    let files = tokio::task::spawn_blocking(move || http::Files::load(&entries)).await?.context("a served file does not read")?;
+    let networks = Arc::new(ArcSwap::from_pointee(config.networks(&data::loaders(&catalog))?));
+    let path = Arc::new(BootPath {
+        me: me.clone(),
+        files: Arc::new(files),
+        networks: networks.clone(),
+        base: config.boot_http(),
+    });
+
+    let new = me.follow_layouts().await?;
+    let known = me.fill_view().await?;
+    tracing::info!(new, known, "machines of the rack layouts and the database");
+    first_token(&config, &me).await?;
+
+    running.spawn(named("view", refresh(me.clone(), tasks.refresher, cancel.clone()), cancel.clone()));
+    running.spawn(named("sightings", keep_sightings(me.clone(), tasks.sightings, cancel.clone()), cancel.clone()));
+    running.spawn(named("couriers", couriers(me.clone(), cancel.clone()), cancel.clone()));
+    running.spawn(named("deadlines", deadlines(me.clone(), cancel.clone()), cancel.clone()));
+    let counted = boot_servers(&config, &path, &networks, &mut running, &cancel)?;
+
+    let app = App { me: me.clone(), reload: reloader(&config, &path), counters: counters(counted) };
+    let served = listen::serve(api, secured.server.clone(), router(app), cancel.clone());
+    running.spawn(named("api", served, cancel.clone()));
+    let served = listen::serve(agents, secured.server, agent_router(me.clone()), cancel.clone());
+    running.spawn(named("agents", served, cancel.clone()));
+    tracing::info!(api = %config.api, boot = %config.boot_http(), agents = %config.agent_url(), "serving");
+
+    let ended = tokio::select! {
+        () = signalled() => Ok(()),
+        Some(ended) = running.join_next() => match ended {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(name)) => Err(anyhow::anyhow!("the {name} task ended by itself")),
+            Err(panic) => Err(anyhow::anyhow!("a task panicked: {panic}")),
+        },
+    };
+    cancel.cancel();
+    while running.join_next().await.is_some() {}
+    me.db.close().await;
+    ended
+}
+
+/// One daemon a data folder.
+fn lock(config: &Config) -> Result<std::fs::File> {
+    std::fs::create_dir_all(&config.data).with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
+    let file = config.data.join("muster.lock");
+    let lock = std::fs::File::create(&file).with_context(|| format!("{} cannot be written", file.display()))?;
+    if lock.try_lock().is_err() {
+        bail!("another muster serves from {}; stop it first", config.data.display());
+    }
+    Ok(lock)
+}
+
+async fn named<F, T>(name: &'static str, task: F, cancel: CancellationToken) -> Result<&'static str>
+where
+    F: Future<Output = T>,
+    T: Ended,
+{
+    let told = task.await.told();
+    match told {
+        Ok(()) if cancel.is_cancelled() => Ok(name),
+        Ok(()) => bail!("the {name} task ended by itself"),
+        Err(error) => Err(error.context(format!("the {name} task failed"))),
+    }
+}
+
+/// What a task may end with.
+trait Ended {
+    fn told(self) -> Result<()>;
+}
+
+impl Ended for () {
+    fn told(self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl<E: Into<anyhow::Error>> Ended for Result<(), E> {
+    fn told(self) -> Result<()> {
+        self.map_err(Into::into)
+    }
+}
+
+fn boot_servers(
+    config: &Config,
+    path: &Arc<BootPath>,
+    networks: &Arc<ArcSwap<muster_netboot::Networks>>,
+    running: &mut JoinSet<Result<&'static str>>,
+    cancel: &CancellationToken,
+) -> Result<Counted> {
+    let counted = Counted { dhcp: Arc::default(), tftp: Arc::default(), http: Arc::default() };
+    let interfaces = config.interfaces();
+    for interface in interfaces.clone() {
+        let stop = cancel.clone();
+        running.spawn(named("router advertisements", async move { ra::advertise(&interface, stop).await }, cancel.clone()));
+    }
+    if interfaces.is_empty() {
+        tracing::warn!("no network is configured: no machine can boot from here");
+    } else {
+        let dhcp = dhcp::Config { networks: networks.clone(), interfaces, counters: counted.dhcp.clone() };
+        let served = dhcp::serve(dhcp, path.clone(), path.clone(), path.clone(), cancel.clone());
+        running.spawn(named("DHCP", served, cancel.clone()));
+        let socket = tftp::listen(SocketAddr::from((config.boot.address, 69))).context("cannot listen for TFTP")?;
+        let mut tftp = tftp::Config::new(vec![socket]);
+        tftp.counters = counted.tftp.clone();
+        let allow = { let path = path.clone(); Arc::new(move |ip| path.allows(ip)) };
+        let served = tftp::serve(tftp, path.clone(), allow, Arc::new(Transfers), cancel.clone());
+        running.spawn(named("TFTP", served, cancel.clone()));
+    }
+    let address = SocketAddr::from((config.boot.address, config.boot.http_port));
+    let listener = http::listen(address).with_context(|| format!("cannot listen for boot HTTP on {address}"))?;
+    let mut http = http::Config::new(vec![listener]);
+    http.counters = counted.http.clone();
+    let served = http::serve(http, path.clone(), Arc::new(Transfers), cancel.clone());
+    running.spawn(named("boot HTTP", served, cancel.clone()));
+    Ok(counted)
+}
+
+fn counters(counted: Counted) -> Arc<dyn Fn() -> String + Send + Sync> {
+    Arc::new(move || {
+        let mut text = String::from("# HELP muster_boot_total What the boot path did, by service and reason.\n# TYPE muster_boot_total counter\n");
+        for (family, label, count) in counted.dhcp.iter() {
+            let _ = writeln!(text, "muster_boot_total{{service=\"dhcp\",what=\"{family}\",reason=\"{label}\"}} {count}");
+        }
+        for (label, count) in counted.tftp.all() {
+            let _ = writeln!(text, "muster_boot_total{{service=\"tftp\",what=\"{label}\",reason=\"\"}} {count}");
+        }
+        for (label, count) in counted.http.all() {
+            let _ = writeln!(text, "muster_boot_total{{service=\"http\",what=\"{label}\",reason=\"\"}} {count}");
+        }
+        text
+    })
+}
+
+/// Reads everything again and puts it in force as a whole; on any slip the old set stays.
+fn reloader(config: &Config, path: &Arc<BootPath>) -> Arc<dyn Fn() -> Result<String, String> + Send + Sync> {
+    let (config, path) = (config.clone(), path.clone());
+    Arc::new(move || {
+        let again = || -> Result<String> {
+            let catalog = data::catalog(&config)?;
+            let (built, mut told) = data::images(&config, &catalog);
+            let (entries, more) = data::entries(&config, &catalog, &built);
+            told.extend(more);
+            let networks = config.networks(&data::loaders(&catalog))?;
+            path.files.reload(&entries)?;
+            path.networks.store(Arc::new(networks));
+            path.me.set_images(built);
+            path.me.set_catalog(catalog);
+            Ok(told.join("\n"))
+        };
+        again().map_err(|error| format!("{error:#}; the old set stays in force"))
+    })
+}
+
+async fn first_token(config: &Config, me: &Conductor) -> Result<()> {
+    let file = config.data.join(FIRST_TOKEN);
+    let mut tx = me.db.read().await?;
+    let none = muster_store::tokens::list(&mut tx).await?.is_empty();
+    drop(tx);
+    if none {
+        let (_, token) = mint(me, "first admin".into(), Role::Admin, None).await?;
+        tls::keep(&file, &format!("{token}\n"))?;
+        tracing::info!(file = %file.display(), "made the first admin token");
+    }
+    Ok(())
+}
+
+async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    tracing::info!("stopping");
+}
