@@ -6,6 +6,7 @@ use crate::transfers::{Ended, How, Via};
 use bytes::Bytes;
 use muster_netboot::tftp::{self, Ending, Fault, Packet, Part, Transfer, is_sound_source};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -84,6 +85,8 @@ impl Courier {
         let mut packet = Vec::new();
         let mut foreign = 0;
         let mut input = [0; 600];
+        // Moved only when it would be late: most packets push the wake-up away, and an early one finds nothing to do.
+        let mut alarm = pin!(tokio::time::sleep_until(self.desk.instant(self.desk.now())));
         loop {
             // Bound to a name first: the guard must be gone before the packet is sent.
             loop {
@@ -99,13 +102,17 @@ impl Courier {
             if let Some(ending) = ended {
                 return ending;
             }
+            let wake = self.desk.instant(wake);
+            if wake < alarm.deadline() || alarm.is_elapsed() {
+                alarm.as_mut().reset(wake);
+            }
             tokio::select! {
                 biased;
                 (length, from) = self.receive(&mut input) => {
                     self.arrived(input.get(..length).unwrap_or_default(), from, &mut foreign).await;
                 }
                 () = self.shared.nudge.notified() => {}
-                () = tokio::time::sleep_until(self.desk.instant(wake)) => {
+                () = &mut alarm => {
                     self.shared.transfer().tick(self.desk.now());
                 }
             }
