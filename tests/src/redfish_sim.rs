@@ -1,1 +1,412 @@
-//! A BMC that speaks Redfish.
+//! A BMC that speaks Redfish over HTTP or HTTPS, with the bad habits of real ones on demand.
+//!
+//! The HTTP in it is written out by hand on purpose: it sees every byte a client sends, counts credentials, and can
+//! answer what no decent server would. It listens on a loopback port of its own until it is dropped.
+
+// A simulator is test code in a library's clothes: it may fall over.
+#![allow(clippy::indexing_slicing, clippy::expect_used)]
+
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls;
+
+/// How this BMC differs from the specification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Habit {
+    /// PATCH without `If-Match` gets 428.
+    DemandsIfMatch,
+    /// PATCH with any `If-Match` gets 412.
+    ChokesOnIfMatch,
+    /// Takes only the tag without `W/` and quotes.
+    WantsBareTag,
+    /// Hands out `ETag: ""` and refuses it when it comes back.
+    EmptyTag,
+    /// PATCH of the boot override without all three fields gets 400.
+    DemandsFullBoot,
+    /// PATCH answers 200 and changes nothing.
+    ForgetsBoot,
+    /// Reset answers 202 with a task that ends so.
+    ResetByTask(&'static str),
+    /// 202 without a Location.
+    TaskNowhere,
+    /// Reset closes the connection after having done it.
+    DropsResetReply,
+    /// Basic authentication is taken, sessions do not exist.
+    NoSessions,
+}
+
+pub struct State {
+    pub user: String,
+    pub password: String,
+    pub habits: Vec<Habit>,
+    /// By its member name: `PowerState`, `Boot`, serial number and the rest, as served.
+    pub systems: BTreeMap<String, Value>,
+    pub slots: usize,
+    /// (method, path) as received.
+    pub seen: Vec<(String, String)>,
+    /// Statuses that the next requests get instead of an answer.
+    pub moods: VecDeque<(u16, Value)>,
+    /// Requests that carried a credential: a password, a token or an Authorization header.
+    pub credentials: usize,
+    pub logins: usize,
+    sessions: BTreeMap<String, String>,
+    tag: u32,
+    task_reads: u32,
+}
+
+impl State {
+    pub fn open_sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The BMC restarts: what was open is forgotten.
+    pub fn restart(&mut self) {
+        self.sessions.clear();
+    }
+
+    pub fn count(&self, method: &str, part: &str) -> usize {
+        self.seen.iter().filter(|(m, path)| m == method && path.contains(part)).count()
+    }
+
+    pub fn set(&mut self, field: &str, value: Value) {
+        self.systems.get_mut("1").expect("system 1")[field] = value;
+    }
+
+    pub fn get(&self, pointer: &str) -> Value {
+        self.systems["1"].pointer(pointer).cloned().unwrap_or(Value::Null)
+    }
+
+    fn has(&self, habit: &Habit) -> bool {
+        self.habits.contains(habit)
+    }
+}
+
+/// A running simulator.
+pub struct RedfishSim {
+    pub address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    task: JoinHandle<()>,
+}
+
+/// A self-made certificate and its key, as a BMC ships with.
+pub struct Identity {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    /// SHA-256 of the public key, in hexadecimal.
+    pub pin: String,
+}
+
+impl Identity {
+    pub fn new() -> Self {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = rcgen::CertificateParams::new(vec!["bmc".into()]).expect("names");
+        let certificate = certificate.self_signed(&key).expect("a certificate");
+        let public = rcgen::PublicKeyData::subject_public_key_info(&key);
+        let pin = ring::digest::digest(&ring::digest::SHA256, &public);
+        Self {
+            certificate: certificate.der().to_vec(),
+            key: key.serialize_der(),
+            pin: pin.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+pub fn system(serial: &str) -> Value {
+    json!({
+        "Manufacturer": "ACME", "Model": "R-2", "SerialNumber": serial, "UUID": "00112233-4455-6677-8899-AABBCCDDEEFF",
+        "PowerState": "Off",
+        "Boot": {"BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "None",
+            "BootSourceOverrideMode": "Legacy",
+            "BootSourceOverrideTarget@Redfish.AllowableValues": ["None", "Pxe", "Hdd", "UefiHttp"]},
+        "Actions": {"#ComputerSystem.Reset": {
+            "ResetType@Redfish.AllowableValues": ["On", "ForceOff", "GracefulShutdown", "ForceRestart", "PowerCycle"]}},
+        "Links": {"ManagedBy": [{"@odata.id": "/redfish/v1/Managers/1"}]},
+    })
+}
+
+impl RedfishSim {
+    pub async fn start(habits: Vec<Habit>, tls: Option<&Identity>) -> Self {
+        Self::start_at("127.0.0.1:0".parse().expect("an address"), habits, tls).await
+    }
+
+    /// At a given address: for a stranger who takes over a BMC's place.
+    pub async fn start_at(at: SocketAddr, habits: Vec<Habit>, tls: Option<&Identity>) -> Self {
+        let listener = TcpListener::bind(at).await.expect("a loopback port");
+        let address = listener.local_addr().expect("its address");
+        let state = Arc::new(Mutex::new(State {
+            user: "admin".into(),
+            password: "secret".into(),
+            habits,
+            systems: BTreeMap::from([("1".to_string(), system("SN-1"))]),
+            slots: 16,
+            seen: Vec::new(),
+            moods: VecDeque::new(),
+            credentials: 0,
+            logins: 0,
+            sessions: BTreeMap::new(),
+            tag: 1,
+            task_reads: 0,
+        }));
+        let acceptor = tls.map(acceptor);
+        let shared = state.clone();
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (state, acceptor) = (shared.clone(), acceptor.clone());
+                connections.spawn(async move {
+                    match acceptor {
+                        Some(acceptor) => {
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                converse(stream, state).await;
+                            }
+                        }
+                        None => converse(stream, state).await,
+                    }
+                });
+            }
+        });
+        Self { address, state, task }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for RedfishSim {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn acceptor(identity: &Identity) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(identity.key.clone()).expect("a key");
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![identity.certificate.clone().into()], key)
+        .expect("a certificate that fits");
+    TlsAcceptor::from(Arc::new(config))
+}
+
+struct Asked {
+    method: String,
+    path: String,
+    headers: BTreeMap<String, String>,
+    body: Value,
+}
+
+struct Told {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Value,
+}
+
+fn told(status: u16, body: Value) -> Told {
+    Told { status, headers: Vec::new(), body }
+}
+
+fn refused(status: u16, id: &str) -> Told {
+    told(status, json!({"error": {"@Message.ExtendedInfo": [{"MessageId": id, "Message": "no"}]}}))
+}
+
+async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<Mutex<State>>) {
+    let mut buffer = Vec::new();
+    while let Some(asked) = read(&mut stream, &mut buffer).await {
+        let told = state.lock().unwrap_or_else(PoisonError::into_inner).answer(&asked);
+        let Some(told) = told else { return };
+        let body = if told.body.is_null() { String::new() } else { told.body.to_string() };
+        let mut text = format!("HTTP/1.1 {} Said\r\nContent-Length: {}\r\n", told.status, body.len());
+        for (name, value) in told.headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        if stream.write_all(format!("{text}\r\n{body}").as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Option<Asked> {
+    loop {
+        if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+            let mut lines = head.lines();
+            let mut first = lines.next()?.split(' ');
+            let (method, path) = (first.next()?.to_string(), first.next()?.to_string());
+            let headers: BTreeMap<String, String> = lines
+                .filter_map(|line| line.split_once(':'))
+                .map(|(name, value)| (name.to_lowercase(), value.trim().to_string()))
+                .collect();
+            let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0_usize);
+            while buffer.len() < end + 4 + length {
+                if stream.read_buf(buffer).await.ok()? == 0 {
+                    return None;
+                }
+            }
+            let body = serde_json::from_slice(&buffer[end + 4..end + 4 + length]).unwrap_or(Value::Null);
+            buffer.drain(..end + 4 + length);
+            return Some(Asked { method, path, headers, body });
+        }
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+impl State {
+    /// `None` closes the connection without a word.
+    fn answer(&mut self, asked: &Asked) -> Option<Told> {
+        self.seen.push((asked.method.clone(), asked.path.clone()));
+        let secret = asked.body.get("Password").is_some()
+            || ["authorization", "x-auth-token"].iter().any(|name| asked.headers.contains_key(*name));
+        self.credentials += usize::from(secret);
+        let path = asked.path.trim_end_matches('/');
+        if path == "/redfish/v1" {
+            return Some(told(
+                200,
+                json!({"Systems": {"@odata.id": "/redfish/v1/Systems"},
+                "Links": {"Sessions": {"@odata.id": "/redfish/v1/SessionService/Sessions"}}}),
+            ));
+        }
+        if let Some((status, body)) = self.moods.pop_front() {
+            return Some(told(status, body));
+        }
+        if asked.method == "POST" && path.ends_with("/SessionService/Sessions") {
+            return Some(self.log_in(asked));
+        }
+        if !self.admits(asked) {
+            return Some(refused(401, "Base.1.12.NoValidSession"));
+        }
+        match (asked.method.as_str(), path.split('/').skip(3).collect::<Vec<_>>().as_slice()) {
+            ("DELETE", ["SessionService", "Sessions", id]) => {
+                self.sessions.retain(|_, session| session != id);
+                Some(told(204, Value::Null))
+            }
+            ("GET", ["Systems"]) => {
+                let members: Vec<Value> =
+                    self.systems.keys().map(|id| json!({"@odata.id": format!("/redfish/v1/Systems/{id}")})).collect();
+                Some(told(200, json!({"Members": members})))
+            }
+            ("GET", ["Systems", id]) => Some(self.system(id)),
+            ("PATCH", ["Systems", id]) => Some(self.patch(id, asked)),
+            ("POST", ["Systems", id, "Actions", "ComputerSystem.Reset"]) => self.reset(id, asked),
+            ("GET", ["Managers", "1"]) => Some(told(200, json!({"FirmwareVersion": "4.2"}))),
+            ("GET", ["TaskService", "Tasks", "7"]) => Some(self.task()),
+            _ => Some(refused(404, "Base.1.12.ResourceMissingAtURI")),
+        }
+    }
+
+    fn log_in(&mut self, asked: &Asked) -> Told {
+        if self.has(&Habit::NoSessions) {
+            return refused(404, "Base.1.12.ResourceMissingAtURI");
+        }
+        if asked.body["UserName"] != self.user || asked.body["Password"] != self.password {
+            return refused(401, "Base.1.12.InsufficientPrivilege");
+        }
+        if self.sessions.len() >= self.slots {
+            return refused(503, "Base.1.12.SessionLimitExceeded");
+        }
+        self.logins += 1;
+        let (id, token) = (format!("s{}", self.logins), format!("token-{}", self.logins));
+        self.sessions.insert(token.clone(), id.clone());
+        let place = format!("https://[fe80::1]/redfish/v1/SessionService/Sessions/{id}");
+        Told { status: 201, headers: vec![("X-Auth-Token", token), ("Location", place)], body: json!({}) }
+    }
+
+    fn admits(&self, asked: &Asked) -> bool {
+        let token = asked.headers.get("x-auth-token");
+        // admin:secret
+        let basic = asked.headers.get("authorization").is_some_and(|value| value == "Basic YWRtaW46c2VjcmV0");
+        token.is_some_and(|token| self.sessions.contains_key(token)) || (self.has(&Habit::NoSessions) && basic)
+    }
+
+    fn tag(&self) -> String {
+        if self.has(&Habit::EmptyTag) { "\"\"".into() } else { format!("W/\"{}\"", self.tag) }
+    }
+
+    fn system(&self, id: &str) -> Told {
+        let Some(mut system) = self.systems.get(id).cloned() else {
+            return refused(404, "Base.1.12.ResourceMissingAtURI");
+        };
+        if let Some(reset) = system.pointer_mut("/Actions/#ComputerSystem.Reset") {
+            reset["target"] = format!("/redfish/v1/Systems/{id}/Actions/ComputerSystem.Reset").into();
+        }
+        Told { status: 200, headers: vec![("ETag", self.tag())], body: system }
+    }
+
+    fn patch(&mut self, id: &str, asked: &Asked) -> Told {
+        let tag = asked.headers.get("if-match");
+        let bare = self.tag.to_string();
+        match tag {
+            None if self.has(&Habit::DemandsIfMatch) => return refused(428, "Base.1.12.PreconditionRequired"),
+            Some(_) if self.has(&Habit::ChokesOnIfMatch) || self.has(&Habit::EmptyTag) => {
+                return refused(412, "Base.1.12.PreconditionFailed");
+            }
+            Some(tag) if self.has(&Habit::WantsBareTag) && *tag != bare => {
+                return refused(412, "Base.1.12.PreconditionFailed");
+            }
+            _ => {}
+        }
+        let fields = ["Enabled", "Target", "Mode"].map(|name| format!("BootSourceOverride{name}"));
+        let boot = &asked.body["Boot"];
+        if self.has(&Habit::DemandsFullBoot) && fields.iter().any(|field| boot.get(field).is_none()) {
+            return refused(400, "Base.1.12.PropertyMissing");
+        }
+        if !self.has(&Habit::ForgetsBoot) {
+            let system = self.systems.get_mut(id).expect("a system");
+            for field in fields {
+                if let Some(value) = boot.get(&field) {
+                    system["Boot"][field] = value.clone();
+                }
+            }
+            self.tag += 1;
+        }
+        told(200, json!({}))
+    }
+
+    fn reset(&mut self, id: &str, asked: &Asked) -> Option<Told> {
+        let failing = self.habits.iter().any(|habit| matches!(habit, Habit::ResetByTask(end) if *end != "Completed"));
+        let system = self.systems.get_mut(id)?;
+        let power = match asked.body["ResetType"].as_str()? {
+            "On" | "ForceOn" | "ForceRestart" | "PowerCycle" => "On",
+            "ForceOff" | "GracefulShutdown" => "Off",
+            _ => return Some(refused(400, "Base.1.12.ActionParameterValueNotInList")),
+        };
+        if !failing {
+            system["PowerState"] = power.into();
+        }
+        self.task_reads = 0;
+        let place = ("Location", "/redfish/v1/TaskService/Tasks/7".to_string());
+        let by_task = self.habits.iter().any(|habit| matches!(habit, Habit::ResetByTask(_)));
+        match () {
+            () if self.has(&Habit::DropsResetReply) => None,
+            () if by_task => Some(Told { status: 202, headers: vec![place], body: json!({}) }),
+            () if self.has(&Habit::TaskNowhere) => Some(told(202, json!({}))),
+            () => Some(told(204, Value::Null)),
+        }
+    }
+
+    fn task(&mut self) -> Told {
+        self.task_reads += 1;
+        let end = self.habits.iter().find_map(|habit| match habit {
+            Habit::ResetByTask(end) => Some(*end),
+            _ => None,
+        });
+        let state = if self.task_reads < 2 { "Running" } else { end.unwrap_or("Completed") };
+        told(200, json!({"TaskState": state}))
+    }
+}

@@ -1,50 +1,277 @@
-//! Redfish.
-use crate::lane::{Lane, Sent, Settings};
-use crate::{BootOrder, BootSet, Fault, Identity, PowerAction, PowerSet, Target};
-use muster_names::Power;
-use std::time::Duration;
-use tokio::sync::{Mutex, MutexGuard, SemaphorePermit};
+//! Redfish by hand: a handful of resources, read leniently, and the rules by which real BMCs want to be asked (B7).
 
-#[derive(Clone)]
-pub struct Connection;
-pub struct Turn<'a>(std::marker::PhantomData<&'a ()>);
-impl Connection {
-    pub fn idle(&self) -> Duration {
-        Duration::ZERO
-    }
-    pub async fn close(self) {}
-    pub async fn shared(
-        _: &Mutex<Option<Connection>>,
-        _: &Settings,
-        _: &Lane,
-        _: &Target,
-    ) -> Result<Connection, Fault> {
-        soon()
-    }
+mod boot;
+mod connection;
+mod json;
+mod tls;
+
+pub use connection::Connection;
+pub use tls::Seen;
+
+use crate::lane::{Lane, Sent};
+use crate::{BootDevice, BootOrder, BootSet, Fault, Identity, PowerAction, PowerSet, Target};
+use boot::PatchStyle;
+use connection::{Answer, Outcome, Request};
+use muster_names::Power;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::sync::{MutexGuard, SemaphorePermit};
+
+const SYSTEMS: &str = "/redfish/v1/Systems";
+const TASK_PAUSE: Duration = Duration::from_secs(1);
+/// Some BMCs take an override and tell it only a moment later.
+const READ_BACKS: u32 = 3;
+const READ_BACK_PAUSE: Duration = Duration::from_secs(1);
+
+/// A place in a BMC's queue, and the connection to it.
+pub struct Turn<'a> {
+    connection: Connection,
+    lane: &'a Lane,
+    target: &'a Target,
+    _place: Place<'a>,
 }
+
+/// Held until the operation ends.
+enum Place<'a> {
+    Reading { _permit: SemaphorePermit<'a> },
+    Mutation { _guard: MutexGuard<'a, ()> },
+}
+
 impl<'a> Turn<'a> {
-    pub fn reading(_: Connection, _: &'a Lane, _: &'a Target, _: SemaphorePermit<'a>) -> Self {
-        Self(Default::default())
+    pub fn reading(connection: Connection, lane: &'a Lane, target: &'a Target, permit: SemaphorePermit<'a>) -> Self {
+        Self { connection, lane, target, _place: Place::Reading { _permit: permit } }
     }
-    pub fn mutation(_: Connection, _: &'a Lane, _: &'a Target, _: MutexGuard<'a, ()>) -> Self {
-        Self(Default::default())
+
+    pub fn mutation(connection: Connection, lane: &'a Lane, target: &'a Target, guard: MutexGuard<'a, ()>) -> Self {
+        Self { connection, lane, target, _place: Place::Mutation { _guard: guard } }
+    }
+
+    async fn get(&self, path: &str) -> Result<Answer, Fault> {
+        self.connection.get(self.lane, path).await
+    }
+
+    async fn send(&self, request: &Request<'_>, sent: &Sent) -> Result<Outcome, Fault> {
+        self.connection.exchange(self.lane, request, sent).await
+    }
+
+    /// The system that the target means: the only one, or the one with that serial number or UUID (B7.1).
+    async fn system(&self) -> Result<(String, Answer), Fault> {
+        if let Some(path) = self.connection.known_system(self.target) {
+            let answer = self.get(&path).await?;
+            return Ok((path, answer));
+        }
+        let root = self.get("/redfish/v1/").await?.body;
+        let systems = json::link(&root, "/Systems").unwrap_or_else(|| SYSTEMS.to_string());
+        let members = json::members(&self.get(&systems).await?.body);
+        let several = members.len() > 1;
+        if several && self.target.system.is_none() {
+            return Err(Fault::Declined(format!(
+                "it serves {} systems; say by serial number or UUID which one is meant",
+                members.len()
+            )));
+        }
+        for path in members {
+            let answer = self.get(&path).await?;
+            if self.is_meant(&answer.body, several) {
+                self.connection.know_system(self.target, &path);
+                return Ok((path, answer));
+            }
+        }
+        let wanted = self.target.system.as_deref().unwrap_or("any");
+        Err(Fault::Declined(format!("none of its systems is {wanted}; was the machine replaced?")))
+    }
+
+    fn is_meant(&self, system: &Value, several: bool) -> bool {
+        let Some(wanted) = self.target.system.as_deref().map(str::trim) else { return true };
+        let told: Vec<String> =
+            ["/SerialNumber", "/UUID"].iter().filter_map(|field| json::text(system, field)).collect();
+        // A single system that tells neither may be it; one of several may not.
+        told.iter().any(|name| name.eq_ignore_ascii_case(wanted)) || (told.is_empty() && !several)
     }
 }
-fn soon<T>() -> Result<T, Fault> {
-    Err(Fault::NotOffered("Redfish yet".into()))
+
+/// `PowerState` On or Off; PoweringOn, PoweringOff, Paused, null and whatever else is unknown.
+pub async fn power(turn: &Turn<'_>) -> Result<Power, Fault> {
+    Ok(power_of(&turn.system().await?.1.body))
 }
-pub async fn power(_: &Turn<'_>) -> Result<Power, Fault> {
-    soon()
+
+fn power_of(system: &Value) -> Power {
+    match json::text(system, "/PowerState").as_deref() {
+        Some("On") => Power::On,
+        Some("Off") => Power::Off,
+        _ => Power::Unknown,
+    }
 }
-pub async fn set_power(_: &Turn<'_>, _: PowerAction, _: &Sent) -> Result<PowerSet, Fault> {
-    soon()
+
+pub async fn set_power(turn: &Turn<'_>, action: PowerAction, sent: &Sent) -> Result<PowerSet, Fault> {
+    let (_, system) = turn.system().await?;
+    let now = power_of(&system.body);
+    if action.ends_in() == Some(now) {
+        return Ok(PowerSet::AlreadySo);
+    }
+    let reset = system.body.pointer("/Actions/#ComputerSystem.Reset").unwrap_or(&Value::Null);
+    let path = json::text(reset, "/target").and_then(|path| json::path(&path));
+    let path = path.ok_or_else(|| Fault::NotOffered("ComputerSystem.Reset".into()))?;
+    let wanted = match action {
+        PowerAction::On => &["On", "ForceOn"][..],
+        PowerAction::Cycle if now == Power::Off => &["On", "ForceOn"],
+        PowerAction::Off => &["ForceOff"],
+        PowerAction::Graceful => &["GracefulShutdown"],
+        PowerAction::Cycle => &["PowerCycle"],
+        PowerAction::Reset => &["ForceRestart"],
+    };
+    let kind = match allowed(turn, reset).await? {
+        Some(allowed) => wanted.iter().find(|kind| allowed.iter().any(|word| word == *kind)),
+        None => wanted.first(),
+    };
+    let kind = kind.ok_or_else(|| Fault::NotOffered(format!("reset type {}", wanted.join(" or "))))?;
+    let body = json!({"ResetType": kind});
+    let request = Request { method: Method::POST, path: &path, body: Some(&body), etag: None };
+    match turn.send(&request, sent).await? {
+        Outcome::Good(answer) => finish(turn, &answer, sent).await.map(|()| PowerSet::Taken),
+        Outcome::Bad(status, body) => Err(json::fault(status, &body, &format!("power {action}"))),
+    }
 }
-pub async fn get_boot(_: &Turn<'_>) -> Result<BootSet, Fault> {
-    soon()
+
+/// The reset types the BMC lists, in the action itself or in its ActionInfo; `None` when it lists none.
+async fn allowed(turn: &Turn<'_>, reset: &Value) -> Result<Option<Vec<String>>, Fault> {
+    if let Some(list) = json::texts(reset, "/ResetType@Redfish.AllowableValues") {
+        return Ok(Some(list));
+    }
+    let Some(info) = json::text(reset, "/@Redfish.ActionInfo").and_then(|path| json::path(&path)) else {
+        return Ok(None);
+    };
+    let info = turn.get(&info).await?.body;
+    let parameters = info.get("Parameters").and_then(Value::as_array);
+    let reset = parameters
+        .into_iter()
+        .flatten()
+        .find(|parameter| json::text(parameter, "/Name").as_deref() == Some("ResetType"));
+    Ok(reset.and_then(|parameter| json::texts(parameter, "/AllowableValues")))
 }
-pub async fn set_boot(_: &Turn<'_>, _: BootOrder, _: &Sent) -> Result<BootSet, Fault> {
-    soon()
+
+/// Follows the task of a 202 to its end (B7.7). The operation's deadline bounds it.
+async fn finish(turn: &Turn<'_>, answer: &Answer, sent: &Sent) -> Result<(), Fault> {
+    if answer.status != StatusCode::ACCEPTED {
+        return Ok(());
+    }
+    let place = answer.task().ok_or_else(|| Fault::Garbled("202 without a Location".into()))?;
+    loop {
+        let task = match turn.get(&place).await {
+            Ok(task) => task,
+            // Finished tasks are taken away by some; reading back decides.
+            Err(Fault::NotOffered(_)) => return Ok(()),
+            Err(fault) => return Err(fault),
+        };
+        match json::text(&task.body, "/TaskState").as_deref() {
+            Some("Completed") => return Ok(()),
+            Some(state @ ("Exception" | "Killed" | "Cancelled")) => {
+                sent.denied();
+                let words = json::texts(&task.body, "/Messages").unwrap_or_default().join(" ");
+                return Err(Fault::Declined(format!("the task ended as {state} {words}").trim_end().to_string()));
+            }
+            None if task.status != StatusCode::ACCEPTED => return Ok(()),
+            _ => tokio::time::sleep(TASK_PAUSE).await,
+        }
+    }
 }
-pub async fn identify(_: &Turn<'_>) -> Result<Identity, Fault> {
-    soon()
+
+pub async fn get_boot(turn: &Turn<'_>) -> Result<BootSet, Fault> {
+    Ok(boot::read(&place(turn).await?.1.body))
+}
+
+/// Where the override is set: the settings object if it has the attribute, else the system (B7.4).
+async fn place(turn: &Turn<'_>) -> Result<(String, Answer), Fault> {
+    let (path, system) = turn.system().await?;
+    if let Some(settings) = json::link(&system.body, "/@Redfish.Settings/SettingsObject")
+        && let Ok(answer) = turn.get(&settings).await
+        && answer.body.pointer("/Boot/BootSourceOverrideTarget").is_some()
+    {
+        return Ok((settings, answer));
+    }
+    Ok((path, system))
+}
+
+pub async fn set_boot(turn: &Turn<'_>, order: BootOrder, sent: &Sent) -> Result<BootSet, Fault> {
+    let (path, now) = place(turn).await?;
+    let offered = json::texts(&now.body, "/Boot/BootSourceOverrideTarget@Redfish.AllowableValues");
+    if order.device == BootDevice::Http && offered.is_some_and(|list| !list.iter().any(|word| word == "UefiHttp")) {
+        return Err(Fault::NotOffered("UefiHttp as a boot source".into()));
+    }
+    let style = PatchStyle::of(turn.target);
+    let mut answer = patch(turn, &path, &now, &boot::patch(order, style, &now.body), sent).await;
+    if style == PatchStyle::Minimal && matches!(&answer, Err(Fault::Declined(said)) if asks_for_more(said)) {
+        let full = boot::patch(order, PatchStyle::Full, &now.body);
+        answer = patch(turn, &path, &now, &full, sent).await;
+    }
+    finish(turn, &answer?, sent).await?;
+    let mut found = boot::read(&turn.get(&path).await?.body);
+    for _ in 1..READ_BACKS {
+        if boot::agrees(order, &found, turn.target) {
+            break;
+        }
+        tokio::time::sleep(READ_BACK_PAUSE).await;
+        found = boot::read(&turn.get(&path).await?.body);
+    }
+    if boot::agrees(order, &found, turn.target) {
+        return Ok(found);
+    }
+    Err(Fault::BootDiffers { wanted: boot::words(order), found: found.said })
+}
+
+fn asks_for_more(said: &str) -> bool {
+    ["PropertyMissing", "required property", "PropertyValueConflict"].iter().any(|words| said.contains(words))
+}
+
+/// PATCH with each form of `If-Match` in turn until one is not refused for its precondition (B7.3).
+async fn patch(turn: &Turn<'_>, path: &str, now: &Answer, body: &Value, sent: &Sent) -> Result<Answer, Fault> {
+    let mut last = Fault::Broken("no form of If-Match was tried".into());
+    for etag in boot::matches(turn.target, now.etag().as_deref()) {
+        let request = Request { method: Method::PATCH, path, body: Some(body), etag: etag.as_deref() };
+        match turn.send(&request, sent).await? {
+            Outcome::Good(answer) => return Ok(answer),
+            Outcome::Bad(status, body) => {
+                last = json::fault(status, &body, "the boot override");
+                if !matches!(status, 412 | 428) {
+                    return Err(last);
+                }
+            }
+        }
+    }
+    Err(last)
+}
+
+pub async fn identify(turn: &Turn<'_>) -> Result<Identity, Fault> {
+    let (_, system) = turn.system().await?;
+    let field = |name: &str| json::text(&system.body, name);
+    let manager = json::link(&system.body, "/Links/ManagedBy/0");
+    let firmware = match manager {
+        Some(manager) => turn.get(&manager).await.ok().and_then(|answer| json::text(&answer.body, "/FirmwareVersion")),
+        None => None,
+    };
+    Ok(Identity {
+        manufacturer: field("/Manufacturer"),
+        model: field("/Model"),
+        serial: field("/SerialNumber"),
+        uuids: field("/UUID").map(|uuid| uuid.to_ascii_lowercase()).into_iter().collect(),
+        firmware,
+        maker_number: None,
+        tls_pin: turn.connection.seen().pin(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_clearly_on_or_off_is_unknown() {
+        for (state, power) in [("On", Power::On), ("Off", Power::Off), ("PoweringOff", Power::Unknown)] {
+            assert_eq!(power_of(&json!({"PowerState": state})), power);
+        }
+        for odd in [json!({}), json!({"PowerState": null}), json!({"PowerState": false}), json!("On")] {
+            assert_eq!(power_of(&odd), Power::Unknown, "{odd}");
+        }
+    }
 }

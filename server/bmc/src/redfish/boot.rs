@@ -1,0 +1,192 @@
+//! Boot overrides in Redfish's words (ComputerSystem.Boot; B7.3 to B7.5, B7.10).
+
+use super::json::text;
+use crate::{BootDevice, BootOrder, BootSet, Quirk, Target};
+use muster_names::FirmwareMode;
+use serde_json::{Map, Value};
+
+/// How much of the override goes into one PATCH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchStyle {
+    /// What changes: some BMCs refuse a mode they hold to be read-only.
+    Minimal,
+    /// Everything, changed or not: others take what is missing for its default, or refuse.
+    Full,
+}
+
+impl PatchStyle {
+    pub fn of(target: &Target) -> Self {
+        let full = target.has(Quirk::FullBootPatch) || target.has(Quirk::BootOnceForgetsUefi);
+        if full { Self::Full } else { Self::Minimal }
+    }
+}
+
+fn device(device: BootDevice) -> &'static str {
+    match device {
+        BootDevice::Pxe => "Pxe",
+        BootDevice::Disk => "Hdd",
+        BootDevice::Http => "UefiHttp",
+        BootDevice::None => "None",
+    }
+}
+
+fn mode(mode: FirmwareMode) -> &'static str {
+    match mode {
+        FirmwareMode::Uefi => "UEFI",
+        FirmwareMode::Bios => "Legacy",
+    }
+}
+
+fn enabled(order: BootOrder) -> &'static str {
+    match order.device {
+        BootDevice::None => "Disabled",
+        _ if order.once => "Once",
+        _ => "Continuous",
+    }
+}
+
+/// The body of the PATCH. `now` is the resource as read.
+pub fn patch(order: BootOrder, style: PatchStyle, now: &Value) -> Value {
+    let mut boot = Map::new();
+    let mut put = |name: &str, word: &str| boot.insert(format!("BootSourceOverride{name}"), word.into());
+    put("Enabled", enabled(order));
+    // To disable with target None is refused by some; Minimal leaves the target as it was.
+    if style == PatchStyle::Full || order.device != BootDevice::None {
+        put("Target", device(order.device));
+    }
+    let held = text(now, "/Boot/BootSourceOverrideMode");
+    let other = held.is_some_and(|held| held != mode(order.mode)) && order.device != BootDevice::None;
+    if style == PatchStyle::Full || other {
+        put("Mode", mode(order.mode));
+    }
+    Value::Object(Map::from_iter([("Boot".to_string(), Value::Object(boot))]))
+}
+
+/// The override of a System (or of its settings object).
+pub fn read(system: &Value) -> BootSet {
+    let said = |name: &str| text(system, &format!("/Boot/BootSourceOverride{name}"));
+    let (enabled, target, mode) = (said("Enabled"), said("Target"), said("Mode"));
+    let off = enabled.as_deref() == Some("Disabled");
+    let device = match target.as_deref() {
+        _ if off => Some(BootDevice::None),
+        Some("None") => Some(BootDevice::None),
+        Some("Pxe") => Some(BootDevice::Pxe),
+        Some("Hdd") => Some(BootDevice::Disk),
+        Some("UefiHttp") => Some(BootDevice::Http),
+        _ => None,
+    };
+    let or = |word: &Option<String>| word.clone().unwrap_or_else(|| "?".into());
+    BootSet {
+        device,
+        mode: match mode.as_deref() {
+            Some("UEFI") => Some(FirmwareMode::Uefi),
+            Some("Legacy") => Some(FirmwareMode::Bios),
+            _ => None,
+        },
+        once: match enabled.as_deref() {
+            Some("Once") => Some(true),
+            Some("Continuous") => Some(false),
+            _ => None,
+        },
+        said: format!("{} {} {}", or(&enabled), or(&target), or(&mode)),
+    }
+}
+
+/// Whether what was read back is what was asked for. A mode that the BMC does not tell is not held against it.
+pub fn agrees(order: BootOrder, found: &BootSet, target: &Target) -> bool {
+    if found.device != Some(order.device) {
+        return false;
+    }
+    let partial = target.has(Quirk::BootReadBackPartial) || order.device == BootDevice::None;
+    let once = found.once == Some(order.once) || (order.once && target.has(Quirk::BootOnceStays));
+    partial || (once && found.mode.is_none_or(|mode| mode == order.mode))
+}
+
+/// The words in which [`BootSet::said`] would have it.
+pub fn words(order: BootOrder) -> String {
+    format!("{} {} {}", enabled(order), device(order.device), mode(order.mode))
+}
+
+/// The `If-Match` values to try in turn (B7.3): as given, strong, without quotes, none. An empty tag is no tag.
+pub fn matches(target: &Target, etag: Option<&str>) -> Vec<Option<String>> {
+    if target.has(Quirk::NoIfMatch) {
+        return vec![None];
+    }
+    let mut tries = Vec::new();
+    if let Some(tag) = etag.map(str::trim) {
+        let strong = tag.trim_start_matches("W/");
+        for form in [tag, strong, strong.trim_matches('"')] {
+            if !form.trim_matches('"').is_empty() && form != "W/" && !tries.contains(&Some(form.to_string())) {
+                tries.push(Some(form.to_string()));
+            }
+        }
+    }
+    match (target.has(Quirk::NeedsIfMatch), tries.is_empty()) {
+        (true, true) => tries.push(Some("*".into())),
+        (true, false) => {}
+        (false, _) => tries.push(None),
+    }
+    tries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Protocol, Secret};
+    use serde_json::json;
+
+    const PXE: BootOrder = BootOrder { device: BootDevice::Pxe, mode: FirmwareMode::Uefi, once: true };
+
+    fn target(quirks: &[Quirk]) -> Target {
+        let mut target = Target::new(Protocol::Redfish, "x", "u", Secret::new("p"));
+        target.quirks = quirks.to_vec();
+        target
+    }
+
+    #[test]
+    fn b7_5_minimal_sends_what_changes_and_full_sends_all() {
+        let now = json!({"Boot": {"BootSourceOverrideMode": "UEFI"}});
+        let minimal = json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Pxe"}});
+        assert_eq!(patch(PXE, PatchStyle::Minimal, &now), minimal);
+        let legacy = json!({"Boot": {"BootSourceOverrideMode": "Legacy"}});
+        let full = json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Pxe",
+            "BootSourceOverrideMode": "UEFI"}});
+        assert_eq!(patch(PXE, PatchStyle::Full, &now), full);
+        assert_eq!(patch(PXE, PatchStyle::Minimal, &legacy), full);
+        let none = BootOrder { device: BootDevice::None, ..PXE };
+        let disabled = json!({"Boot": {"BootSourceOverrideEnabled": "Disabled"}});
+        assert_eq!(patch(none, PatchStyle::Minimal, &legacy), disabled);
+    }
+
+    #[test]
+    fn b7_3_tags_are_tried_as_given_then_strong_then_bare_then_not_at_all() {
+        let forms = |quirks: &[Quirk], etag| {
+            let tries = matches(&target(quirks), etag);
+            tries.into_iter().map(|form| form.unwrap_or("-".into())).collect::<Vec<_>>()
+        };
+        assert_eq!(forms(&[], Some("W/\"1a\"")), ["W/\"1a\"", "\"1a\"", "1a", "-"]);
+        assert_eq!(forms(&[], Some("\"1a\"")), ["\"1a\"", "1a", "-"]);
+        for empty in [Some(""), Some("\"\""), Some("W/\"\""), None] {
+            assert_eq!(forms(&[], empty), ["-"], "{empty:?}");
+        }
+        assert_eq!(forms(&[Quirk::NeedsIfMatch], Some("\"1a\"")), ["\"1a\"", "1a"]);
+        assert_eq!(forms(&[Quirk::NeedsIfMatch], None), ["*"]);
+        assert_eq!(forms(&[Quirk::NoIfMatch], Some("\"1a\"")), ["-"]);
+    }
+
+    #[test]
+    fn b7_10_what_is_read_back_has_to_agree() {
+        let found = |enabled: &str, target: &str, mode: Value| {
+            read(&json!({"Boot": {"BootSourceOverrideEnabled": enabled, "BootSourceOverrideTarget": target,
+                "BootSourceOverrideMode": mode}}))
+        };
+        let strict = target(&[]);
+        assert!(agrees(PXE, &found("Once", "Pxe", json!("UEFI")), &strict));
+        assert!(agrees(PXE, &found("Once", "Pxe", Value::Null), &strict));
+        assert!(!agrees(PXE, &found("Once", "Pxe", json!("Legacy")), &strict));
+        assert!(!agrees(PXE, &found("Continuous", "Pxe", json!("UEFI")), &strict));
+        assert!(agrees(PXE, &found("Continuous", "Pxe", json!("UEFI")), &target(&[Quirk::BootOnceStays])));
+        assert!(!agrees(PXE, &found("Once", "Hdd", json!("UEFI")), &target(&[Quirk::BootReadBackPartial])));
+        assert!(!agrees(PXE, &found("Disabled", "Pxe", json!("UEFI")), &strict));
+    }
+}

@@ -1,0 +1,357 @@
+//! One HTTP client and one login per BMC (B7.2, B7.6, A5.6, A5.9, A5.10).
+//!
+//! Basic authentication only where a quirk asks for it, never as a way out of a failed session: that would hand the
+//! password to whoever answered the session with an error. Proxies of the environment and redirects are not followed:
+//! the only address that gets a credential is the configured one.
+
+use super::json;
+use super::tls::{self, Seen};
+use crate::lane::{Lane, Sent, Settings};
+use crate::{Fault, Quirk, Target, Trust};
+use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LOCATION};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+const ROOT: &str = "/redfish/v1/";
+const MOST_BYTES: usize = 4 << 20;
+const CONNECT: Duration = Duration::from_secs(5);
+const REQUEST: Duration = Duration::from_secs(20);
+const GET_TRIES: u32 = 3;
+const GET_PAUSE: Duration = Duration::from_secs(1);
+
+/// Cheap to clone; shared by the operations on one BMC.
+#[derive(Clone)]
+pub struct Connection(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    base: String,
+    login: Target,
+    seen: Arc<Seen>,
+    session: Mutex<Option<Session>>,
+    /// The system's path, by what names it.
+    systems: Lock<HashMap<Option<String>, String>>,
+    used: Lock<Instant>,
+}
+
+#[derive(Clone)]
+struct Session {
+    token: HeaderValue,
+    place: Option<String>,
+}
+
+/// An answer with a good status.
+pub struct Answer {
+    pub status: StatusCode,
+    pub body: Value,
+    headers: HeaderMap,
+}
+
+impl Answer {
+    fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    pub fn etag(&self) -> Option<String> {
+        self.header(&ETAG).map(str::to_string).or_else(|| json::text(&self.body, "/@odata.etag"))
+    }
+
+    /// Where the task is that this answer promises: the task itself rather than its monitor, since reading the
+    /// monitor of a finished task deletes it on some BMCs (B7.7).
+    pub fn task(&self) -> Option<String> {
+        let told = json::text(&self.body, "/@odata.id").filter(|place| place.contains("/Tasks/"));
+        told.as_deref().or_else(|| self.header(&LOCATION)).and_then(json::path)
+    }
+}
+
+/// One request. `etag` is the `If-Match` to send.
+pub struct Request<'a> {
+    pub method: Method,
+    pub path: &'a str,
+    pub body: Option<&'a Value>,
+    pub etag: Option<&'a str>,
+}
+
+impl<'a> Request<'a> {
+    pub fn get(path: &'a str) -> Self {
+        Self { method: Method::GET, path, body: None, etag: None }
+    }
+}
+
+/// What came of one exchange that reached the BMC.
+pub enum Outcome {
+    Good(Answer),
+    /// Status and body of an error.
+    Bad(u16, Value),
+}
+
+impl Connection {
+    /// The lane's connection, made anew when the credential or the trust has changed.
+    pub async fn shared(
+        slot: &Mutex<Option<Connection>>,
+        settings: &Settings,
+        lane: &Lane,
+        target: &Target,
+    ) -> Result<Connection, Fault> {
+        let mut slot = slot.lock().await;
+        if let Some(connection) = slot.as_ref().filter(|connection| connection.fits(target)) {
+            connection.touch();
+            return Ok(connection.clone());
+        }
+        if let Some(old) = slot.take() {
+            old.close().await;
+        }
+        let connection = Self::new(settings, lane.seen.clone(), target)?;
+        *slot = Some(connection.clone());
+        Ok(connection)
+    }
+
+    fn new(settings: &Settings, seen: Arc<Seen>, target: &Target) -> Result<Self, Fault> {
+        let base = base(target)?;
+        let broken = |error: reqwest::Error| Fault::Broken(format!("no HTTP client: {error}"));
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls::config(target.trust, seen.clone())?)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT.min(settings.deadline))
+            .timeout(REQUEST.min(settings.deadline))
+            .pool_max_idle_per_host(2)
+            .pool_idle_timeout(settings.idle_close)
+            .build()
+            .map_err(broken)?;
+        Ok(Self(Arc::new(Inner {
+            client,
+            base,
+            login: target.clone(),
+            seen,
+            session: Mutex::default(),
+            systems: Lock::default(),
+            used: Lock::new(Instant::now()),
+        })))
+    }
+
+    fn fits(&self, target: &Target) -> bool {
+        let mine = &self.0.login;
+        let basic = Quirk::BasicAuth;
+        (&mine.user, &mine.password, mine.trust, mine.has(basic))
+            == (&target.user, &target.password, target.trust, target.has(basic))
+    }
+
+    fn touch(&self) {
+        *self.0.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    pub fn idle(&self) -> Duration {
+        self.0.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    pub fn seen(&self) -> &Seen {
+        &self.0.seen
+    }
+
+    /// Where the system is that the target means, if that was found out already.
+    pub fn known_system(&self, target: &Target) -> Option<String> {
+        self.0.systems.lock().unwrap_or_else(PoisonError::into_inner).get(&target.system).cloned()
+    }
+
+    pub fn know_system(&self, target: &Target, path: &str) {
+        let mut systems = self.0.systems.lock().unwrap_or_else(PoisonError::into_inner);
+        systems.insert(target.system.clone(), path.to_string());
+    }
+
+    /// DELETE of the session: some BMCs have sixteen, and keep them for half an hour.
+    pub async fn close(self) {
+        if let Some(Session { token, place: Some(place) }) = self.0.session.lock().await.take() {
+            let request = self.0.client.delete(format!("{}{place}", self.0.base)).header(TOKEN, token);
+            if let Err(error) = request.timeout(CONNECT).send().await {
+                tracing::debug!(%error, bmc = self.0.base, "Redfish session not closed");
+            }
+        }
+    }
+
+    /// GET, asked again when the BMC is not well (B7.6), with the session renewed once when it has run out.
+    pub async fn get(&self, lane: &Lane, path: &str) -> Result<Answer, Fault> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let outcome = self.exchange(lane, &Request::get(path), &Sent::default()).await;
+            match outcome {
+                Ok(Outcome::Good(answer)) => return Ok(answer),
+                Ok(Outcome::Bad(500 | 502 | 503, _)) | Err(Fault::Http(_)) if tries < GET_TRIES => {
+                    tokio::time::sleep(GET_PAUSE).await;
+                }
+                Ok(Outcome::Bad(status, body)) => return Err(json::fault(status, &body, path)),
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// One authenticated exchange. A session that has run out is renewed once; a mutation is never repeated otherwise.
+    pub async fn exchange(&self, lane: &Lane, request: &Request<'_>, sent: &Sent) -> Result<Outcome, Fault> {
+        if self.0.login.has(Quirk::BasicAuth) {
+            lane.may_log_in()?;
+            let outcome = self.send(request, None, sent).await?;
+            match outcome {
+                Outcome::Bad(401, _) => lane.login_failed(),
+                // The root is for everybody and says nothing of the password.
+                Outcome::Good(_) if request.path != ROOT => lane.login_worked(),
+                _ => {}
+            }
+            return Ok(outcome);
+        }
+        let token = self.token(lane, None).await?;
+        match self.send(request, Some(&token), sent).await? {
+            Outcome::Bad(401, _) => {
+                let token = self.token(lane, Some(&token)).await?;
+                self.send(request, Some(&token), sent).await
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// The session's token; a new one when there is none, or when it is still the `stale` one.
+    async fn token(&self, lane: &Lane, stale: Option<&HeaderValue>) -> Result<HeaderValue, Fault> {
+        let mut session = self.0.session.lock().await;
+        if let Some(session) = session.as_ref().filter(|session| Some(&session.token) != stale) {
+            return Ok(session.token.clone());
+        }
+        *session = None;
+        // Nobody is named yet: this only finds out where sessions are made, and whether the key is the right one.
+        let root = match self.send(&Request::get(ROOT), None, &Sent::default()).await? {
+            Outcome::Good(root) => root.body,
+            Outcome::Bad(status @ (404 | 500..), body) => return Err(json::fault(status, &body, "the service root")),
+            Outcome::Bad(..) => Value::Null,
+        };
+        let sessions =
+            json::link(&root, "/Links/Sessions").unwrap_or_else(|| "/redfish/v1/SessionService/Sessions".to_string());
+        lane.may_log_in()?;
+        let login = &self.0.login;
+        let body = json!({"UserName": login.user, "Password": login.password.reveal()});
+        let ask = Request { method: Method::POST, path: &sessions, body: Some(&body), etag: None };
+        match self.send(&ask, None, &Sent::default()).await? {
+            Outcome::Good(answer) => {
+                lane.login_worked();
+                let token = answer.headers.get(&TOKEN).cloned();
+                let mut token = token.ok_or_else(|| Fault::Garbled("a session without X-Auth-Token".into()))?;
+                token.set_sensitive(true);
+                let place = answer.header(&LOCATION).and_then(json::path);
+                let place = place.or_else(|| json::path(&json::text(&answer.body, "/@odata.id")?));
+                *session = Some(Session { token: token.clone(), place });
+                Ok(token)
+            }
+            Outcome::Bad(status, body) => {
+                let fault = json::fault(status, &body, "a new session");
+                match (status, &fault) {
+                    (_, Fault::NoSlot) | (503, _) => Err(Fault::NoSlot),
+                    (400 | 401 | 403, _) => {
+                        lane.login_failed();
+                        Err(Fault::Login)
+                    }
+                    _ => Err(fault),
+                }
+            }
+        }
+    }
+
+    async fn send(&self, ask: &Request<'_>, token: Option<&HeaderValue>, sent: &Sent) -> Result<Outcome, Fault> {
+        let inner = &self.0;
+        let mut request = inner.client.request(ask.method.clone(), format!("{}{}", inner.base, ask.path));
+        request = request.header("OData-Version", "4.0");
+        if let Some(token) = token {
+            request = request.header(TOKEN, token);
+        } else if inner.login.has(Quirk::BasicAuth) {
+            request = request.basic_auth(&inner.login.user, Some(inner.login.password.reveal()));
+        }
+        if let Some(etag) = ask.etag {
+            request = request.header(IF_MATCH, etag);
+        }
+        if let Some(body) = ask.body {
+            request = request.json(body);
+        }
+        if ask.method != Method::GET {
+            sent.mark();
+        }
+        let outcome = self.receive(request).await;
+        self.touch();
+        match &outcome {
+            // Not connected, or told no: it did not happen. After a 5xx nobody knows.
+            Err(Fault::Http(error)) if error.is_connect() => sent.denied(),
+            Err(Fault::ForeignKey { .. }) => sent.denied(),
+            Ok(Outcome::Bad(300..500, _)) => sent.denied(),
+            _ => {}
+        }
+        outcome
+    }
+
+    async fn receive(&self, request: reqwest::RequestBuilder) -> Result<Outcome, Fault> {
+        let failed = |error: reqwest::Error| self.0.seen.foreign().unwrap_or(Fault::Http(error.without_url()));
+        let mut response = request.send().await.map_err(failed)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > MOST_BYTES {
+                return Err(Fault::Garbled(format!("an answer of more than {MOST_BYTES} bytes")));
+            }
+        }
+        let body = match serde_json::from_slice(&bytes) {
+            Ok(body) => body,
+            Err(_) if bytes.iter().all(u8::is_ascii_whitespace) || !status.is_success() => Value::Null,
+            Err(error) => return Err(Fault::Garbled(format!("no JSON, line {}: {error}", error.line()))),
+        };
+        Ok(match status.is_success() {
+            true => Outcome::Good(Answer { status, body, headers }),
+            false => Outcome::Bad(status.as_u16(), body),
+        })
+    }
+}
+
+/// `https://host:port`, from whatever form the address has.
+fn base(target: &Target) -> Result<String, Fault> {
+    let address = target.address.trim_end_matches('/');
+    let (scheme, host) = match address.split_once("://") {
+        Some(("http", _)) if target.trust != Trust::Plain => return Err(Fault::PlainHttp),
+        Some((scheme @ ("http" | "https"), host)) => (scheme, host),
+        Some(_) => return Err(Fault::NoAddress(target.address.clone())),
+        None if target.trust == Trust::Plain => ("http", address),
+        None => ("https", address),
+    };
+    // An IPv6 address without brackets.
+    let host = match host.parse::<std::net::Ipv6Addr>() {
+        Ok(ip) => format!("[{ip}]"),
+        Err(_) => host.to_string(),
+    };
+    let plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
+    if host.is_empty() || !plain {
+        return Err(Fault::NoAddress(target.address.clone()));
+    }
+    Ok(format!("{scheme}://{host}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Protocol, Secret};
+
+    #[test]
+    fn plain_http_is_spoken_only_where_it_was_allowed() {
+        let base = |address: &str, trust| {
+            let mut target = Target::new(Protocol::Redfish, address, "u", Secret::new("p"));
+            target.trust = trust;
+            base(&target)
+        };
+        assert!(matches!(base("http://10.0.0.1", Trust::FirstUse), Err(Fault::PlainHttp)));
+        assert_eq!(base("http://10.0.0.1/", Trust::Plain).unwrap(), "http://10.0.0.1");
+        assert_eq!(base("10.0.0.1:8443", Trust::FirstUse).unwrap(), "https://10.0.0.1:8443");
+        assert_eq!(base("fe80::1", Trust::FirstUse).unwrap(), "https://[fe80::1]");
+        for bad in ["", "ftp://x", "user@host", "host/path", "https://"] {
+            assert!(matches!(base(bad, Trust::FirstUse), Err(Fault::NoAddress(_))), "{bad}");
+        }
+    }
+}
