@@ -443,7 +443,7 @@ impl Session {
             sealed.extend(block);
         }
         let mut packet = plus(0xc0, self.console, self.out, &sealed);
-        while (packet.len() - 4 + 2) % 4 != 0 {
+        while !(packet.len() - 2).is_multiple_of(4) {
             packet.push(0xff);
         }
         let pad = (packet.len() - 16 - sealed.len()) as u8;

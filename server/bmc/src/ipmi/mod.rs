@@ -1,8 +1,7 @@
 //! IPMI 2.0 over RMCP+: what is asked, and what the answers mean.
 //!
 //! Our own engine, since the published ones block a thread a BMC, speak suite 3 only, leak sessions or panic on the
-//! wire's say-so (decision record of the crates tried). It is asynchronous, shares one socket, and closes what it
-//! opens.
+//! wire's say-so. It is asynchronous, shares one socket, and closes what it opens.
 
 mod boot;
 mod crypto;

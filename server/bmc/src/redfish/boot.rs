@@ -113,12 +113,12 @@ pub fn matches(target: &Target, etag: Option<&str>) -> Vec<Option<String>> {
         return vec![None];
     }
     let mut tries = Vec::new();
-    if let Some(tag) = etag.map(str::trim) {
-        let strong = tag.trim_start_matches("W/");
-        for form in [tag, strong, strong.trim_matches('"')] {
-            if !form.trim_matches('"').is_empty() && form != "W/" && !tries.contains(&Some(form.to_string())) {
-                tries.push(Some(form.to_string()));
-            }
+    let tag = etag.map_or("", str::trim);
+    let strong = tag.trim_start_matches("W/");
+    let bare = strong.trim_matches('"');
+    for form in [tag, strong, bare] {
+        if !bare.is_empty() && !tries.contains(&Some(form.to_string())) {
+            tries.push(Some(form.to_string()));
         }
     }
     match (target.has(Quirk::NeedsIfMatch), tries.is_empty()) {

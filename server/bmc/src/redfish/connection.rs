@@ -314,7 +314,7 @@ impl Connection {
 
 /// `https://host:port`, from whatever form the address has.
 fn base(target: &Target) -> Result<String, Fault> {
-    let address = target.address.trim_end_matches('/');
+    let address = target.address.trim();
     let (scheme, host) = match address.split_once("://") {
         Some(("http", _)) if target.trust != Trust::Plain => return Err(Fault::PlainHttp),
         Some((scheme @ ("http" | "https"), host)) => (scheme, host),
@@ -322,6 +322,7 @@ fn base(target: &Target) -> Result<String, Fault> {
         None if target.trust == Trust::Plain => ("http", address),
         None => ("https", address),
     };
+    let host = host.trim_end_matches('/');
     // An IPv6 address without brackets.
     let host = match host.parse::<std::net::Ipv6Addr>() {
         Ok(ip) => format!("[{ip}]"),
