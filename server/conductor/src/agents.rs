@@ -89,9 +89,8 @@ impl Agents {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).insert(id, live);
     }
 
-    pub fn forget(&self, id: MachineId) {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.retain(|_, session| session.machine != Some(id));
+    fn drop_token(&self, token: &Digest) {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(token);
     }
 
     fn bell(&self, id: MachineId) -> Arc<Notify> {
@@ -154,15 +153,23 @@ impl Conductor {
 
     /// Binds the key at first use; a second key for one token is a security event of the machine.
     pub(crate) async fn admit(self: &Arc<Self>, caller: &Caller) -> Result<Session, TurnedAway> {
+        let later = |source| TurnedAway::Later { source };
+        // Read first, so that a stranger's token costs no write, and a token that was revoked, here or by another daemon,
+        // is turned away at once whatever is remembered of it.
+        let mut tx = self.db.read().await.map_err(|source| later(store(source)))?;
+        let row = boot_tokens::lookup(&mut tx, caller.token).await.map_err(|source| later(store(source)))?;
+        drop(tx);
+        if row.is_none_or(|row| row.revoked.is_some()) {
+            self.agents.drop_token(&caller.token);
+            return Err(TurnedAway::Token);
+        }
         if let Some(session) = self.agents.session(&caller.token)
             && session.key == caller.key
         {
             return Ok(session);
         }
-        let later = |source| TurnedAway::Later { source };
         let (caller, me) = (caller.clone(), self.clone());
-        let bound = self
-            .scribe
+        self.scribe
             .write(move |mut w| {
                 Box::pin(async move {
                     let bound = boot_tokens::bind_key(w.tx, caller.token, &caller.key, w.now).await.map_err(store)?;
@@ -188,8 +195,7 @@ impl Conductor {
                 })
             })
             .await
-            .map_err(later)?;
-        bound
+            .map_err(later)?
     }
 
     async fn take_in(

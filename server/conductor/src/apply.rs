@@ -9,7 +9,7 @@ use crate::facts::{Known, STATE_VERSION, known};
 use crate::scribe::Write;
 use crate::{Error, rim};
 use muster_catalog::Catalog;
-use muster_lifecycle::machine::{Event, Facts, Machine, MachineLife};
+use muster_lifecycle::machine::{After, At, Event, Facts, Machine, MachineLife};
 use muster_lifecycle::{Again, Life, OrderWant, Owner, Plan, Wait, What};
 use muster_names::{Cause, Epoch, Key, MachineId, Millis, Subject, TicketId};
 use muster_store::{Appended, End, NewAct, acts, machines, orders, subjects, tickets};
@@ -246,6 +246,12 @@ async fn close_order(w: &mut Write<'_>, machine: &mut Known, plan: &Plan) -> Res
 }
 
 fn reason(state: &Machine, facts: &Facts) -> String {
+    if let At::Stopping { then } = state.at {
+        return match then {
+            After::Ready => "cancelled".into(),
+            then => format!("stopped for {}", then.label()),
+        };
+    }
     let plan = MachineLife::plan(state, facts);
     plan.want.ticket.map_or_else(|| state.label().to_string(), |ticket| ticket.cause.to_string())
 }

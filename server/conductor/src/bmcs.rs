@@ -2,23 +2,35 @@
 //! once and none stays in memory longer than its call.
 
 use crate::hand::{Hand, HandError};
+use arc_swap::ArcSwap;
 use futures_core::future::BoxFuture;
 use muster_bmc::{Bmcs, BootDevice, BootOrder, Error, Kind, PowerAction, Secret, Target, Trust};
-use muster_catalog::{BmcAccess, Protocol};
+use muster_catalog::{BmcAccess, Catalog, Placed, Protocol, Quirk};
 use muster_names::{BootTarget, FirmwareMode, Power};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// BMCs by the protocols of `muster-bmc`.
 pub struct BmcHand {
     bmcs: Bmcs,
     /// Where the layouts' password files lie.
     secrets: PathBuf,
+    /// The data files in force: they tell a BMC's quirks.
+    catalog: Arc<ArcSwap<Catalog>>,
 }
 
 impl BmcHand {
     /// Call inside a tokio runtime.
-    pub fn new(secrets: PathBuf) -> Self {
-        Self { bmcs: Bmcs::new(muster_bmc::Settings::default()), secrets }
+    pub fn new(secrets: PathBuf, catalog: Arc<ArcSwap<Catalog>>) -> Self {
+        Self { bmcs: Bmcs::new(muster_bmc::Settings::default()), secrets, catalog }
+    }
+
+    /// What the layout's model says of the BMC at this address.
+    fn quirks(&self, bmc: &BmcAccess) -> Vec<Quirk> {
+        let catalog = self.catalog.load();
+        let behind = |placed: &Placed<'_>| placed.machine.bmc.as_ref().is_some_and(|one| one.address == bmc.address);
+        let model = catalog.machines().find(behind).and_then(|placed| catalog.model(&placed.machine.model));
+        model.and_then(|model| catalog.bmc_of(model)).map(|profile| profile.quirks).unwrap_or_default()
     }
 
     async fn target(&self, bmc: &BmcAccess) -> Result<Target, HandError> {
@@ -30,6 +42,7 @@ impl BmcHand {
         })?;
         let secret = Secret::new(text.trim_end_matches(['\r', '\n']));
         let mut target = Target::new(bmc.protocol, bmc.address.clone(), bmc.user.clone(), secret);
+        target.quirks = self.quirks(bmc);
         if bmc.protocol == Protocol::Redfish && bmc.address.starts_with("http://") {
             target.trust = Trust::Plain;
         }

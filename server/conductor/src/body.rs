@@ -18,6 +18,8 @@ pub struct Kept {
     pub hold: Option<String>,
     pub retire: bool,
     pub case: Option<Fault>,
+    /// The case whose repair was carried out and waits for its proof.
+    pub repaired: Option<CaseId>,
     /// Model the layout expects, before the machine was looked at.
     pub expected_model: Option<String>,
     /// Model that fits, or the nearest and where it differs.

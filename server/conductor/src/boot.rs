@@ -103,7 +103,8 @@ impl Conductor {
             written: None,
         };
         let file = crate::body::write("agent configuration", &mac, &config)?;
-        let archive = cpio(&[("etc", None), ("etc/muster", None), ("etc/muster/agent.json", Some(file.as_bytes()))]);
+        let archive =
+            cpio(rim::now(), &[("etc", None), ("etc/muster", None), ("etc/muster/agent.json", Some(file.as_bytes()))]);
         let now = rim::now();
         let mut tokens = self.boot_files.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.retain(|_, (until, _)| *until > now);
@@ -121,19 +122,21 @@ impl Conductor {
     }
 }
 
-/// A `newc` archive, as the kernel unpacks it over its first initrd. `None` makes a folder.
-fn cpio(entries: &[(&str, Option<&[u8]>)]) -> Vec<u8> {
+/// A `newc` archive, as the kernel unpacks it beside its initrd. `None` makes a folder. The agent moves a clock that
+/// has stopped up to its file's time, without which no certificate would hold.
+fn cpio(made: Millis, entries: &[(&str, Option<&[u8]>)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (index, (name, content)) in entries.iter().enumerate() {
         let mode = if content.is_some() { 0o100_600 } else { 0o040_755 };
-        member(&mut out, index + 1, name, mode, content.unwrap_or_default());
+        member(&mut out, index + 1, made, name, mode, content.unwrap_or_default());
     }
-    member(&mut out, 0, "TRAILER!!!", 0, &[]);
+    member(&mut out, 0, Millis(0), "TRAILER!!!", 0, &[]);
     out
 }
 
-fn member(out: &mut Vec<u8>, inode: usize, name: &str, mode: u32, content: &[u8]) {
-    let fields = [inode, mode as usize, 0, 0, 1, 0, content.len(), 0, 0, 0, 0, name.len() + 1, 0];
+fn member(out: &mut Vec<u8>, inode: usize, made: Millis, name: &str, mode: u32, content: &[u8]) {
+    let seconds = usize::try_from(made.0 / 1000).unwrap_or_default();
+    let fields = [inode, mode as usize, 0, 0, 1, seconds, content.len(), 0, 0, 0, 0, name.len() + 1, 0];
     out.extend_from_slice(b"070701");
     fields.iter().for_each(|field| out.extend_from_slice(format!("{field:08x}").as_bytes()));
     out.extend_from_slice(name.as_bytes());
@@ -155,7 +158,8 @@ mod tests {
 
     #[test]
     fn the_small_initrd_is_an_archive_that_cpio_reads() {
-        let archive = cpio(&[("etc", None), ("etc/muster", None), ("etc/muster/agent.json", Some(b"{\"a\":1}"))]);
+        let archive =
+            cpio(Millis(0), &[("etc", None), ("etc/muster", None), ("etc/muster/agent.json", Some(b"{\"a\":1}"))]);
         let mut child = Command::new("cpio")
             .args(["-i", "--to-stdout", "--quiet", "etc/muster/agent.json"])
             .stdin(Stdio::piped())

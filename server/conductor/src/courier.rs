@@ -7,12 +7,13 @@ use crate::apply::{self, ActBody, Happened};
 use crate::error::store;
 use crate::facts::{known, state_of};
 use crate::procedure::{Patience, Phase, Procedure, Stop};
+use crate::scribe::Write;
 use crate::{BmcBody, Conductor, Error, body, ledger, rim};
 use muster_diagnosis::{Asked, Rail, Weight, admit};
 use muster_lifecycle::What;
 use muster_lifecycle::machine::{At, Event};
 use muster_names::{Epoch, FirmwareMode, Key, MachineId, Millis, Power, Subject};
-use muster_store::{ActRow, Claim, End, acts, machines};
+use muster_store::{ActRow, ActState, Claim, End, acts, machines};
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -101,7 +102,10 @@ async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error> {
         }
     };
     match claim(me, id, row.key.clone(), bmc, power).await? {
-        Claimed::No => Ok(()),
+        Claimed::No => {
+            me.rails().remove(&row.key);
+            Ok(())
+        }
         Claimed::Waits(rail) => {
             me.rails().insert(row.key.clone(), rail.to_string());
             postpone(me, row.key).await
@@ -111,7 +115,7 @@ async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error> {
             let key = work.row.key.clone();
             match perform(me, &work).await {
                 Ok(()) => done(me, id, key, &work.what).await,
-                Err(Stop::Lost) => Ok(()),
+                Err(Stop::Lost) => let_go(me, id, key).await,
                 Err(Stop::Failed(why)) => give_up(me, id, key, why, false).await,
                 Err(Stop::Uncertain(why)) => give_up(me, id, key, why, true).await,
             }
@@ -138,6 +142,13 @@ async fn claim(me: &Arc<Conductor>, id: MachineId, key: Key, bmc: BmcBody, power
                 let machine = known(w.tx, &me.catalog(), id).await?;
                 if machine.facts.epoch != key.epoch {
                     acts::supersede(w.tx, key.of, machine.facts.epoch, w.now).await.map_err(store)?;
+                    // Left behind by a courier that is gone: nobody will carry it on, and it must not hold a budget.
+                    let until = Millis(w.now.0.saturating_add(CLAIM_MS));
+                    if let Claim::Reclaimed(row) =
+                        acts::claim(w.tx, &key, &me.courier, until, w.now).await.map_err(store)?
+                    {
+                        overtaken(&mut w, &me.courier, &row).await?;
+                    }
                     return Ok(Claimed::No);
                 }
                 let frozen: ActBody = body::read("act", &key, &row.body)?;
@@ -164,6 +175,31 @@ async fn claim(me: &Arc<Conductor>, id: MachineId, key: Key, bmc: BmcBody, power
                 apply::note(&mut w, id, &cause, "act-claimed", "courier", detail).await?;
                 let (phase, mode) = (Phase::from_word(&row.phase), machine.kept.firmware_mode);
                 Ok(Claimed::Yes(Box::new(Work { id, row, what: frozen.what, bmc, mode, phase })))
+            })
+        })
+        .await
+}
+
+/// Ends an act whose state is over. What was sent may still have happened: the state in force looks before it acts.
+async fn overtaken(w: &mut Write<'_>, courier: &str, row: &ActRow) -> Result<(), Error> {
+    let end = if row.state == ActState::Sent { End::Unknown } else { End::Failed };
+    let evidence = serde_json::json!({ "why": "the machine has left the state that asked for it" }).to_string();
+    acts::finish(w.tx, &row.key, courier, end, &evidence, w.now).await.map_err(store).map(drop)
+}
+
+/// A courier that may not go on gives its act back: at once when the state is over, else for the next look.
+async fn let_go(me: &Arc<Conductor>, id: MachineId, key: Key) -> Result<(), Error> {
+    let courier = me.courier.clone();
+    me.scribe
+        .write(move |mut w| {
+            Box::pin(async move {
+                let (_, epoch) = state_of(w.tx, id).await?;
+                let Some(row) = acts::get_act(w.tx, &key).await.map_err(store)? else { return Ok(()) };
+                if epoch != key.epoch {
+                    return overtaken(&mut w, &courier, &row).await;
+                }
+                let until = Millis(w.now.0.saturating_add(LATER_MS));
+                acts::extend(w.tx, &key, &courier, until).await.map_err(store).map(drop)
             })
         })
         .await
@@ -223,14 +259,17 @@ async fn done(me: &Arc<Conductor>, id: MachineId, key: Key, what: &What) -> Resu
                 }
                 let cause = format!("act/{}/{}/done", key.epoch.0, key.slot);
                 let detail = serde_json::json!({ "slot": key.slot, "act": what });
-                let (state, _) = state_of(w.tx, id).await?;
+                let (state, current) = state_of(w.tx, id).await?;
                 let epoch = key.epoch;
                 let event = match (&what, &state.at) {
-                    (What::PowerOff, At::Stopping { .. }) => {
+                    (What::PowerOff, At::Stopping { .. }) if current == epoch => {
                         crate::reports::end_all_writes(&mut w, id).await?;
                         Some(Event::Stopped { epoch })
                     }
-                    (What::PowerCycle, At::Repairing { case, .. }) => {
+                    (What::PowerCycle, At::Repairing { case, .. }) if current == epoch => {
+                        let mut machine = known(w.tx, &me.catalog(), id).await?;
+                        machine.kept.repaired = Some(*case);
+                        apply::keep(&mut w, &mut machine.record, &machine.kept).await?;
                         Some(Event::RungDone { epoch, case: *case, ok: true })
                     }
                     _ => None,
@@ -256,7 +295,12 @@ async fn give_up(me: &Arc<Conductor>, id: MachineId, key: Key, why: String, unce
             Box::pin(async move {
                 let end = if uncertain { End::Unknown } else { End::Failed };
                 let evidence = serde_json::json!({ "why": why }).to_string();
-                acts::finish(w.tx, &key, &me.courier, end, &evidence, w.now).await.map_err(store)?;
+                // One that nobody holds is taken first; one that another courier holds is that courier's to judge.
+                let until = Millis(w.now.0.saturating_add(CLAIM_MS));
+                acts::claim(w.tx, &key, &me.courier, until, w.now).await.map_err(store)?;
+                if !acts::finish(w.tx, &key, &me.courier, end, &evidence, w.now).await.map_err(store)? {
+                    return Ok(());
+                }
                 let cause = format!("act/{}/{}/failed", key.epoch.0, key.slot);
                 let detail = serde_json::json!({ "slot": key.slot, "why": why, "uncertain": uncertain });
                 let event = Event::ActFailed { epoch: key.epoch };
@@ -272,7 +316,17 @@ async fn postpone(me: &Arc<Conductor>, key: Key) -> Result<(), Error> {
     me.scribe
         .write(move |w| {
             Box::pin(async move {
-                acts::postpone(w.tx, &key, Millis(w.now.0.saturating_add(LATER_MS))).await.map_err(store).map(drop)
+                let later = Millis(w.now.0.saturating_add(LATER_MS));
+                if acts::postpone(w.tx, &key, later).await.map_err(store)? {
+                    return Ok(());
+                }
+                // Sent by a courier that is gone: it stays sent, and is looked at again later, not at once for ever.
+                let row = acts::get_act(w.tx, &key).await.map_err(store)?;
+                if let Some(row) = row.filter(|row| row.until.is_some_and(|until| until <= w.now)) {
+                    let courier = row.courier.unwrap_or_default();
+                    acts::extend(w.tx, &key, &courier, later).await.map_err(store)?;
+                }
+                Ok(())
             })
         })
         .await

@@ -8,6 +8,7 @@ use muster_names::{Key, MachineId, Millis, Subject};
 use muster_store::{ActRow, Freeze, acts, machines};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -30,9 +31,9 @@ pub(crate) async fn read(w: &mut Write<'_>, freeze: &Freeze, except: &Key) -> Re
         if row.attempts == 0 || row.key == *except {
             continue;
         }
-        if !racks.contains_key(&machine) {
+        if let Entry::Vacant(free) = racks.entry(machine) {
             let place = machines::get(w.tx, machine).await.map_err(store)?.and_then(|record| record.place);
-            racks.insert(machine, place.map(|place| format!("{}/{}", place.site, place.rack)));
+            free.insert(place.map(|place| format!("{}/{}", place.site, place.rack)));
         }
         let rack = racks.get(&machine).cloned().flatten();
         spent.push(entry(row, machine, rack, weight, index < running)?);

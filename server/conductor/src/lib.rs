@@ -140,7 +140,9 @@ impl Conductor {
             }
         });
         let (scribe, task) = Scribe::new(db.clone(), told, cancel.clone());
-        let courier = settings.name.clone();
+        // A name for each run of the daemon: what a former run left claimed is not taken for our own.
+        let run = rim::fresh_id().unwrap_or_else(|_| u128::from(rim::now().0.unsigned_abs()));
+        let courier = format!("{}/{run:032x}", settings.name);
         let me = Self {
             db,
             settings,
@@ -252,11 +254,6 @@ impl Conductor {
 
     pub(crate) fn rails(&self) -> MutexGuard<'_, BTreeMap<Key, String>> {
         self.rails.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// After a wipe no token of the machine's former life leads anywhere.
-    pub(crate) fn agents_forget(&self, id: MachineId) {
-        self.agents.forget(id);
     }
 
     /// What the model says of a machine that was not looked at yet.

@@ -148,7 +148,8 @@ impl Conductor {
         self.scribe
             .write(move |mut w| {
                 Box::pin(async move {
-                    let mut planned = draw_up(&mut w, &me, &request).await?;
+                    let now = w.now;
+                    let mut planned = draw_up(&mut w, &me, &request, &by, now).await?;
                     let row = plans::put(
                         w.tx,
                         &muster_store::Plan {
@@ -214,7 +215,15 @@ impl Conductor {
     }
 }
 
-async fn draw_up(w: &mut Write<'_>, me: &Conductor, request: &PlanRequest) -> Result<Planned, Error> {
+/// `by` and `created` are part of the digest: a plan made again is another plan, with its own quarter of an hour and its
+/// own approvals.
+async fn draw_up(
+    w: &mut Write<'_>,
+    me: &Conductor,
+    request: &PlanRequest,
+    by: &str,
+    created: Millis,
+) -> Result<Planned, Error> {
     let catalog = me.catalog();
     let mut targets = Vec::new();
     for id in request.targets.ids() {
@@ -228,7 +237,7 @@ async fn draw_up(w: &mut Write<'_>, me: &Conductor, request: &PlanRequest) -> Re
             target.place.as_ref().map_or("no rack".to_string(), |place| format!("{}/{}", place.site, place.rack));
         *per_rack.entry(rack).or_insert(0) += 1;
     }
-    let text = serde_json::json!({ "what": request.what, "targets": targets }).to_string();
+    let text = serde_json::json!({ "what": request.what, "targets": targets, "by": by, "at": created }).to_string();
     Ok(Planned {
         digest: rim::sha256(text.as_bytes()),
         what: request.what.clone(),
@@ -240,7 +249,7 @@ async fn draw_up(w: &mut Write<'_>, me: &Conductor, request: &PlanRequest) -> Re
         executable: targets.iter().all(|target| target.refused.is_none()),
         per_rack,
         targets,
-        created: w.now,
+        created,
     })
 }
 
@@ -407,7 +416,7 @@ async fn carry_out(w: &mut Write<'_>, me: &Conductor, by: String, digest: Digest
     if w.now.0.saturating_sub(row.created.0) > FRESH_MS {
         return Err(Error::refused("the plan is older than 15 minutes; make it again and look at it"));
     }
-    let now = draw_up(w, me, &request).await?;
+    let now = draw_up(w, me, &request, &row.by, row.created).await?;
     if now.digest != digest {
         return Err(Error::refused("the world has changed since the plan was made; make it again and look at it"));
     }
@@ -483,16 +492,29 @@ async fn begin(
                 && !matches!(machine.state.at, At::Installing { .. })
             {
                 orders::permit_close(w.tx, open.order, "cancelled", w.now).await.map_err(store)?;
+                let detail = serde_json::json!({ "order": open.order, "outcome": "cancelled" });
+                apply::note(w, id, &format!("order-closed/{}", open.order), "order-closed", by, detail).await?;
             }
         }
         Action::Discover | Action::Release | Action::AcknowledgeDrain => {}
     }
     apply::keep(w, &mut machine.record, &machine.kept).await?;
     let event = event_of(&machine, what, order, case).map_err(Error::refused)?;
-    let detail = serde_json::json!({ "what": what, "plan": digest });
+    let detail = serde_json::json!({ "what": masked(what), "plan": digest });
     let cause = format!("plan/{digest}");
     apply::apply(w, &catalog, id, Happened { cause, actor: by, event, detail }).await?;
     Ok(placed)
+}
+
+/// For the log, which everybody reads and nobody can mend: a site's cloud-config may hold passwords.
+fn masked(what: &Action) -> Action {
+    match what.clone() {
+        Action::Install { image, users, network, user_data, reimage } if !user_data.is_empty() => {
+            let user_data = format!("sha256:{}", rim::sha256(user_data.as_bytes()));
+            Action::Install { image, users, network, user_data, reimage }
+        }
+        what => what,
+    }
 }
 
 /// Machines of a name, serial, MAC or place, for selectors that a person types; never "all".

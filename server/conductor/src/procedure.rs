@@ -8,7 +8,7 @@ use crate::hand::{Hand, HandError};
 use futures_core::future::BoxFuture;
 use muster_catalog::BmcAccess;
 use muster_lifecycle::What;
-use muster_names::{FirmwareMode, Power};
+use muster_names::{BootTarget, FirmwareMode, Power};
 use std::time::Duration;
 
 /// How far a procedure has come. Stored by these words.
@@ -83,7 +83,7 @@ impl Procedure<'_> {
             What::BootInto { target } => {
                 if phase <= Phase::SetBoot {
                     self.enter(Phase::SetBoot).await?;
-                    self.stubborn(|| self.hand.set_boot(self.bmc, *target, self.mode)).await?;
+                    self.point(*target).await?;
                 }
                 self.cycle(phase).await
             }
@@ -100,7 +100,7 @@ impl Procedure<'_> {
             self.enter(Phase::Off).await?;
             self.off().await?;
             self.enter(Phase::On).await?;
-        } else if self.agreed().await? == Power::On {
+        } else if self.settled().await? == Power::On {
             // Off was confirmed before this phase began: On now is what the lost courier asked for.
             return Ok(());
         }
@@ -108,7 +108,7 @@ impl Procedure<'_> {
     }
 
     async fn off(&self) -> Result<(), Stop> {
-        match self.agreed().await? {
+        match self.settled().await? {
             Power::Off => Ok(()),
             Power::On => {
                 self.stubborn(|| self.hand.set_power(self.bmc, Power::Off)).await?;
@@ -125,6 +125,34 @@ impl Procedure<'_> {
 
     async fn enter(&self, phase: Phase) -> Result<(), Stop> {
         if (self.mark)(phase).await { Ok(()) } else { Err(Stop::Lost) }
+    }
+
+    /// Sets the boot device. Setting it twice is setting it once, so a lost answer is asked again, and nothing is reset
+    /// before the BMC has said yes.
+    async fn point(&self, target: BootTarget) -> Result<(), Stop> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.hand.set_boot(self.bmc, target, self.mode).await {
+                Ok(()) => return Ok(()),
+                Err(error) if (error.later || error.may_have_happened) && tries < self.patience.tries => {
+                    tokio::time::sleep(self.patience.apart).await;
+                }
+                Err(error) => return Err(Stop::Failed(format!("its boot device was not set: {}", error.reason))),
+            }
+        }
+    }
+
+    /// What the power is before anything is ordered: one odd reading is looked at again, a power that stays unclear is
+    /// Unknown.
+    async fn settled(&self) -> Result<Power, Stop> {
+        for _ in 1..self.patience.tries {
+            match self.agreed().await? {
+                Power::Unknown => {}
+                clear => return Ok(clear),
+            }
+        }
+        self.agreed().await
     }
 
     /// Two equal readings, or Unknown.
@@ -150,7 +178,8 @@ impl Procedure<'_> {
     async fn becomes(&self, wanted: Power) -> Result<(), Stop> {
         let until = tokio::time::Instant::now() + self.patience.change;
         while tokio::time::Instant::now() < until {
-            if self.agreed().await? == wanted {
+            // Many BMCs say nothing while the power changes: silence counts as not yet.
+            if matches!(self.agreed().await, Ok(power) if power == wanted) {
                 return Ok(());
             }
         }
@@ -177,3 +206,6 @@ impl Procedure<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,10 +45,13 @@ pub(crate) async fn take(
             let detail = json!({ "failure": failure });
             report(w, me, id, cause, Event::InstallReported { epoch, order, outcome }, detail).await
         }
-        Report::Wiped(wiped) => wiped_reported(w, me, id, cause, wiped).await,
+        Report::Wiped(wiped) => wiped_reported(w, me, id, token, cause, wiped).await,
         Report::Checked(checked) => checked_reported(w, me, id, cause, *checked).await,
         Report::Stopped { epoch } => {
-            end_all_writes(w, id).await?;
+            // The word of an agent for a state that is over says nothing of what is written now.
+            if crate::facts::state_of(w.tx, id).await?.1 == epoch {
+                end_all_writes(w, id).await?;
+            }
             report(w, me, id, cause, Event::Stopped { epoch }, json!(null)).await
         }
         Report::Refused { epoch, reason } => {
@@ -97,7 +100,13 @@ async fn inventory_reported(
             return Ok(());
         }
     };
-    if session.machine != Some(id) {
+    if let Some(other) = session.machine.filter(|other| *other != id) {
+        // The token was made for one machine and its bearer says it is another: it gets nothing to do, and the machine
+        // whose token it is waits for a person.
+        let detail = json!({ "why": format!("its token was used by a machine that says it is {id}") });
+        return report(w, me, other, format!("{cause}/impostor"), Event::ImpostorSeen, detail).await;
+    }
+    if session.machine.is_none() {
         session.machine = Some(id);
         boot_tokens::assign(w.tx, token, id).await.map_err(store)?;
         if session.boot_epoch.is_none() {
@@ -186,6 +195,14 @@ async fn commissioned(
         _ => None,
     };
     machine.kept.figures.clone_from(&figures);
+    // Measuring proves a repair where no owner's system can: the case ends before it is offered again as a standing
+    // fact. A case that nobody has repaired yet stays.
+    let repaired = machine.kept.case.as_ref().is_some_and(|fault| machine.kept.repaired == Some(fault.case));
+    let answered = matches!(machine.state.at, At::Commissioning { .. }) && machine.facts.epoch == epoch;
+    if conflict.is_none() && answered && repaired {
+        machine.kept.case = None;
+        machine.kept.repaired = None;
+    }
     apply::keep(w, &mut machine.record, &machine.kept).await?;
     let detail = json!({ "figures": figures, "located": machine.kept.located });
     report(w, me, id, cause, Event::Commissioned { epoch, passed: conflict.is_none() }, detail).await
@@ -207,12 +224,18 @@ async fn installed_reported(
 ) -> Result<(), Error> {
     end_write(w, id, installed.epoch).await?;
     let (epoch, order) = (installed.epoch, installed.order);
-    let as_ordered = order_of(w, order).await?.is_some_and(|body| {
-        body.image.digest == installed.digest
-            && body.image.raw_digest == installed.raw_digest
-            && body.disk == installed.disk
-            && (body.root_uuid.is_none() || body.root_uuid == installed.root_uuid)
-    });
+    // What was written without asking first was written past every rail: it does not pass as installed.
+    let permitted = orders::get(w.tx, order)
+        .await
+        .map_err(store)?
+        .is_some_and(|row| row.machine == id && row.permit == muster_store::PermitState::Started);
+    let as_ordered = permitted
+        && order_of(w, order).await?.is_some_and(|body| {
+            body.image.digest == installed.digest
+                && body.image.raw_digest == installed.raw_digest
+                && body.disk == installed.disk
+                && (body.root_uuid.is_none() || body.root_uuid == installed.root_uuid)
+        });
     let outcome = if as_ordered { Outcome::Ok } else { Outcome::Refused };
     report(w, me, id, cause, Event::InstallReported { epoch, order, outcome }, json!({ "installed": installed })).await
 }
@@ -235,18 +258,20 @@ async fn wiped_reported(
     w: &mut Write<'_>,
     me: &Conductor,
     id: MachineId,
+    token: Digest,
     cause: String,
     wiped: Wiped,
 ) -> Result<(), Error> {
     end_write(w, id, wiped.epoch).await?;
+    let (state, epoch) = crate::facts::state_of(w.tx, id).await?;
     let record = machines::get(w.tx, id).await.map_err(store)?.ok_or(Error::NoMachine { id })?;
     let ordered = crate::standing::wipe_disks(&record)?;
     let ok = wiped.ok(&ordered);
-    if ok {
-        boot_tokens::revoke_boot_tokens(w.tx, id, muster_names::Millis(w.now.0.saturating_add(1)), w.now)
-            .await
-            .map_err(store)?;
-        me.agents_forget(id);
+    if ok && epoch == wiped.epoch && matches!(state.at, At::Releasing { .. } | At::Retiring { .. }) {
+        // No token of the machine's former life leads anywhere. The wiping boot's own stays: its agent is in RAM, and a
+        // machine without a BMC is told through it what comes next.
+        let own = boot_tokens::lookup(w.tx, token).await.map_err(store)?.map_or(w.now, |row| row.created);
+        boot_tokens::revoke_boot_tokens(w.tx, id, own, w.now).await.map_err(store)?;
     }
     report(w, me, id, cause, Event::WipeReported { epoch: wiped.epoch, ok }, json!({ "wiped": wiped })).await
 }
@@ -276,10 +301,14 @@ async fn checked_reported(
         },
         None => Vec::new(),
     };
-    machine.kept.quality.clone_from(&differences);
-    if differences.is_empty() && matches!(machine.state.at, At::Checking { of: Check::Case(_), .. }) {
+    let asked = matches!(machine.state.at, At::Checking { .. }) && machine.facts.epoch == checked.epoch;
+    if asked {
+        machine.kept.quality.clone_from(&differences);
+    }
+    if asked && differences.is_empty() && matches!(machine.state.at, At::Checking { of: Check::Case(_), .. }) {
         // The case is proved closed before its standing fact is offered again.
         machine.kept.case = None;
+        machine.kept.repaired = None;
     }
     apply::keep(w, &mut machine.record, &machine.kept).await?;
     let event = Event::CheckJudged { epoch: checked.epoch, passed: differences.is_empty() };

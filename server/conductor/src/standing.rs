@@ -9,8 +9,8 @@ use crate::error::store;
 use crate::facts::{Known, known};
 use crate::ledger;
 use crate::scribe::Write;
-use crate::{Conductor, Error, OrderBody, body, rim};
-use muster_diagnosis::{Asked, Weight, admit};
+use crate::{AgentSeen, Conductor, Error, OrderBody, body, rim};
+use muster_diagnosis::{Asked, Rail, Weight, admit};
 use muster_lifecycle::{AgentTask, Life, Plan, machine::MachineLife};
 use muster_names::{Epoch, Inventory, Key, Mac, MachineId, Millis, OrderId, Power, Subject};
 use muster_store::{AgentMode, BootToken, Claim, NewAct, Permit, acts, boot_tokens, orders};
@@ -29,7 +29,7 @@ pub(crate) async fn standing(me: &Conductor, id: MachineId, session: &Session, m
     let machine = known(&mut tx, &me.catalog(), id).await?;
     let epoch = machine.facts.epoch;
     let plan = MachineLife::plan(&machine.state, &machine.facts);
-    let ordered_boot = !machine.facts.bmc || session.boot_epoch == Some(epoch);
+    let ordered_boot = ordered_boot(&machine, session);
     Ok(match (plan.want.agent, mode) {
         (AgentTask::Discover, Mode::Ram) => Standing::Discover { epoch },
         (AgentTask::Commission, Mode::Ram) => {
@@ -54,6 +54,11 @@ pub(crate) async fn standing(me: &Conductor, id: MachineId, session: &Session, m
         (AgentTask::Stop, Mode::Ram) => Standing::Stop { epoch },
         _ => Standing::Idle,
     })
+}
+
+/// Where a BMC resets the machine for each order, only the boot made for this state may write.
+fn ordered_boot(machine: &Known, session: &Session) -> bool {
+    !machine.facts.bmc || session.boot_epoch == Some(machine.facts.epoch)
 }
 
 /// How long commissioning may measure.
@@ -151,6 +156,7 @@ impl Conductor {
         self.scribe
             .write(move |mut w| Box::pin(async move { permit(&mut w, &me, id, &session, &ask).await }))
             .await
+            .and_then(|answer| answer.map_err(|rail| Error::Waits { rail }))
             .map_err(|source| TurnedAway::Later { source })
     }
 }
@@ -161,7 +167,7 @@ async fn permit(
     id: MachineId,
     session: &Session,
     ask: &MayProceed,
-) -> Result<Permission, Error> {
+) -> Result<Result<Permission, Rail>, Error> {
     let freeze = muster_store::site::lock_ledger(w.tx).await.map_err(store)?;
     let machine = known(w.tx, &me.catalog(), id).await?;
     let plan = MachineLife::plan(&machine.state, &machine.facts);
@@ -169,13 +175,21 @@ async fn permit(
         Ok(weight) => weight,
         Err(reason) => return denied(w, id, ask, reason).await,
     };
-    if weight == Weight::Wipe {
-        let ordered = wipe_disks(&machine.record)?;
-        if ask.disks.is_empty() || ask.disks.iter().any(|disk| !ordered.contains(disk)) {
-            return denied(w, id, ask, "the disks are not those of the wipe order".into()).await;
-        }
+    // The disks and the machine that were approved, not those that were seen last.
+    let (ordered, identity) = match ask.order {
+        None => (wipe_disks(&machine.record)?, identity_of(&machine.record)?),
+        Some(order) => match orders::get(w.tx, order).await.map_err(store)? {
+            Some(row) => {
+                let frozen: OrderBody = body::read("order", &order, &row.body)?;
+                (vec![frozen.disk], frozen.identity)
+            }
+            None => return denied(w, id, ask, format!("order {order} is not known")).await,
+        },
+    };
+    if ask.disks.is_empty() || ask.disks.iter().any(|disk| !ordered.contains(disk)) {
+        return denied(w, id, ask, "the disk is not the one of the order".into()).await;
     }
-    let differences = identity_of(&machine.record)?.differences(&ask.identity);
+    let differences = identity.differences(&ask.identity);
     if !differences.is_empty() {
         return denied(w, id, ask, format!("the machine is not the one of the order: {}", differences.join("; ")))
             .await;
@@ -192,8 +206,11 @@ async fn permit(
             power: Power::On,
             now: w.now,
         };
-        if let Err(rail) = admit(&book, &me.budgets(), &asked) {
-            return denied(w, id, ask, rail.to_string()).await;
+        match admit(&book, &me.budgets(), &asked) {
+            Ok(()) => {}
+            // A rail that lets go by itself is no denial: the agent asks again, and nobody has to mend an order.
+            Err(rail) if !matches!(rail, Rail::Frozen { .. }) => return Ok(Err(rail)),
+            Err(rail) => return denied(w, id, ask, rail.to_string()).await,
         }
     } else if freeze.frozen {
         return denied(w, id, ask, format!("frozen ({})", freeze.why)).await;
@@ -209,7 +226,7 @@ async fn permit(
     let cause = format!("permit/{}", machine.facts.epoch.0);
     let detail = serde_json::json!({ "order": ask.order, "disks": ask.disks, "weight": weight });
     apply::note(w, id, &cause, "write-permitted", "conductor", detail).await?;
-    Ok(Permission::Granted)
+    Ok(Ok(Permission::Granted))
 }
 
 /// Pure: does what stands allow this write?
@@ -217,7 +234,12 @@ fn judge(machine: &Known, plan: &Plan, session: &Session, ask: &MayProceed) -> R
     if ask.epoch != machine.facts.epoch {
         return Err(format!("the order of epoch {} is over; epoch {} stands", ask.epoch.0, machine.facts.epoch.0));
     }
-    if session.boot_id != Some(ask.boot_id) {
+    // After a restart the daemon knows an agent by what it wrote down of its last turn.
+    let last_boot = || {
+        let seen = machine.record.agent.as_deref()?;
+        serde_json::from_str::<AgentSeen>(seen).ok().map(|seen| seen.boot_id)
+    };
+    if session.boot_id.or_else(last_boot) != Some(ask.boot_id) || !ordered_boot(machine, session) {
         return Err("another boot of this machine has taken over".into());
     }
     match (plan.want.agent, ask.order) {
@@ -230,10 +252,15 @@ fn judge(machine: &Known, plan: &Plan, session: &Session, ask: &MayProceed) -> R
     }
 }
 
-async fn denied(w: &mut Write<'_>, id: MachineId, ask: &MayProceed, reason: String) -> Result<Permission, Error> {
+async fn denied(
+    w: &mut Write<'_>,
+    id: MachineId,
+    ask: &MayProceed,
+    reason: String,
+) -> Result<Result<Permission, Rail>, Error> {
     let cause = format!("denied/{}/{}", ask.boot_id, rim::sha256(reason.as_bytes()));
     apply::note(w, id, &cause, "write-denied", "conductor", serde_json::json!({ "reason": reason })).await?;
-    Ok(Permission::Denied { reason })
+    Ok(Ok(Permission::Denied { reason }))
 }
 
 /// The write in flight is a row of the ledger like any other act, so that budgets and the database's own rails see it.

@@ -5,7 +5,7 @@ use crate::facts::known;
 use crate::{Conductor, Error, rim};
 
 use muster_lifecycle::{Life, machine::At, machine::MachineLife};
-use muster_names::{BootTarget, Mac, MachineId, SwitchPort};
+use muster_names::{BootTarget, Mac, MachineId, Subject, SwitchPort};
 use muster_netboot::{Boot, Host, Lease, LeaseChange, LeaseState, Outcome, Said, Sighting};
 use muster_store::{LeaseRow, machines, sightings};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -55,6 +55,8 @@ impl Conductor {
         let mut fresh = Vec::new();
         for id in ids {
             let Ok(machine) = known(&mut tx, &self.catalog(), *id).await else { continue };
+            let epoch = machine.facts.epoch;
+            self.rails().retain(|key, _| key.of != Subject::Machine(*id) || key.epoch >= epoch);
             let plan = MachineLife::plan(&machine.state, &machine.facts);
             let boot = if plan.want.boot == BootTarget::Agent { Boot::Agent } else { Boot::Disk };
             // What only waits to be looked at is a stranger to the boot path: welcome on a dedicated network alone.

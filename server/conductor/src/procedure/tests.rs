@@ -1,0 +1,306 @@
+//! Power procedures against a scripted BMC, broken at every call: what counts is the BMC's own record of what really
+//! changed, not what it answered.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use super::*;
+use std::sync::Mutex;
+use tokio::time::Instant;
+
+const BOOT: What = What::BootInto { target: BootTarget::Agent };
+
+/// How one order is treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Good,
+    /// Done, and the answer lost.
+    AnswerLost,
+    /// Not done, and the answer lost all the same.
+    Swallowed,
+    /// Turned away for the moment.
+    Busy,
+    Refused,
+}
+
+#[derive(Debug)]
+struct Bmc {
+    power: Power,
+    /// The order under way, and when it takes effect.
+    coming: Option<(Power, Instant)>,
+    slow: Duration,
+    /// Fates of coming orders, and of coming readings; good when used up.
+    orders: Vec<Fate>,
+    readings: Vec<Result<Power, ()>>,
+    /// What really changed.
+    effects: Vec<Power>,
+    /// Every call, in words.
+    calls: Vec<&'static str>,
+    pointed: Option<BootTarget>,
+}
+
+struct Scripted(Mutex<Bmc>);
+
+impl Scripted {
+    fn new(power: Power) -> Self {
+        Self(Mutex::new(Bmc {
+            power,
+            coming: None,
+            slow: Duration::from_millis(1),
+            orders: vec![],
+            readings: vec![],
+            effects: vec![],
+            calls: vec![],
+            pointed: None,
+        }))
+    }
+
+    fn with(self, set: impl FnOnce(&mut Bmc)) -> Self {
+        set(&mut self.0.lock().unwrap());
+        self
+    }
+
+    fn effects(&self) -> Vec<Power> {
+        self.0.lock().unwrap().settle();
+        self.0.lock().unwrap().effects.clone()
+    }
+}
+
+impl Bmc {
+    fn settle(&mut self) {
+        if let Some((power, at)) = self.coming
+            && at <= Instant::now()
+        {
+            self.coming = None;
+            if self.power != power {
+                self.power = power;
+                self.effects.push(power);
+            }
+        }
+    }
+
+    fn fate(&mut self) -> Fate {
+        if self.orders.is_empty() { Fate::Good } else { self.orders.remove(0) }
+    }
+
+    fn answer(fate: Fate) -> Result<(), HandError> {
+        let error = |may_have_happened, later| HandError { reason: format!("{fate:?}"), may_have_happened, later };
+        match fate {
+            Fate::Good => Ok(()),
+            Fate::AnswerLost | Fate::Swallowed => Err(error(true, true)),
+            Fate::Busy => Err(error(false, true)),
+            Fate::Refused => Err(error(false, false)),
+        }
+    }
+}
+
+impl Hand for Scripted {
+    fn power<'a>(&'a self, _: &'a BmcAccess) -> BoxFuture<'a, Result<Power, HandError>> {
+        let mut bmc = self.0.lock().unwrap();
+        bmc.settle();
+        bmc.calls.push("power");
+        let read = if bmc.readings.is_empty() { Ok(bmc.power) } else { bmc.readings.remove(0) };
+        let silence = || HandError { reason: "silence".into(), may_have_happened: false, later: true };
+        Box::pin(async move { read.map_err(|()| silence()) })
+    }
+
+    fn set_power<'a>(&'a self, _: &'a BmcAccess, power: Power) -> BoxFuture<'a, Result<(), HandError>> {
+        let mut bmc = self.0.lock().unwrap();
+        bmc.settle();
+        bmc.calls.push(if power == Power::Off { "off" } else { "on" });
+        let fate = bmc.fate();
+        if matches!(fate, Fate::Good | Fate::AnswerLost) {
+            bmc.coming = Some((power, Instant::now() + bmc.slow));
+        }
+        Box::pin(async move { Bmc::answer(fate) })
+    }
+
+    fn set_boot<'a>(
+        &'a self,
+        _: &'a BmcAccess,
+        target: BootTarget,
+        _: Option<FirmwareMode>,
+    ) -> BoxFuture<'a, Result<(), HandError>> {
+        let mut bmc = self.0.lock().unwrap();
+        bmc.calls.push("boot");
+        let fate = bmc.fate();
+        if matches!(fate, Fate::Good | Fate::AnswerLost) {
+            bmc.pointed = Some(target);
+        }
+        Box::pin(async move { Bmc::answer(fate) })
+    }
+}
+
+fn access() -> BmcAccess {
+    BmcAccess {
+        protocol: muster_catalog::Protocol::Ipmi,
+        address: "127.0.0.1:623".into(),
+        user: "u".into(),
+        password_file: "p".into(),
+    }
+}
+
+/// The stored phase, and how many more marks the courier lives for.
+struct Row(Mutex<(Phase, usize)>);
+
+impl Row {
+    fn immortal() -> Self {
+        Self(Mutex::new((Phase::Start, usize::MAX)))
+    }
+}
+
+async fn run(hand: &Scripted, what: &What, row: &Row) -> Result<(), Stop> {
+    let bmc = access();
+    let mark = |phase: Phase| -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            let mut row = row.0.lock().unwrap();
+            if row.1 == 0 {
+                return false;
+            }
+            *row = (phase, row.1 - 1);
+            true
+        })
+    };
+    let begun = row.0.lock().unwrap().0;
+    let procedure = Procedure { hand, bmc: &bmc, mode: None, mark: &mark, patience: Patience::default() };
+    procedure.run(what, begun).await
+}
+
+async fn once(hand: &Scripted, what: &What) -> Result<(), Stop> {
+    run(hand, what, &Row::immortal()).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_boot_is_set_then_off_confirmed_twice_then_on() {
+    let hand = Scripted::new(Power::On);
+    assert_eq!(once(&hand, &BOOT).await, Ok(()));
+    assert_eq!(hand.effects(), [Power::Off, Power::On]);
+    let calls = hand.0.lock().unwrap().calls.clone();
+    let off = calls.iter().position(|call| *call == "off").unwrap();
+    let on = calls.iter().position(|call| *call == "on").unwrap();
+    assert_eq!(calls[0], "boot");
+    assert!(calls[off..on].iter().filter(|call| **call == "power").count() >= 2, "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_is_off_is_only_switched_on() {
+    let hand = Scripted::new(Power::Off);
+    assert_eq!(once(&hand, &BOOT).await, Ok(()));
+    assert_eq!(hand.effects(), [Power::On]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_befalls_one_order_nothing_takes_effect_twice() {
+    for broken in 0..3 {
+        for fate in [Fate::AnswerLost, Fate::Swallowed, Fate::Busy, Fate::Refused] {
+            let mut orders = vec![Fate::Good; broken];
+            orders.push(fate);
+            let hand = Scripted::new(Power::On).with(|bmc| bmc.orders = orders);
+            let ended = once(&hand, &BOOT).await;
+            let effects = hand.effects();
+            assert!([Power::Off, Power::On].starts_with(&effects), "{broken} {fate:?} {effects:?}");
+            match fate {
+                Fate::AnswerLost | Fate::Busy => {
+                    assert_eq!(ended, Ok(()), "{broken} {fate:?}");
+                    assert_eq!(effects, [Power::Off, Power::On]);
+                }
+                Fate::Refused => assert!(matches!(ended, Err(Stop::Failed(_))), "{broken} {ended:?}"),
+                // A boot device is set again; a power order is not repeated: the reading decides.
+                _ if broken == 0 => assert_eq!(ended, Ok(())),
+                _ => assert!(matches!(ended, Err(Stop::Uncertain(_))), "{broken} {ended:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_reset_while_the_boot_device_is_not_known_to_be_set() {
+    for fate in [Fate::Swallowed, Fate::AnswerLost, Fate::Busy] {
+        let hand = Scripted::new(Power::On).with(|bmc| bmc.orders = vec![fate; 9]);
+        assert!(matches!(once(&hand, &BOOT).await, Err(Stop::Failed(_))));
+        assert_eq!(hand.effects(), []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_power_is_never_taken_for_off() {
+    for readings in [vec![Ok(Power::Unknown); 20], [Ok(Power::Off), Ok(Power::On)].repeat(10)] {
+        for what in [BOOT, What::PowerOff, What::PowerCycle] {
+            let hand = Scripted::new(Power::On).with(|bmc| bmc.readings.clone_from(&readings));
+            assert!(matches!(once(&hand, &what).await, Err(Stop::Uncertain(_))), "{what:?}");
+            assert_eq!(hand.effects(), [], "{what:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_odd_reading_is_looked_at_again() {
+    for odd in [Ok(Power::Off), Ok(Power::Unknown), Err(())] {
+        let hand = Scripted::new(Power::On).with(|bmc| bmc.readings = vec![odd]);
+        assert_eq!(once(&hand, &BOOT).await, Ok(()), "{odd:?}");
+        assert_eq!(hand.effects(), [Power::Off, Power::On]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bmc_that_is_silent_while_the_power_changes_is_waited_for() {
+    let silent = |good: usize| [vec![Ok(Power::On); good], vec![Err(()); 30]].concat();
+    let hand = Scripted::new(Power::On).with(|bmc| bmc.readings = silent(2));
+    assert_eq!(once(&hand, &BOOT).await, Ok(()));
+    assert_eq!(hand.effects(), [Power::Off, Power::On]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_change_of_power_is_waited_for_and_one_that_never_comes_is_uncertain() {
+    let hand = Scripted::new(Power::On).with(|bmc| bmc.slow = Duration::from_secs(40));
+    assert_eq!(once(&hand, &BOOT).await, Ok(()));
+    assert_eq!(hand.effects(), [Power::Off, Power::On]);
+    let hand = Scripted::new(Power::On).with(|bmc| bmc.slow = Duration::from_secs(100_000));
+    let begun = Instant::now();
+    assert!(matches!(once(&hand, &BOOT).await, Err(Stop::Uncertain(_))));
+    assert!(begun.elapsed() < Duration::from_secs(90));
+}
+
+#[tokio::test(start_paused = true)]
+async fn power_off_ends_with_off_confirmed_and_never_switches_on() {
+    let hand = Scripted::new(Power::On).with(|bmc| bmc.orders = vec![Fate::AnswerLost]);
+    assert_eq!(once(&hand, &What::PowerOff).await, Ok(()));
+    assert_eq!(hand.effects(), [Power::Off]);
+}
+
+/// A courier that dies at any phase boundary, or at any await between them, and one that carries on from the row.
+#[tokio::test(start_paused = true)]
+async fn after_a_crash_at_any_moment_the_next_courier_ends_with_one_off_and_one_on() {
+    for slow in [Duration::from_millis(1), Duration::from_secs(7)] {
+        for what in [BOOT, What::PowerCycle] {
+            for millis in (0..40_000).step_by(250) {
+                let hand = Scripted::new(Power::On).with(|bmc| bmc.slow = slow);
+                let row = Row::immortal();
+                // Dropping the future is the crash: the row keeps the last phase that was durable.
+                let _ = tokio::time::timeout(Duration::from_millis(millis), run(&hand, &what, &row)).await;
+                tokio::time::sleep(Duration::from_secs(120)).await;
+                assert_eq!(run(&hand, &what, &row).await, Ok(()), "{what:?} after {millis} ms");
+                assert_eq!(hand.effects(), [Power::Off, Power::On], "{what:?} after {millis} ms");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_courier_that_lost_its_claim_sends_nothing_more() {
+    for marks in 0..3 {
+        let hand = Scripted::new(Power::On);
+        let row = Row(Mutex::new((Phase::Start, marks)));
+        assert_eq!(run(&hand, &BOOT, &row).await, Err(Stop::Lost));
+        let calls = hand.0.lock().unwrap().calls.clone();
+        assert_eq!(calls.contains(&"boot"), marks > 0, "{calls:?}");
+        assert_eq!(calls.contains(&"off"), marks > 1, "{calls:?}");
+        assert!(!calls.contains(&"on"), "{calls:?}");
+    }
+}
+
+#[test]
+fn a_phase_reads_back_from_its_word_and_an_unknown_word_is_the_last() {
+    for phase in [Phase::Start, Phase::SetBoot, Phase::Off, Phase::On] {
+        assert_eq!(Phase::from_word(phase.word()), phase);
+    }
+    assert_eq!(Phase::from_word("a phase of a newer version"), Phase::On);
+}
