@@ -11,8 +11,8 @@ use muster_bootserver::{Commit, CommitError, View, Watch};
 use muster_conductor::{BootAnswer, Conductor, now};
 use muster_names::Mac;
 use muster_netboot::{
-    AgentBoot, BadScript, Host, Initrd, KernelArgs, Lease, LeaseChange, Link, Networks, Outcome, Said, Script, Sighting,
-    SightingKind, script,
+    AgentBoot, BadScript, Host, Initrd, KernelArgs, Lease, LeaseChange, Link, Networks, Outcome, Said, Script,
+    Sighting, SightingKind, script,
 };
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -242,7 +242,9 @@ enum TokenCommand {
         #[arg(long)]
         days: Option<u32>,
     },
-    Revoke { id: String },
+    Revoke {
+        id: String,
+    },
 }
 
 pub fn run(cli: Cli) -> Result<ExitCode> {
@@ -280,7 +282,11 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 fn logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MUSTER_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 fn check(file: &Path) -> Result<ExitCode> {
@@ -319,7 +325,9 @@ async fn ask(api: &Api, command: Command, output: Output) -> Result<ExitCode> {
         Command::Model(ModelCommand::List) => {
             list(api, "/api/v1/models", output, &["id", "title", "role"]).await?;
         }
-        Command::Images => list(api, "/api/v1/images", output, &["id", "version", "bytes", "raw-bytes", "digest"]).await?,
+        Command::Images => {
+            list(api, "/api/v1/images", output, &["id", "version", "bytes", "raw-bytes", "digest"]).await?
+        }
         Command::Racks => list(api, "/api/v1/racks", output, &["site", "rack", "units"]).await?,
         Command::Orders => list(api, "/api/v1/orders", output, &["id", "machine", "image", "permit", "by"]).await?,
         Command::Tickets => list(api, "/api/v1/tickets", output, &["subject", "cause", "title"]).await?,
@@ -340,11 +348,15 @@ async fn ask(api: &Api, command: Command, output: Output) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Token(TokenCommand::List) => list(api, "/api/v1/tokens", output, &["id", "name", "role", "revoked"]).await?,
+        Command::Token(TokenCommand::List) => {
+            list(api, "/api/v1/tokens", output, &["id", "name", "role", "revoked"]).await?
+        }
         Command::Token(TokenCommand::Make { name, role, days }) => {
             show(&api.post("/api/v1/tokens", &json!({ "name": name, "role": role, "days": days })).await?)?;
         }
-        Command::Token(TokenCommand::Revoke { id }) => show(&api.delete(&format!("/api/v1/tokens/{}", escaped(&id))).await?)?,
+        Command::Token(TokenCommand::Revoke { id }) => {
+            show(&api.delete(&format!("/api/v1/tokens/{}", escaped(&id))).await?)?
+        }
         Command::Reload => show(&api.post("/api/v1/reload", &json!({})).await?)?,
         Command::Serve { .. }
         | Command::Check { .. }
@@ -451,7 +463,15 @@ async fn machines(api: &Api, state: Option<String>, output: Output) -> Result<()
                 "-" => cell(one, "waits-for"),
                 rail => rail.to_string(),
             };
-            vec![cell(one, "name"), cell(one, "state"), ago(since), place(one), cell(one, "model"), cell(one, "serial"), waits]
+            vec![
+                cell(one, "name"),
+                cell(one, "state"),
+                ago(since),
+                place(one),
+                cell(one, "model"),
+                cell(one, "serial"),
+                waits,
+            ]
         })
         .collect();
     print(&["name", "state", "since", "place", "model", "serial", "waits for"], &rows);
@@ -479,7 +499,9 @@ async fn plan(api: &Api, targets: &Targets, what: Value, output: Output) -> Resu
     }
     if planned.get("needs-approval") == Some(&Value::Bool(true)) {
         let count = ids.len();
-        bail!("a second person has to approve: `muster plan approve {digest} --count {count}`, then `muster plan execute {digest}`");
+        bail!(
+            "a second person has to approve: `muster plan approve {digest} --count {count}`, then `muster plan execute {digest}`"
+        );
     }
     if !targets.yes && std::io::stdin().is_terminal() {
         eprint!("Carry it out? [y/N] ");
@@ -505,7 +527,15 @@ fn tell(planned: &Value) {
         .map(|one| {
             let disk = one.get("disk").filter(|disk| !disk.is_null()).map_or("-".into(), |disk| cell(disk, "serial"));
             let data = if one.get("data-bearing") == Some(&Value::Bool(true)) { "owner's data" } else { "-" };
-            vec![cell(one, "name"), cell(one, "state"), cell(one, "leads-to"), place(one), disk, data.into(), cell(one, "refused")]
+            vec![
+                cell(one, "name"),
+                cell(one, "state"),
+                cell(one, "leads-to"),
+                place(one),
+                disk,
+                data.into(),
+                cell(one, "refused"),
+            ]
         })
         .collect();
     print(&["machine", "state", "leads to", "place", "disk", "holds", "refused"], &rows);
@@ -516,11 +546,16 @@ async fn install_verb(api: &Api, install: Install, output: Output) -> Result<Exi
     for told in &install.users {
         let (name, file) = told.split_once('=').map_or((told.as_str(), None), |(name, file)| (name, Some(file)));
         let keys = match file {
-            Some(file) => std::fs::read_to_string(file).with_context(|| format!("the key file {file} does not read"))?,
+            Some(file) => {
+                std::fs::read_to_string(file).with_context(|| format!("the key file {file} does not read"))?
+            }
             None => String::new(),
         };
-        let keys: Vec<&str> = keys.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-        users.push(json!({ "name": name.trim_end_matches('!'), "ssh_authorized_keys": keys, "sudo": name.ends_with('!') }));
+        let keys: Vec<&str> =
+            keys.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        users.push(
+            json!({ "name": name.trim_end_matches('!'), "ssh_authorized_keys": keys, "sudo": name.ends_with('!') }),
+        );
     }
     let network = match &install.network {
         Some(file) => {

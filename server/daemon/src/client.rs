@@ -35,10 +35,8 @@ impl Api {
         };
         let ca = read(&access.ca, "the certificate authority", "--ca")?;
         let token = read(&access.token_file, "the token file", "--token-file")?.trim().to_string();
-        let client = Client::builder()
-            .tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes())?])
-            .no_proxy()
-            .build()?;
+        let client =
+            Client::builder().tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes())?]).no_proxy().build()?;
         Ok(Self { client, server: access.server.trim_end_matches('/').to_string(), token })
     }
 
@@ -48,7 +46,8 @@ impl Api {
             request = request.json(body);
         }
         let sent = request.send().await;
-        let response = sent.with_context(|| format!("the daemon at {} does not answer; is `muster serve` running?", self.server))?;
+        let response =
+            sent.with_context(|| format!("the daemon at {} does not answer; is `muster serve` running?", self.server))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);

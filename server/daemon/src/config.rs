@@ -110,17 +110,14 @@ fn agent_port() -> u16 {
 impl Config {
     /// Reads and checks. Relative folders count from the file's own folder.
     pub fn read(file: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("the configuration {} does not read; `muster example-config` prints one", file.display()))?;
+        let text = std::fs::read_to_string(file).with_context(|| {
+            format!("the configuration {} does not read; `muster example-config` prints one", file.display())
+        })?;
         let mut config: Self = toml::from_str(&text).with_context(|| format!("in {}", file.display()))?;
         let base = file.parent().unwrap_or(Path::new("."));
-        for folder in [
-            &mut config.data,
-            &mut config.files,
-            &mut config.boot_image,
-            &mut config.images,
-            &mut config.secrets,
-        ] {
+        for folder in
+            [&mut config.data, &mut config.files, &mut config.boot_image, &mut config.images, &mut config.secrets]
+        {
             *folder = base.join(&folder);
         }
         config.overrides()?;
@@ -158,7 +155,8 @@ impl Config {
     pub fn networks(&self, loaders: &muster_netboot::Loaders) -> Result<Networks> {
         let mut list = Vec::new();
         for told in &self.networks {
-            let subnet: Subnet = told.subnet.parse().map_err(|error| anyhow::anyhow!("network {}: {error}", told.name))?;
+            let subnet: Subnet =
+                told.subnet.parse().map_err(|error| anyhow::anyhow!("network {}: {error}", told.name))?;
             let mut network = Network::new(&told.name, subnet, self.boot.address, &self.boot_http());
             network.interface.clone_from(&told.interface);
             network.ranges = vec![Range { first: told.range.0, last: told.range.1 }];

@@ -25,7 +25,8 @@ fn texts(files: &Path) -> Result<Vec<(String, String)>> {
 }
 
 fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).with_context(|| format!("the data folder {} does not read", folder.display()))?;
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("the data folder {} does not read", folder.display()))?;
     let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
@@ -71,7 +72,12 @@ fn image(manifest: &Path, os: &muster_catalog::OsImage) -> Result<Built> {
     let image = Image::from_manifest(os, read).map_err(|error| anyhow!(error))?;
     let file = manifest.with_file_name(&image.built.file);
     let length = std::fs::metadata(&file).with_context(|| format!("{} is not there", file.display()))?.len();
-    anyhow::ensure!(length == image.built.bytes, "{} has {length} bytes, its manifest says {}", file.display(), image.built.bytes);
+    anyhow::ensure!(
+        length == image.built.bytes,
+        "{} has {length} bytes, its manifest says {}",
+        file.display(),
+        image.built.bytes
+    );
     Ok(Built { image, agent_version })
 }
 
@@ -94,7 +100,10 @@ pub fn entries(config: &Config, catalog: &Catalog, built: &[Built]) -> (Vec<Entr
             if Path::new(&source.path).is_file() {
                 entries.push(Entry { name, file: source.path.clone().into() });
             } else if !loader.arch.is_empty() {
-                told.push(format!("loader {}: {} is not there; install the package {}", loader.id, source.path, source.package));
+                told.push(format!(
+                    "loader {}: {} is not there; install the package {}",
+                    loader.id, source.path, source.package
+                ));
             }
         }
     }

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use arc_swap::ArcSwap;
 use muster_api::{App, Role, agent_router, mint, router};
 use muster_bootserver::{dhcp, http, ra, tftp};
+use muster_catalog::Catalog;
 use muster_conductor::{BmcHand, Conductor, Settings, couriers, deadlines, fresh_id, keep_sightings, refresh};
 use muster_store::Store;
 use std::fmt::Write as _;
@@ -44,7 +45,8 @@ pub async fn serve(config: Config) -> Result<()> {
         // A new name each start: it is the fence against a courier that was thought dead.
         name: format!("muster/{:032x}", fresh_id()?),
     };
-    let hand = Arc::new(BmcHand::new(config.secrets.clone()));
+    let in_force = Arc::new(ArcSwap::from_pointee(catalog.clone()));
+    let hand = Arc::new(BmcHand::new(config.secrets.clone(), in_force.clone()));
     let (me, tasks) = Conductor::new(db, settings, hand, catalog.clone(), config.budgets, &cancel);
     let mut running = JoinSet::new();
     running.spawn(named("scribe", tasks.scribe, cancel.clone()));
@@ -54,7 +56,9 @@ pub async fn serve(config: Config) -> Result<()> {
     told.extend(more);
     told.iter().for_each(|line| tracing::warn!("{line}"));
     me.set_images(built);
-    let files = tokio::task::spawn_blocking(move || http::Files::load(&entries)).await?.context("a served file does not read")?;
+    let files = tokio::task::spawn_blocking(move || http::Files::load(&entries))
+        .await?
+        .context("a served file does not read")?;
     let networks = Arc::new(ArcSwap::from_pointee(config.networks(&data::loaders(&catalog))?));
     let path = Arc::new(BootPath {
         me: me.clone(),
@@ -74,7 +78,7 @@ pub async fn serve(config: Config) -> Result<()> {
     running.spawn(named("deadlines", deadlines(me.clone(), cancel.clone()), cancel.clone()));
     let counted = boot_servers(&config, &path, &networks, &mut running, &cancel)?;
 
-    let app = App { me: me.clone(), reload: reloader(&config, &path), counters: counters(counted) };
+    let app = App { me: me.clone(), reload: reloader(&config, &path, in_force), counters: counters(counted) };
     let served = listen::serve(api, secured.server.clone(), router(app), cancel.clone());
     running.spawn(named("api", served, cancel.clone()));
     let served = listen::serve(agents, secured.server, agent_router(me.clone()), cancel.clone());
@@ -97,7 +101,8 @@ pub async fn serve(config: Config) -> Result<()> {
 
 /// One daemon a data folder.
 fn lock(config: &Config) -> Result<std::fs::File> {
-    std::fs::create_dir_all(&config.data).with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
+    std::fs::create_dir_all(&config.data)
+        .with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
     let file = config.data.join("muster.lock");
     let lock = std::fs::File::create(&file).with_context(|| format!("{} cannot be written", file.display()))?;
     if lock.try_lock().is_err() {
@@ -147,7 +152,11 @@ fn boot_servers(
     let interfaces = config.interfaces();
     for interface in interfaces.clone() {
         let stop = cancel.clone();
-        running.spawn(named("router advertisements", async move { ra::advertise(&interface, stop).await }, cancel.clone()));
+        running.spawn(named(
+            "router advertisements",
+            async move { ra::advertise(&interface, stop).await },
+            cancel.clone(),
+        ));
     }
     if interfaces.is_empty() {
         tracing::warn!("no network is configured: no machine can boot from here");
@@ -158,7 +167,10 @@ fn boot_servers(
         let socket = tftp::listen(SocketAddr::from((config.boot.address, 69))).context("cannot listen for TFTP")?;
         let mut tftp = tftp::Config::new(vec![socket]);
         tftp.counters = counted.tftp.clone();
-        let allow = { let path = path.clone(); Arc::new(move |ip| path.allows(ip)) };
+        let allow = {
+            let path = path.clone();
+            Arc::new(move |ip| path.allows(ip))
+        };
         let served = tftp::serve(tftp, path.clone(), allow, Arc::new(Transfers), cancel.clone());
         running.spawn(named("TFTP", served, cancel.clone()));
     }
@@ -173,9 +185,12 @@ fn boot_servers(
 
 fn counters(counted: Counted) -> Arc<dyn Fn() -> String + Send + Sync> {
     Arc::new(move || {
-        let mut text = String::from("# HELP muster_boot_total What the boot path did, by service and reason.\n# TYPE muster_boot_total counter\n");
+        let mut text = String::from(
+            "# HELP muster_boot_total What the boot path did, by service and reason.\n# TYPE muster_boot_total counter\n",
+        );
         for (family, label, count) in counted.dhcp.iter() {
-            let _ = writeln!(text, "muster_boot_total{{service=\"dhcp\",what=\"{family}\",reason=\"{label}\"}} {count}");
+            let _ =
+                writeln!(text, "muster_boot_total{{service=\"dhcp\",what=\"{family}\",reason=\"{label}\"}} {count}");
         }
         for (label, count) in counted.tftp.all() {
             let _ = writeln!(text, "muster_boot_total{{service=\"tftp\",what=\"{label}\",reason=\"\"}} {count}");
@@ -188,7 +203,7 @@ fn counters(counted: Counted) -> Arc<dyn Fn() -> String + Send + Sync> {
 }
 
 /// Reads everything again and puts it in force as a whole; on any slip the old set stays.
-fn reloader(config: &Config, path: &Arc<BootPath>) -> Arc<dyn Fn() -> Result<String, String> + Send + Sync> {
+fn reloader(config: &Config, path: &Arc<BootPath>, in_force: Arc<ArcSwap<Catalog>>) -> Arc<dyn Fn() -> Result<String, String> + Send + Sync> {
     let (config, path) = (config.clone(), path.clone());
     Arc::new(move || {
         let again = || -> Result<String> {
@@ -200,6 +215,7 @@ fn reloader(config: &Config, path: &Arc<BootPath>) -> Arc<dyn Fn() -> Result<Str
             path.files.reload(&entries)?;
             path.networks.store(Arc::new(networks));
             path.me.set_images(built);
+            in_force.store(Arc::new(catalog.clone()));
             path.me.set_catalog(catalog);
             Ok(told.join("\n"))
         };

@@ -31,7 +31,9 @@ pub fn cell(object: &Value, key: &str) -> String {
 pub fn place(object: &Value) -> String {
     match object.get("place") {
         Some(Value::Object(place)) => {
-            let part = |key: &str| place.get(key).map(|v| v.as_str().map_or_else(|| v.to_string(), Into::into)).unwrap_or_default();
+            let part = |key: &str| {
+                place.get(key).map(|v| v.as_str().map_or_else(|| v.to_string(), Into::into)).unwrap_or_default()
+            };
             format!("{}/{}/U{}", part("site"), part("rack"), part("u"))
         }
         _ => "-".into(),

@@ -3,7 +3,9 @@
 //! Agents trust this authority alone; people take `ca.pem` from the data folder.
 
 use anyhow::{Context as _, Result};
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -28,7 +30,8 @@ pub fn load(data: &Path, addresses: &[IpAddr]) -> Result<Tls> {
         keep(&ca_file, &pem)?;
     }
     let ca_pem = std::fs::read_to_string(&ca_file).with_context(|| format!("{} does not read", ca_file.display()))?;
-    let ca_key = std::fs::read_to_string(&ca_key_file).with_context(|| format!("{} does not read", ca_key_file.display()))?;
+    let ca_key =
+        std::fs::read_to_string(&ca_key_file).with_context(|| format!("{} does not read", ca_key_file.display()))?;
     let key = KeyPair::from_pem(&ca_key).with_context(|| format!("in {}", ca_key_file.display()))?;
     // The authority's certificate always says the same of itself: who signs is given by the key.
     let issuer = Issuer::new(authority_params(), key);

@@ -102,7 +102,13 @@ fn progress(one: &mut Watched, summary: &Value) {
     let text = format!("{} {percent} %", cell(progress, "step"));
     if std::io::stdout().is_terminal() {
         let full = usize::try_from(percent / 4).unwrap_or(25);
-        print!("\r\x1b[K           {}  {:<9} [{}{}] {percent:>3} %", one.name, cell(progress, "step"), "#".repeat(full), ".".repeat(25 - full));
+        print!(
+            "\r\x1b[K           {}  {:<9} [{}{}] {percent:>3} %",
+            one.name,
+            cell(progress, "step"),
+            "#".repeat(full),
+            ".".repeat(25 - full)
+        );
         let _ = std::io::stdout().flush();
     } else if percent % 20 == 0 && one.told != text {
         println!("           {}  {text}", one.name);
@@ -142,14 +148,26 @@ fn sentence(event: &Value) -> String {
     match cell(event, "kind").as_str() {
         "entered" => {
             let to = body.get("to").and_then(|to| to.get("at")).cloned().unwrap_or_default();
-            let why = to.get("why").map(|why| format!(" ({})", why.as_str().map_or_else(|| why.to_string(), Into::into)));
+            let why =
+                to.get("why").map(|why| format!(" ({})", why.as_str().map_or_else(|| why.to_string(), Into::into)));
             format!("=> {}{}", cell(&to, "state"), why.unwrap_or_default())
         }
         "identified" => {
             let differences: Vec<String> = detail
                 .get("differences")
                 .and_then(Value::as_array)
-                .map(|all| all.iter().map(|d| format!("{}: expected {}, found {}", cell(d, "path"), cell(d, "expected"), cell(d, "actual"))).collect())
+                .map(|all| {
+                    all.iter()
+                        .map(|d| {
+                            format!(
+                                "{}: expected {}, found {}",
+                                cell(d, "path"),
+                                cell(d, "expected"),
+                                cell(d, "actual")
+                            )
+                        })
+                        .collect()
+                })
                 .unwrap_or_default();
             let place = located(&detail);
             match detail.get("model").and_then(Value::as_str) {
@@ -174,7 +192,12 @@ fn sentence(event: &Value) -> String {
                 Some(failure) => format!("install {outcome}: {failure}"),
                 None => {
                     let installed = detail.get("installed").cloned().unwrap_or_default();
-                    format!("image written: {} bytes, {} skipped, {} s", cell(&installed, "bytes_written"), cell(&installed, "bytes_skipped"), cell(&installed, "seconds"))
+                    format!(
+                        "image written: {} bytes, {} skipped, {} s",
+                        cell(&installed, "bytes_written"),
+                        cell(&installed, "bytes_skipped"),
+                        cell(&installed, "seconds")
+                    )
                 }
             }
         }
@@ -183,7 +206,12 @@ fn sentence(event: &Value) -> String {
             if found.is_empty() {
                 "passes its quality check".into()
             } else {
-                let words: Vec<String> = found.iter().map(|d| format!("{}: expected {}, found {}", cell(d, "path"), cell(d, "expected"), cell(d, "actual"))).collect();
+                let words: Vec<String> = found
+                    .iter()
+                    .map(|d| {
+                        format!("{}: expected {}, found {}", cell(d, "path"), cell(d, "expected"), cell(d, "actual"))
+                    })
+                    .collect();
                 format!("does not pass its quality check: {}", words.join("; "))
             }
         }
@@ -225,7 +253,12 @@ pub async fn print_events(api: &Api, id: &str, as_json: bool) -> Result<()> {
                 let text = sentence(row);
                 let kind = cell(row, "kind");
                 let text = if text.is_empty() { kind } else { format!("{kind}: {text}") };
-                println!("{:>8}  {:>8} ago  {:<10} {text}", cell(row, "seq"), crate::table::ago(at), cell(row, "actor"));
+                println!(
+                    "{:>8}  {:>8} ago  {:<10} {text}",
+                    cell(row, "seq"),
+                    crate::table::ago(at),
+                    cell(row, "actor")
+                );
             }
         }
     }
