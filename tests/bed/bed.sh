@@ -9,7 +9,7 @@
 #   bed.sh power-log DIR NAME           what the BMC was asked and did, with times
 #   bed.sh console DIR NAME             follows the serial console's log
 #   bed.sh accel DIR                    which QEMU accelerator really boots here
-#   bed.sh down DIR                     ends what the bed started; disks and logs stay for reading
+#   bed.sh down DIR                     ends what the bed started; disks and logs stay until the next up
 #
 # Beds do not see each other: run as many as memory allows, each with its own DIR.
 set -euo pipefail
@@ -20,7 +20,9 @@ up() {
     mkdir -p "$1"
     bed=$(cd "$1" && pwd)
     [ ! -f "$bed/bed.env" ] || die "$bed is a bed already: bed.sh down $bed"
+    rm -rf "$bed/machines"
     mkdir -p "$bed"/{pids,machines}
+    echo 0 >"$bed/count"
     local ns n accel
     ns=muster-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
     accel=$("$bed_scripts/accel.sh")
@@ -67,7 +69,8 @@ add() {
     machine=$bed/machines/$name
     exec 9>"$bed/lock" && flock 9
     mkdir "$machine" 2>/dev/null || die "$name exists in $bed"
-    n=$(find "$bed/machines" -mindepth 1 -maxdepth 1 -type d | wc -l)
+    n=$(($(cat "$bed/count") + 1))
+    echo $n >"$bed/count"
     declare -A with=(
         [firmware]=bios                       # bios | uefi | http (UEFI that boots once from boot_uri)
         [mac]=$(printf '52:54:00:77:01:%02x' "$n")

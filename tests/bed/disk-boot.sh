@@ -9,6 +9,7 @@ paths=("$@")
 [ ${#paths[@]} -gt 0 ] || paths=(bios uefi)
 run="$bed_scripts/bed.sh"
 mkdir -p "$dir"
+dir=$(cd "$dir" && pwd)
 
 # seed DISK NAME: the partitions and the NoCloud files.
 seed() {
@@ -40,11 +41,9 @@ CLOUD
 trap '"$run" down "$dir"' EXIT
 zstd -q -d -f --sparse "$os/disk.raw.zst" -o "$dir/os.raw"
 "$run" up "$dir"
-dir=$(cd "$dir" && pwd)
 load_bed "$dir"
 failed=0
 for path in "${paths[@]}"; do
-    rm -rf "$bed/machines/$path"
     "$run" add "$bed" "$path" firmware="$path" ${MACHINE:-} disk=4G disk_image="$dir/os.raw"
     load_machine "$path"
     seed "$machine/disk.raw" "$path"

@@ -17,7 +17,7 @@ elif [ "$3" = net ]; then
 fi
 
 args=(
-    -name "$NAME" -machine q35 -accel "$ACCEL" -smp "$CPUS" -m "$MEMORY" -display none -nodefaults -vga std "${start[@]}"
+    -name "$NAME" -machine q35 -accel "$ACCEL" -smp "$CPUS" -m "$MEMORY" -display none -nodefaults -vga none "${start[@]}"
     -smbios "type=1,manufacturer=$MANUFACTURER,product=$PRODUCT,serial=$SERIAL,uuid=$UUID"
     -qmp "unix:$machine/qmp.sock,server=on,wait=off"
     -chardev "socket,id=console,host=127.0.0.1,port=$SOL_PORT,server=on,wait=off,telnet=on,logfile=$machine/serial.log,logappend=on"
@@ -31,7 +31,9 @@ args=(
 )
 case $ACCEL in
     kvm) args+=(-cpu "${CPU:-host}") ;;
-    *) args+=(-cpu "${CPU:-max}") ;;
+    # What emulation does cheaply: measured, a first boot takes a fifth less processor time than with -cpu max, whose wide
+    # vectors, fifth page-table level, nested virtualisation and self-tested ciphers nobody here looks at.
+    *) args+=(-cpu "${CPU:-qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16,+rdrand,-svm}") ;;
 esac
 if [ -f "$machine/decoy.raw" ]; then
     args+=(-drive "file=$machine/decoy.raw,format=raw,if=none,id=drive1,cache=unsafe"

@@ -10,6 +10,7 @@ paths=("$@")
 run="$bed_scripts/bed.sh"
 
 mkdir -p "$dir/www/boot"
+dir=$(cd "$dir" && pwd)
 "$bed_repo/pxe-images/boot-image/build.sh" "$dir/www/boot" "${AGENT:-/bin/busybox}"
 cp /usr/lib/ipxe/ipxe.efi /usr/lib/ipxe/undionly.kpxe "$dir/www/boot/"
 
@@ -52,15 +53,15 @@ dhcp-boot=tag:efihttp,tag:!ipxe,http://10.77.0.1/boot/ipxe.efi
 CONF
 trap '"$run" down "$dir"' EXIT
 "$run" up "$dir"
-dir=$(cd "$dir" && pwd)
 load_bed "$dir"
 ip -n "$NS" addr add fd77::1/64 dev br0 nodad # or dnsmasq sends no router advertisement, and iPXE waits 13 s for one
 launch "$bed/pids/dnsmasq.pid" "$dir/dnsmasq.log" ip netns exec "$NS" dnsmasq -k -C "$dir/dnsmasq.conf" --log-facility=-
 launch "$bed/pids/http.pid" "$dir/http.log" ip netns exec "$NS" /usr/bin/python3 -u -m http.server -p HTTP/1.1 -d "$dir/www" -b 10.77.0.1 80
+sleep 0.5
+for server in dnsmasq http; do alive "$bed/pids/$server.pid" || die "$server did not start: see $dir/$server.log"; done
 
 failed=0
 for path in "${paths[@]}"; do
-    rm -rf "$bed/machines/$path"
     "$run" add "$bed" "$path" firmware="$path"
     load_machine "$path"
     bmc() { ip netns exec "$NS" ipmitool -I lanplus -C 3 -H "$BMC" -U "$BMC_USER" -P "$BMC_PASSWORD" "$@"; }
@@ -70,8 +71,8 @@ for path in "${paths[@]}"; do
     say "$path: powered on"
     shown=0 ok=
     while [ $(($(date +%s) - ${begin%.*})) -lt 120 ]; do
-        lines=$(grep -ac STAGE "$machine/serial.log" || true)
-        if [ "$lines" -gt "$shown" ]; then
+        lines=$(grep -ac STAGE "$machine/serial.log" 2>/dev/null || true)
+        if [ "${lines:-0}" -gt "$shown" ]; then
             now=$(date +%s.%N)
             grep -a STAGE "$machine/serial.log" | tail -n "+$((shown + 1))" | tr -d '\r' |
                 while read -r line; do awk -v a="$begin" -v b="$now" -v p="$path" -v l="$line" 'BEGIN {printf "%-5s %6.1f s  %s\n", p, b - a, l}'; done
