@@ -39,6 +39,9 @@ pub struct Turn<'a> {
     engine: &'a Inner,
     lane: &'a Lane,
     target: &'a Target,
+    /// The last command may have been carried out before the reply that was read: an earlier sending got none, or a
+    /// "timed out". A refusal that follows then denies nothing.
+    unclear: bool,
 }
 
 impl<'a> Turn<'a> {
@@ -48,7 +51,7 @@ impl<'a> Turn<'a> {
         lane: &'a Lane,
         target: &'a Target,
     ) -> Self {
-        Self { session, engine, lane, target }
+        Self { session, engine, lane, target, unclear: false }
     }
 
     /// The session, and whether it was there before.
@@ -76,9 +79,13 @@ impl<'a> Turn<'a> {
     /// restarted since) and the command may be repeated, a new one is tried once.
     async fn reply(&mut self, command: Command<'_>) -> Result<(u8, Vec<u8>), Fault> {
         let settings = &self.engine.settings;
+        self.unclear = false;
         for tries in 0.. {
             let (session, known) = self.session().await?;
-            match session.ask(settings, command).await {
+            let outcome = session.ask(settings, command).await;
+            let unclear = session.unclear() || matches!(&outcome, Ok(reply) if reply.completion == TIMED_OUT);
+            self.unclear |= unclear;
+            match outcome {
                 Ok(reply) if FOR_LATER.contains(&reply.completion) && command.repeatable && tries < BUSY_TRIES => {
                     tokio::time::sleep(BUSY_PAUSE).await;
                 }
@@ -142,8 +149,7 @@ pub async fn set_power(turn: &mut Turn<'_>, action: PowerAction, sent: &Sent) ->
     match turn.reply(command).await? {
         (0x00, _) => Ok(PowerSet::Taken),
         (code, _) => {
-            // "Timed out" leaves open whether it was done.
-            if code != TIMED_OUT {
+            if !turn.unclear {
                 sent.denied();
             }
             Err(declined(code, &format!("power {action}")))
@@ -167,7 +173,7 @@ pub async fn set_boot(turn: &mut Turn<'_>, order: BootOrder, sent: &Sent) -> Res
     }
     sent.mark();
     if let (code @ 1.., _) = turn.reply(Command::new(CHASSIS, 0x08, &flags)).await? {
-        if code != TIMED_OUT {
+        if !turn.unclear {
             sent.denied();
         }
         return Err(declined(code, "the boot flags"));

@@ -37,6 +37,8 @@ pub struct Session {
     seen: Window,
     request: u8,
     used: Instant,
+    /// A sending of the last command got no reply: it may have been carried out all the same.
+    unclear: bool,
     user: String,
     password: Secret,
     open: bool,
@@ -52,6 +54,7 @@ impl Session {
             seen: Window::default(),
             request: 0,
             used: Instant::now(),
+            unclear: false,
             user: target.user.clone(),
             password: target.password.clone(),
             open: true,
@@ -61,6 +64,10 @@ impl Session {
     /// Whether it was opened with this credential.
     pub fn fits(&self, target: &Target) -> bool {
         self.user == target.user && self.password == target.password
+    }
+
+    pub fn unclear(&self) -> bool {
+        self.unclear
     }
 
     pub fn idle(&self) -> Duration {
@@ -74,6 +81,7 @@ impl Session {
             false => (1, settings.answer * settings.sends),
         };
         let mut mine = Vec::new();
+        self.unclear = false;
         for _ in 0..sends {
             let (datagram, number) = self.seal(command)?;
             mine.push(number);
@@ -88,6 +96,7 @@ impl Session {
             if let Some(reply) = answer.await {
                 return Ok(reply);
             }
+            self.unclear = true;
         }
         Err(Fault::NoAnswer(wait * sends))
     }
