@@ -10,7 +10,7 @@ use crate::standing::standing;
 use crate::{AgentSeen, Conductor, Error, body, reports};
 use muster_lifecycle::machine::Event;
 use muster_names::{BootId, Digest, Epoch, MachineId, Millis};
-use muster_store::{Bound, boot_tokens, machines};
+use muster_store::{AgentMode, Bound, boot_tokens, machines};
 use muster_wire::{Doing, Mode, Numbered, Reply, SPEAKS, Standing, Turn};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,6 +48,8 @@ pub enum TurnedAway {
 pub(crate) struct Session {
     pub key: Vec<u8>,
     pub machine: Option<MachineId>,
+    /// What the token was made for, whatever its bearer says of itself: only an agent in RAM is ever told to write.
+    pub mode: AgentMode,
     pub ports: Vec<(muster_catalog::Witness, muster_names::SwitchPort)>,
     /// The epoch for which this boot was ordered.
     pub boot_epoch: Option<Epoch>,
@@ -119,6 +121,7 @@ impl Conductor {
         }
         let later = |source| TurnedAway::Later { source };
         let mut session = self.admit(&caller).await?;
+        let turn = Turn { mode: mode_of(session.mode), ..turn };
         if session.boot_id != Some(turn.boot_id) {
             session.boot_id = Some(turn.boot_id);
             session.acked = 0;
@@ -184,6 +187,7 @@ impl Conductor {
                         (Bound::New | Bound::Same, Some(row)) => Ok(Session {
                             key: caller.key,
                             machine: row.machine,
+                            mode: row.mode,
                             ports: Vec::new(),
                             boot_epoch: row.epoch,
                             boot_id: None,
@@ -238,6 +242,13 @@ impl Conductor {
             }
             let _ = tokio::time::timeout_at(until, rung).await;
         }
+    }
+}
+
+fn mode_of(token: AgentMode) -> Mode {
+    match token {
+        AgentMode::Ram => Mode::Ram,
+        AgentMode::Resident => Mode::Resident,
     }
 }
 

@@ -28,6 +28,10 @@ pub(crate) async fn take(
     }
     // Without a record there is nothing to report about: the agent's first inventory makes one.
     let Some(id) = session.machine else { return Ok(()) };
+    if !believed(turn.mode, &numbered.report) {
+        let detail = json!({ "mode": turn.mode, "report": numbered.report });
+        return apply::note(w, id, &cause, "report-refused", "agent", detail).await.map(drop);
+    }
     match numbered.report {
         Report::Started(started) => {
             let detail = json!({ "mode": turn.mode, "version": turn.version, "kernel-ms": started.kernel_ms,
@@ -58,6 +62,19 @@ pub(crate) async fn take(
             let detail = json!({ "epoch": epoch, "reason": reason });
             apply::note(w, id, &cause, "agent-refused", "agent", detail).await.map(drop)
         }
+    }
+}
+
+/// An installed system can be its owner's to forge: it cannot say that a disk was wiped or written.
+fn believed(mode: Mode, report: &Report) -> bool {
+    match report {
+        Report::Commissioned { .. }
+        | Report::Installed(_)
+        | Report::InstallFailed { .. }
+        | Report::Wiped(_)
+        | Report::Stopped { .. } => mode == Mode::Ram,
+        Report::Checked(_) => mode == Mode::Resident,
+        Report::Started(_) | Report::Inventory { .. } | Report::Refused { .. } | Report::Unknown => true,
     }
 }
 

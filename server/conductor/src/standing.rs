@@ -239,6 +239,9 @@ fn judge(machine: &Known, plan: &Plan, session: &Session, ask: &MayProceed) -> R
         let seen = machine.record.agent.as_deref()?;
         serde_json::from_str::<AgentSeen>(seen).ok().map(|seen| seen.boot_id)
     };
+    if session.mode != AgentMode::Ram {
+        return Err("the installed system never writes a disk as a whole; only an agent in RAM does".into());
+    }
     if session.boot_id.or_else(last_boot) != Some(ask.boot_id) || !ordered_boot(machine, session) {
         return Err("another boot of this machine has taken over".into());
     }

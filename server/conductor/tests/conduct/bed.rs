@@ -1,0 +1,352 @@
+//! A site for a test: a store in a folder of its own, the repository's own models and images, racks of the test's own,
+//! BMCs that remember, and all of the conductor's tasks.
+
+use futures_core::future::BoxFuture;
+use muster_catalog::{BmcAccess, Catalog, Image, Manifest, read};
+use muster_conductor::plans::{Action, Executed, PlanRequest};
+use muster_conductor::{Built, Conductor, Error, Hand, HandError, Known, Settings, known};
+use muster_diagnosis::Budgets;
+use muster_names::{BootTarget, FirmwareMode, ImageId, MachineId, Power, Seq, Subject, TargetSet};
+use muster_store::{ActRow, Logged, Order, Place, Store, Ticket, acts, events, machines, orders, tickets};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Twelve machines in one rack, two in another; `bare1` has no BMC.
+const RACKS: [(&str, u32); 2] = [("r1", 12), ("r2", 2)];
+
+fn rack(name: &str, machines: u32) -> String {
+    let mut text = format!("site = \"test\"\nrack = \"{name}\"\nevidence = \"declared\"\nunits = 42\n");
+    for n in 1..=machines {
+        text.push_str(&format!(
+            "[[machine]]\nname = \"{name}-n{n}\"\nu = {n}\nmodel = \"qemu-q35\"\nserial = \"{name}-S{n}\"\n\
+             bmc = {{ protocol = \"ipmi\", address = \"127.0.0.1:{}\", user = \"admin\", password-file = \"secret-file\" }}\n",
+            6000 + n + 100 * u32::from(name == "r2"),
+        ));
+    }
+    if name == "r2" {
+        text.push_str("[[machine]]\nname = \"bare1\"\nu = 20\nmodel = \"qemu-q35\"\nserial = \"bare-S1\"\n");
+    }
+    text
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+pub fn catalog() -> Catalog {
+    let mut files = Vec::new();
+    for folder in ["firmware-profiles/models", "firmware-profiles/bmcs", "pxe-images/loaders", "pxe-images/os"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+                files.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    for (name, machines) in RACKS {
+        files.push((format!("rack-layouts/test/{name}.toml"), rack(name, machines)));
+    }
+    read(&files).unwrap_or_else(|slips| panic!("{slips:?}"))
+}
+
+pub fn image(catalog: &Catalog) -> Built {
+    let os = catalog.image(&ImageId("debian-12".into())).unwrap();
+    let manifest: Manifest = serde_json::from_value(serde_json::json!({
+        "id": "debian-12", "version": "12.11-0123456789abcdef", "file": os.file,
+        "sha256": "11".repeat(32), "bytes": 200_000_000, "raw_sha256": "22".repeat(32), "raw_bytes": 1_500_000_000,
+        "root_uuid": "5e3b9d4e-0c0b-4a57-9d29-7a0a6d1b8f10", "compression": "zstd"
+    }))
+    .unwrap();
+    Built { image: Image::from_manifest(os, manifest).unwrap(), agent_version: Some("0.1.0".into()) }
+}
+
+/// One BMC's machine.
+#[derive(Clone, Debug)]
+pub struct Fake {
+    pub power: Power,
+    pub silent: bool,
+    pub hides: bool,
+    /// Each order holds its caller this long.
+    pub slow: Duration,
+    pub boot: Option<BootTarget>,
+    pub readings: u32,
+    /// `boot agent`, `off`, `on`: what really happened, in order.
+    pub log: Vec<String>,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        Self {
+            power: Power::On,
+            silent: false,
+            hides: false,
+            slow: Duration::ZERO,
+            boot: None,
+            readings: 0,
+            log: Vec::new(),
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct Bmcs(Mutex<BTreeMap<String, Fake>>);
+
+impl Bmcs {
+    pub fn of<T>(&self, address: &str, look: impl FnOnce(&mut Fake) -> T) -> T {
+        look(self.0.lock().unwrap().entry(address.to_owned()).or_default())
+    }
+
+    pub fn all(&self) -> Vec<(String, Fake)> {
+        self.0.lock().unwrap().iter().map(|(address, fake)| (address.clone(), fake.clone())).collect()
+    }
+}
+
+fn silence() -> HandError {
+    HandError { reason: "no answer".into(), may_have_happened: false, later: true }
+}
+
+impl Hand for Bmcs {
+    fn power<'a>(&'a self, bmc: &'a BmcAccess) -> BoxFuture<'a, Result<Power, HandError>> {
+        let read = self.of(&bmc.address, |fake| {
+            fake.readings += 1;
+            match (fake.silent, fake.hides) {
+                (true, _) => Err(silence()),
+                (false, true) => Ok(Power::Unknown),
+                (false, false) => Ok(fake.power),
+            }
+        });
+        Box::pin(async move { read })
+    }
+
+    fn set_power<'a>(&'a self, bmc: &'a BmcAccess, power: Power) -> BoxFuture<'a, Result<(), HandError>> {
+        Box::pin(async move {
+            tokio::time::sleep(self.of(&bmc.address, |fake| fake.slow)).await;
+            self.of(&bmc.address, |fake| {
+                if fake.silent {
+                    return Err(silence());
+                }
+                fake.log.push(format!("{power:?}").to_lowercase());
+                fake.power = power;
+                Ok(())
+            })
+        })
+    }
+
+    fn set_boot<'a>(
+        &'a self,
+        bmc: &'a BmcAccess,
+        target: BootTarget,
+        _: Option<FirmwareMode>,
+    ) -> BoxFuture<'a, Result<(), HandError>> {
+        Box::pin(async move {
+            tokio::time::sleep(self.of(&bmc.address, |fake| fake.slow)).await;
+            self.of(&bmc.address, |fake| {
+                fake.log.push(format!("boot {target:?}").to_lowercase());
+                fake.boot = Some(target);
+            });
+            Ok(())
+        })
+    }
+}
+
+pub struct Site {
+    pub me: Arc<Conductor>,
+    pub bmcs: Arc<Bmcs>,
+    pub place: Place,
+    cancel: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+/// Removes a test's folder when it ends.
+pub struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn folder() -> (Folder, Place) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("muster-conduct-{}-{count}", std::process::id()));
+    (Folder(dir.clone()), Place::Sqlite(dir))
+}
+
+impl Site {
+    pub async fn sqlite() -> (Folder, Self) {
+        let (folder, place) = folder();
+        (folder, Self::open(place, Arc::default(), Budgets::default(), true).await)
+    }
+
+    /// `couriers`: whether acts are carried out at all.
+    pub async fn open(place: Place, bmcs: Arc<Bmcs>, budgets: Budgets, couriers: bool) -> Self {
+        let db = Store::open(&place).await.unwrap();
+        let settings = Settings {
+            agent_url: "https://10.0.0.1:8443".into(),
+            boot_http: "http://10.0.0.1:8080".into(),
+            ca_pem: "a certificate".into(),
+            name: "daemon-a".into(),
+        };
+        let cancel = CancellationToken::new();
+        let catalog = catalog();
+        let built = image(&catalog);
+        let (me, tasks) = Conductor::new(db, settings, bmcs.clone(), catalog, budgets, &cancel);
+        let mut running = JoinSet::new();
+        running.spawn(tasks.scribe);
+        running.spawn(muster_conductor::refresh(me.clone(), tasks.refresher, cancel.clone()));
+        running.spawn(muster_conductor::keep_sightings(me.clone(), tasks.sightings, cancel.clone()));
+        running.spawn(muster_conductor::deadlines(me.clone(), cancel.clone()));
+        if couriers {
+            running.spawn(muster_conductor::couriers(me.clone(), cancel.clone()));
+        }
+        me.set_images(vec![built]);
+        me.fill_view().await.unwrap();
+        me.follow_layouts().await.unwrap();
+        Self { me, bmcs, place, cancel, tasks: running }
+    }
+
+    /// Kills the daemon: nothing is told, nothing is finished.
+    pub async fn kill(mut self) -> (Place, Arc<Bmcs>) {
+        self.tasks.abort_all();
+        while self.tasks.join_next().await.is_some() {}
+        self.cancel.cancel();
+        self.me.db.close().await;
+        (self.place, self.bmcs)
+    }
+
+    pub async fn restarted(self) -> Self {
+        let (place, bmcs) = self.kill().await;
+        Self::open(place, bmcs, Budgets::default(), true).await
+    }
+
+    pub async fn id(&self, name: &str) -> MachineId {
+        let mut tx = self.me.db.read().await.unwrap();
+        machines::by_name(&mut tx, name).await.unwrap().unwrap_or_else(|| panic!("no machine {name}")).id
+    }
+
+    pub async fn known(&self, id: MachineId) -> Known {
+        let mut tx = self.me.db.read().await.unwrap();
+        known(&mut tx, &self.me.catalog(), id).await.unwrap()
+    }
+
+    pub async fn label(&self, id: MachineId) -> &'static str {
+        self.known(id).await.state.label()
+    }
+
+    /// Waits until the machine is in a state of this name.
+    pub async fn until(&self, id: MachineId, label: &str) {
+        self.when(&format!("state {label}"), async || self.label(id).await == label).await;
+    }
+
+    pub async fn when(&self, what: &str, is: impl AsyncFn() -> bool) {
+        let begun = Instant::now();
+        while !is().await {
+            if begun.elapsed() > Duration::from_secs(40) {
+                let log: Vec<String> = self.log(None).await.iter().rev().take(12).map(line).collect();
+                panic!("waited 40 s for {what}; the log's end: {log:#?}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn log(&self, id: Option<MachineId>) -> Vec<Logged> {
+        let mut tx = self.me.db.read().await.unwrap();
+        events::events(&mut tx, Seq(0), 10_000, id.map(Subject::Machine)).await.unwrap()
+    }
+
+    pub async fn kinds(&self, id: MachineId) -> Vec<String> {
+        self.log(Some(id)).await.into_iter().map(|row| row.kind).collect()
+    }
+
+    /// The states the machine went through, in order.
+    pub async fn states(&self, id: MachineId) -> Vec<String> {
+        let to = |row: &Logged| {
+            let body: serde_json::Value = serde_json::from_str(&row.body).unwrap();
+            Some(body.get("to")?.get("at")?.get("state")?.as_str()?.to_owned())
+        };
+        self.log(Some(id)).await.iter().filter_map(to).collect()
+    }
+
+    pub async fn tickets(&self, id: MachineId) -> Vec<Ticket> {
+        let mut tx = self.me.db.read().await.unwrap();
+        let all = tickets::list_open(&mut tx).await.unwrap();
+        all.into_iter().filter(|ticket| ticket.subject == Subject::Machine(id)).collect()
+    }
+
+    pub async fn orders(&self, id: MachineId) -> Vec<Order> {
+        let mut tx = self.me.db.read().await.unwrap();
+        orders::list_of(&mut tx, id, 100).await.unwrap()
+    }
+
+    pub async fn acts(&self, id: MachineId) -> Vec<ActRow> {
+        let mut tx = self.me.db.read().await.unwrap();
+        acts::acts_of(&mut tx, Subject::Machine(id)).await.unwrap()
+    }
+
+    pub async fn act(&self, id: MachineId, slot: &str) -> Option<ActRow> {
+        let epoch = self.known(id).await.facts.epoch;
+        self.acts(id).await.into_iter().find(|row| row.key.slot == slot && row.key.epoch == epoch)
+    }
+
+    pub async fn in_flight(&self) -> Vec<ActRow> {
+        let mut tx = self.me.db.read().await.unwrap();
+        acts::in_flight(&mut tx).await.unwrap()
+    }
+
+    /// A person's wish, planned and executed.
+    pub async fn ask(&self, by: &str, what: Action, ids: &[MachineId]) -> Result<Executed, Error> {
+        let targets = TargetSet::new(ids.to_vec()).unwrap();
+        let planned = self.me.plan(by.into(), PlanRequest { what, targets }).await?;
+        self.me.execute(by.into(), planned.digest).await
+    }
+
+    pub fn bmc_of(known: &Known) -> String {
+        let access: BmcAccess = serde_json::from_str(known.record.bmc.as_deref().unwrap()).unwrap();
+        access.address
+    }
+
+    /// What really happened to a machine's power.
+    pub async fn power_log(&self, id: MachineId) -> Vec<String> {
+        let address = Self::bmc_of(&self.known(id).await);
+        self.bmcs.of(&address, |fake| fake.log.clone())
+    }
+
+    pub async fn with_bmc<T>(&self, id: MachineId, set: impl FnOnce(&mut Fake) -> T) -> T {
+        let address = Self::bmc_of(&self.known(id).await);
+        self.bmcs.of(&address, set)
+    }
+
+    /// Gap-free, whole, and without a word of what must stay secret.
+    pub async fn log_is_sound(&self) {
+        let log = self.log(None).await;
+        for (at, row) in log.iter().enumerate() {
+            assert_eq!(row.seq.0, i64::try_from(at).unwrap() + 1, "a gap");
+            assert!(!row.body.contains(muster_wire::TOKEN_PREFIX), "a token in the log: {}", row.body);
+        }
+        let mut tx = self.me.db.read().await.unwrap();
+        let checked = events::verify(&mut tx, Seq(0), 100_000).await.unwrap().unwrap();
+        assert!(checked.whole);
+    }
+}
+
+fn line(row: &Logged) -> String {
+    format!("{} {} e{} {} {}", row.seq.0, row.kind, row.epoch.0, row.cause.0, row.body)
+}
+
+pub fn install() -> Action {
+    Action::Install {
+        image: ImageId("debian-12".into()),
+        users: Vec::new(),
+        network: muster_wire::NetworkConfig::default(),
+        user_data: String::new(),
+        reimage: false,
+    }
+}

@@ -1,0 +1,18 @@
+//! The conductor as a whole, on a real database: machines, BMCs and agents are played by the tests, nothing else is.
+//!
+//! Agents speak through [`muster_conductor::Conductor::turn`] and `may_proceed` as the door does after it has verified a
+//! signature; BMCs are a [`muster_conductor::Hand`] with a memory of what really happened to each machine's power.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::disallowed_methods)]
+
+mod agent;
+mod bed;
+mod couriers;
+mod life;
+mod permits;
+mod plans;
+#[path = "../../../store/tests/store/bed.rs"]
+#[allow(dead_code, unused_macros, unused_imports)]
+mod postgres;
+mod restarts;
+mod strangers;
