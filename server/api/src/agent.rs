@@ -7,7 +7,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
 use axum::{Json, Router};
 use muster_conductor::{Caller, Conductor, TurnedAway, sha256};
-use muster_wire::{KEY_HEADER, MAY_PROCEED_PATH, MayProceed, Permission, Reply, SIGNATURE_HEADER, TURN_PATH, Turn, signed_bytes};
+use muster_wire::{
+    KEY_HEADER, MAY_PROCEED_PATH, MayProceed, Permission, Reply, SIGNATURE_HEADER, TURN_PATH, Turn, signed_bytes,
+};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use std::sync::Arc;
 
@@ -51,7 +53,7 @@ fn verified(headers: &HeaderMap, path: &str, body: &[u8]) -> Result<Caller, Prob
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || text.len() % 2 != 0 || text.len() > 256 {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) || text.len() > 256 {
         return None;
     }
     let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();

@@ -56,7 +56,8 @@ pub async fn guard(State((app, policy)): State<(App, Policy)>, mut request: Requ
     let Policy::Roles(roles) = policy else { return next.run(request).await };
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some(token) = header.and_then(|text| text.strip_prefix("Bearer ")) else {
-        let detail = "send a token: `Authorization: Bearer mstr_...`; the first one lies in admin.token in the data folder";
+        let detail =
+            "send a token: `Authorization: Bearer mstr_...`; the first one lies in admin.token in the data folder";
         return Problem::new(StatusCode::UNAUTHORIZED, "no-token", "Who are you?", detail).into_response();
     };
     match tokens::who(&app, token).await {

@@ -125,7 +125,8 @@ async fn line(app: &App, tx: &mut Tx, id: MachineId) -> Result<(Line, Known), Pr
     let machine = known(tx, &app.me.catalog(), id).await?;
     let plan = MachineLife::plan(&machine.state, &machine.facts);
     let in_force = acts::acts_of(tx, Subject::Machine(id)).await?;
-    let rail = in_force.iter().filter(|act| act.key.epoch == machine.facts.epoch).find_map(|act| app.me.rail_of(&act.key));
+    let rail =
+        in_force.iter().filter(|act| act.key.epoch == machine.facts.epoch).find_map(|act| app.me.rail_of(&act.key));
     let waits_for = match (&plan.want.ticket, plan.wait) {
         (Some(ticket), _) => ticket.title.clone(),
         (None, Wait::Person) => "a person".into(),
@@ -167,7 +168,9 @@ pub(crate) async fn list(State(app): State<App>, Query(query): Query<ListQuery>)
 }
 
 fn id_of(text: &str) -> Result<MachineId, Problem> {
-    text.parse().map_err(|_| Problem::bad(format!("{text:?} is not a machine id; /api/v1/find?word= finds ids by name, serial or MAC")))
+    text.parse().map_err(|_| {
+        Problem::bad(format!("{text:?} is not a machine id; /api/v1/find?word= finds ids by name, serial or MAC"))
+    })
 }
 
 pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Machine>, Problem> {
@@ -187,7 +190,8 @@ pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Resu
         created: row.created,
         finished: row.finished,
     };
-    let bmc: Option<muster_conductor::BmcBody> = machine.record.bmc.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let bmc: Option<muster_conductor::BmcBody> =
+        machine.record.bmc.as_deref().and_then(|text| serde_json::from_str(text).ok());
     Ok(Json(Machine {
         macs: rows::macs_of(&mut tx, id).await?,
         uuid: machine.record.uuid.clone(),
@@ -238,7 +242,8 @@ pub(crate) async fn learn(
 ) -> Result<String, Problem> {
     let id = id_of(&id)?;
     let mut tx = app.me.db.read().await?;
-    let record = rows::get(&mut tx, id).await?.ok_or_else(|| Problem::not_found(format!("there is no machine {id}")))?;
+    let record =
+        rows::get(&mut tx, id).await?.ok_or_else(|| Problem::not_found(format!("there is no machine {id}")))?;
     let text = record.inventory.ok_or_else(|| Problem::bad("the machine has no inventory yet; discover it first"))?;
     let inventory: Inventory = serde_json::from_str(&text).map_err(|error| Problem::bad(error.to_string()))?;
     let about = About {

@@ -3,8 +3,8 @@
 use crate::App;
 use crate::guard::{Role, Who};
 use crate::problem::Problem;
-use axum::extract::{Path, State};
 use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use muster_conductor::plans::{Action, Executed, PlanRequest, Planned};

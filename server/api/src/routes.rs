@@ -77,9 +77,13 @@ pub fn routes() -> Vec<Row> {
         row(("GET", "/api/v1/log/verify"), READ, "Whether the log's chain is whole", gives("Verified"), || {
             get(events::verify)
         }),
-        row(("GET", "/api/v1/boot/{mac}"), READ, "What the boot path saw of a MAC and answered", gives("Sightings"), || {
-            get(site::explain)
-        }),
+        row(
+            ("GET", "/api/v1/boot/{mac}"),
+            READ,
+            "What the boot path saw of a MAC and answered",
+            gives("Sightings"),
+            || get(site::explain),
+        ),
         row(
             ("POST", "/api/v1/plans"),
             RACK,

@@ -109,7 +109,10 @@ pub struct SightingShown {
     pub body: serde_json::Value,
 }
 
-pub(crate) async fn explain(State(app): State<App>, Path(mac): Path<String>) -> Result<Json<Vec<SightingShown>>, Problem> {
+pub(crate) async fn explain(
+    State(app): State<App>,
+    Path(mac): Path<String>,
+) -> Result<Json<Vec<SightingShown>>, Problem> {
     let mac: Mac = mac.parse().map_err(|error: muster_names::NotAMac| Problem::bad(error.to_string()))?;
     let shown = |row: muster_store::Sighting| SightingShown {
         at: row.at,

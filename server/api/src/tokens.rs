@@ -1,8 +1,8 @@
 //! API tokens: only digests are stored; a token is shown once, when it is made.
 
+use crate::App;
 use crate::guard::{Role, Who};
 use crate::problem::Problem;
-use crate::App;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use muster_conductor::{Conductor, Error, fresh_id, fresh_token, now, sha256};
@@ -39,7 +39,12 @@ pub struct TokenShown {
 }
 
 /// Makes a token and keeps its digest.
-pub async fn mint(me: &Conductor, name: String, role: Role, expires: Option<Millis>) -> Result<(String, String), Error> {
+pub async fn mint(
+    me: &Conductor,
+    name: String,
+    role: Role,
+    expires: Option<Millis>,
+) -> Result<(String, String), Error> {
     let token = fresh_token()?;
     let id = format!("{:032x}", fresh_id()?);
     let row = muster_store::Token {
@@ -91,7 +96,10 @@ pub(crate) async fn list(State(app): State<App>) -> Result<Json<Vec<TokenShown>>
     Ok(Json(rows.into_iter().map(shown).collect()))
 }
 
-pub(crate) async fn make(State(app): State<App>, Json(request): Json<TokenRequest>) -> Result<Json<TokenMade>, Problem> {
+pub(crate) async fn make(
+    State(app): State<App>,
+    Json(request): Json<TokenRequest>,
+) -> Result<Json<TokenMade>, Problem> {
     if request.name.trim().is_empty() || request.name.len() > 80 {
         return Err(Problem::bad("a token's name has 1 to 80 characters: who or what will use it"));
     }
@@ -110,7 +118,8 @@ pub(crate) async fn revoke(
         .me
         .write(move |w| {
             Box::pin(async move {
-                let done = muster_store::tokens::revoke(w.tx, &id, w.now).await.map_err(|source| Error::Store { source })?;
+                let done =
+                    muster_store::tokens::revoke(w.tx, &id, w.now).await.map_err(|source| Error::Store { source })?;
                 let event = muster_store::Event {
                     subject: muster_names::Subject::Site,
                     cause: muster_names::Cause(format!("token-revoked/{id}")),
@@ -127,5 +136,9 @@ pub(crate) async fn revoke(
             })
         })
         .await?;
-    if done { Ok(Json(serde_json::json!({ "revoked": wanted }))) } else { Err(Problem::not_found(format!("there is no valid token {wanted}"))) }
+    if done {
+        Ok(Json(serde_json::json!({ "revoked": wanted })))
+    } else {
+        Err(Problem::not_found(format!("there is no valid token {wanted}")))
+    }
 }
