@@ -1,3 +1,5 @@
+//! Whole installs onto files, from an HTTP server that cuts, lies and corrupts.
+
 use super::*;
 use crate::inventory::disks::Usage;
 use muster_names::{Digest, Disk, ImageId, Mac, MachineId, OrderId};

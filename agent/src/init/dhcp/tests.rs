@@ -1,3 +1,5 @@
+//! The DHCP client against answers good and bad; no packet panics it.
+
 use super::*;
 use proptest::prelude::*;
 

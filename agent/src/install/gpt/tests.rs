@@ -1,3 +1,5 @@
+//! Partition tables on image files, judged by `sgdisk`.
+
 use super::*;
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! The HTTP client against servers that misbehave.
+
 use super::*;
 use proptest::prelude::*;
 use std::net::TcpListener;

@@ -1,3 +1,5 @@
+//! Turns with a daemon that comes and goes.
+
 use super::*;
 use muster_names::Epoch;
 use muster_wire::{Report, Standing};
