@@ -203,7 +203,11 @@ fn counters(counted: Counted) -> Arc<dyn Fn() -> String + Send + Sync> {
 }
 
 /// Reads everything again and puts it in force as a whole; on any slip the old set stays.
-fn reloader(config: &Config, path: &Arc<BootPath>, in_force: Arc<ArcSwap<Catalog>>) -> Arc<dyn Fn() -> Result<String, String> + Send + Sync> {
+fn reloader(
+    config: &Config,
+    path: &Arc<BootPath>,
+    in_force: Arc<ArcSwap<Catalog>>,
+) -> Arc<dyn Fn() -> Result<String, String> + Send + Sync> {
     let (config, path) = (config.clone(), path.clone());
     Arc::new(move || {
         let again = || -> Result<String> {
