@@ -61,7 +61,8 @@ impl Conductor {
             let boot = if plan.want.boot == BootTarget::Agent { Boot::Agent } else { Boot::Disk };
             // What only waits to be looked at is a stranger to the boot path: welcome on a dedicated network alone.
             let ours = machine.record.ours && !matches!(machine.state.at, At::Observed | At::Expected);
-            let host = Host { ours, reservation: None, hostname: Some(machine.record.name.clone()), boot };
+            let order = (boot == Boot::Agent).then_some(machine.facts.epoch);
+            let host = Host { ours, reservation: None, hostname: Some(machine.record.name.clone()), boot, order };
             for mac in machines::macs_of(&mut tx, *id).await.map_err(store)? {
                 fresh.push((mac, (*id, host.clone())));
             }

@@ -1,8 +1,11 @@
 //! The boot-loop brake (B2.12): a machine that asks for the same stage more than three times in five minutes is sent
 //! to its disk, so that a broken loader or image does not spin a rack for a night.
+//!
+//! A boot that Muster itself ordered begins a new count: the orders are counted where they are made, and a machine that
+//! is installed, released and installed again within minutes is no loop.
 
 use crate::choice::Client;
-use muster_names::{Mac, Millis};
+use muster_names::{Epoch, Mac, Millis};
 use std::collections::BTreeMap;
 
 /// One boot passes each stage once.
@@ -27,30 +30,39 @@ const ALLOWED: usize = 3;
 /// Machines remembered at most; beyond it the records that ended are dropped first.
 const REMEMBERED: usize = 200_000;
 
+/// One grant: the exchange, the order it belongs to, and when.
+#[derive(Clone, Copy, Debug)]
+struct Granted {
+    xid: u32,
+    order: Option<Epoch>,
+    at: Millis,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Brake {
-    seen: BTreeMap<(Mac, Stage), Vec<(u32, Millis)>>,
+    seen: BTreeMap<(Mac, Stage), Vec<Granted>>,
 }
 
 impl Brake {
     /// Has this stage been granted too often lately? The exchange being repeated does not count against itself.
-    pub fn holds(&self, mac: Mac, stage: Stage, xid: u32, now: Millis) -> bool {
+    pub fn holds(&self, mac: Mac, stage: Stage, order: Option<Epoch>, xid: u32, now: Millis) -> bool {
         let Some(times) = self.seen.get(&(mac, stage)) else { return false };
-        times.iter().filter(|(other, at)| *other != xid && is_recent(*at, now)).count() >= ALLOWED
+        let counts = |granted: &&Granted| granted.xid != xid && granted.order == order && is_recent(granted.at, now);
+        times.iter().filter(counts).count() >= ALLOWED
     }
 
     /// Counts an exchange that ends in a boot; retransmits of it count once.
-    pub fn count(&mut self, mac: Mac, stage: Stage, xid: u32, now: Millis) {
+    pub fn count(&mut self, mac: Mac, stage: Stage, order: Option<Epoch>, xid: u32, now: Millis) {
         if self.seen.len() >= REMEMBERED {
-            self.seen.retain(|_, times| times.iter().any(|(_, at)| is_recent(*at, now)));
+            self.seen.retain(|_, times| times.iter().any(|granted| is_recent(granted.at, now)));
         }
         if self.seen.len() >= REMEMBERED && !self.seen.contains_key(&(mac, stage)) {
             return;
         }
         let times = self.seen.entry((mac, stage)).or_default();
-        times.retain(|(_, at)| is_recent(*at, now));
-        if !times.iter().any(|(other, _)| *other == xid) {
-            times.push((xid, now));
+        times.retain(|granted| is_recent(granted.at, now));
+        if !times.iter().any(|granted| granted.xid == xid) {
+            times.push(Granted { xid, order, at: now });
         }
     }
 }

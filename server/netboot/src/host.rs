@@ -1,5 +1,6 @@
 //! What the rest of Muster says of one MAC address: all that the boot path may know of a machine.
 
+use muster_names::Epoch;
 use std::net::Ipv4Addr;
 
 /// Where the machine's next boot shall lead.
@@ -21,4 +22,6 @@ pub struct Host {
     pub hostname: Option<String>,
     /// Counts only for what is ours: a stranger boots the agent on a dedicated network, its disk elsewhere.
     pub boot: Boot,
+    /// The state that ordered this boot; none for a machine that boots by itself.
+    pub order: Option<Epoch>,
 }

@@ -122,6 +122,24 @@ fn b2_12_the_fourth_boot_of_one_stage_in_five_minutes_goes_to_the_disk() {
 }
 
 #[test]
+fn b2_12_a_boot_that_was_ordered_anew_begins_a_new_count() {
+    let mut bench = Bench::new();
+    let boot = |bench: &mut Bench, xid: u32| {
+        let address = bench.reply(&Request { xid, ..pxe(Kind::Discover, 7) }).yiaddr;
+        let request = Request { xid, requested: Some(address), server_id: Some(SERVER), ..pxe(Kind::Request, 7) };
+        bench.reply(&request).choice.boots()
+    };
+    for order in 1..=5 {
+        bench.host.order = Some(muster_names::Epoch(order));
+        assert!(boot(&mut bench, u32::try_from(order).unwrap()), "the boot of order {order} is no loop");
+    }
+    for xid in 6..=7 {
+        assert!(boot(&mut bench, xid), "two more of the same order");
+    }
+    assert!(!boot(&mut bench, 8), "a loop within one order is one");
+}
+
+#[test]
 fn b1_27_a_boot_stage_gets_a_short_lease_which_never_cuts_a_longer_one() {
     let mut bench = Bench::new();
     let address = bench.lease(mac(1));

@@ -346,7 +346,7 @@ impl Leases {
         };
         self.table.put(address, slot);
         if let (true, Some(stage)) = (choice.boots(), Stage::of(client(ask.request))) {
-            self.brake.count(mac, stage, ask.request.xid, now);
+            self.brake.count(mac, stage, ask.host.order, ask.request.xid, now);
         }
         let reply = render::reply(ask, ReplyKind::Ack, Term::Lease(address, seconds), choice, limit);
         Answer::AfterCommit(Box::new(change(ask, address, LeaseState::Bound, until, relay)), Some(Box::new(reply)))
@@ -400,7 +400,8 @@ impl Leases {
 
     fn choice(&self, ask: &Ask<'_>) -> Choice {
         let stage = Stage::of(client(ask.request));
-        let looping = stage.is_some_and(|stage| self.brake.holds(ask.mac, stage, ask.request.xid, ask.now));
+        let looping =
+            stage.is_some_and(|stage| self.brake.holds(ask.mac, stage, ask.host.order, ask.request.xid, ask.now));
         choose(ask.request, &ask.host, ask.network, looping)
     }
 }
