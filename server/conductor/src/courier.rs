@@ -228,8 +228,9 @@ async fn durable(me: &Arc<Conductor>, id: MachineId, key: Key, phase: Phase) -> 
     me.scribe
         .write(move |mut w| {
             Box::pin(async move {
-                let (_, epoch) = state_of(w.tx, id).await?;
+                // The ledger before the machine, as in every claim: two daemons must not wait for one another.
                 let freeze = muster_store::site::lock_ledger(w.tx).await.map_err(store)?;
+                let (_, epoch) = state_of(w.tx, id).await?;
                 if epoch != key.epoch || freeze.frozen {
                     return Ok(false);
                 }
@@ -356,7 +357,8 @@ async fn expire(me: &Arc<Conductor>) -> Result<(), Error> {
         .collect();
     for (id, epoch) in ids {
         let me = me.clone();
-        me.clone()
+        let written = me
+            .clone()
             .scribe
             .write(move |mut w| {
                 Box::pin(async move {
@@ -367,7 +369,11 @@ async fn expire(me: &Arc<Conductor>) -> Result<(), Error> {
                     apply::apply(&mut w, &me.catalog(), id, happened).await.map(drop)
                 })
             })
-            .await?;
+            .await;
+        // One machine whose record does not read must not stop the clocks of all others.
+        if let Err(error) = written {
+            tracing::error!(machine = %id, error = %error, label = error.label(), "its deadline passed unheard");
+        }
     }
     Ok(())
 }

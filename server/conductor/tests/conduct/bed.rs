@@ -337,6 +337,16 @@ impl Site {
     }
 }
 
+/// Changes the database behind the conductor's back: time passes there.
+pub async fn raw(place: &Place, text: &str) {
+    use sqlx::{ConnectOptions as _, Connection as _};
+    let Place::Sqlite(dir) = place else { panic!("SQLite alone") };
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.join("muster.db"));
+    let mut connection = options.busy_timeout(Duration::from_secs(10)).connect().await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text.to_owned())).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
 fn line(row: &Logged) -> String {
     format!("{} {} e{} {} {}", row.seq.0, row.kind, row.epoch.0, row.cause.0, row.body)
 }

@@ -8,6 +8,7 @@
 mod agent;
 mod bed;
 mod couriers;
+mod deadlines;
 mod life;
 mod permits;
 mod plans;

@@ -207,7 +207,7 @@ async fn a_resident_agent_may_never_write() {
     // Nor does it pass for an agent in RAM by saying so, or say that the disks were wiped.
     resident.mode = muster_wire::Mode::Ram;
     let epoch = site.known(id).await.facts.epoch;
-    let reply = resident.say(&site, vec![Agent::wiped(&[order.disk.clone()], epoch)]).await.unwrap();
+    let reply = resident.say(&site, vec![Agent::wiped(std::slice::from_ref(&order.disk), epoch)]).await.unwrap();
     assert_eq!((site.label(id).await, reply.standing), ("releasing", Standing::Idle));
     assert!(matches!(resident.may(&site, &ask).await, Permission::Denied { .. }));
 }
