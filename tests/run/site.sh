@@ -23,7 +23,8 @@ serve() {
     return 1
 }
 
-# site_up DIR: bed, configuration, daemon. Sets NS, MUSTER_SERVER, MUSTER_TOKEN_FILE and MUSTER_CA.
+# site_up DIR: bed, configuration, daemon. Sets NS, MUSTER_SERVER, MUSTER_TOKEN_FILE and MUSTER_CA. Where the caller has
+# a function `prepare DIR`, it changes the site's files before the first start.
 site_up() {
     local dir=$1
     "$bed_sh" up "$dir"
@@ -53,6 +54,7 @@ subnet    = "10.77.0.0/24"
 range     = ["10.77.0.50", "10.77.0.200"]
 dedicated = true
 CONF
+    if declare -F prepare >/dev/null; then prepare "$dir"; fi
     export MUSTER_SERVER=https://$API_SERVER:8443
     export MUSTER_TOKEN_FILE=$dir/site/data/admin.token MUSTER_CA=$dir/site/data/ca.pem
     serve "$dir"
