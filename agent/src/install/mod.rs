@@ -12,6 +12,7 @@
 //! A machine that dies or is stopped in between has a disk that does not boot; one with a wrong image never has the
 //! first MiB. The image is never mounted, run or entered.
 
+pub mod bring;
 pub mod efi;
 pub mod fat;
 pub mod fetch;

@@ -5,6 +5,7 @@
 //! do not replace ours.
 
 use crate::bytes::hex;
+use crate::install::bring;
 use muster_wire::{AgentConfig, InstallOrder, NetworkConfig, Written};
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
@@ -16,7 +17,8 @@ const KEY_PATH: &str = "/var/lib/muster/agent.key";
 /// The seed's files: name and content.
 pub fn files(order: &InstallOrder, written: Written) -> Vec<(&'static str, Vec<u8>)> {
     let hostname = &order.seed.hostname;
-    let meta = json!({ "instance-id": order.order.to_string(), "local-hostname": hostname });
+    // Local: all of the seed lies on this disk, so files, users and the hostname need not wait for the network.
+    let meta = json!({ "instance-id": order.order.to_string(), "local-hostname": hostname, "dsmode": "local" });
     let mut files = vec![("meta-data", pretty(&meta)), ("user-data", user_data(order, written).into_bytes())];
     if let Some(network) = network(&order.seed.network) {
         files.push(("network-config", pretty(&network)));
@@ -52,18 +54,19 @@ fn cloud_config(order: &InstallOrder, written: Written) -> Value {
         .users
         .iter()
         .map(|user| {
-            let mut entry = json!({
-                "name": user.name,
-                "shell": "/bin/bash",
-                "lock_passwd": true,
-                "ssh_authorized_keys": user.ssh_authorized_keys,
-            });
-            if user.sudo
-                && let Some(entry) = entry.as_object_mut()
-            {
+            let mut entry = Map::from_iter([
+                ("name".to_owned(), json!(user.name)),
+                ("shell".to_owned(), json!("/bin/bash")),
+                ("lock_passwd".to_owned(), json!(true)),
+            ]);
+            // cloud-init's schema has no empty lists here.
+            if !user.ssh_authorized_keys.is_empty() {
+                entry.insert("ssh_authorized_keys".into(), json!(user.ssh_authorized_keys));
+            }
+            if user.sudo {
                 entry.insert("sudo".into(), json!("ALL=(ALL) NOPASSWD:ALL"));
             }
-            entry
+            entry.into()
         })
         .collect();
     let resident = &order.resident;
@@ -74,16 +77,23 @@ fn cloud_config(order: &InstallOrder, written: Written) -> Value {
         key_file: Some(KEY_PATH.into()),
         written: Some(written),
     };
-    let content = serde_json::to_string_pretty(&config).unwrap_or_default();
-    json!({
-        "hostname": order.seed.hostname,
-        "preserve_hostname": false,
-        "manage_etc_hosts": "localhost",
-        "users": users,
-        "write_files": [
-            { "path": CONFIG_PATH, "owner": "root:root", "permissions": "0600", "content": content },
-        ],
-    })
+    let mut files = vec![file(CONFIG_PATH, "0600", &serde_json::to_string_pretty(&config).unwrap_or_default())];
+    let mut all = Map::from_iter([
+        ("hostname".to_owned(), json!(order.seed.hostname)),
+        ("preserve_hostname".to_owned(), json!(false)),
+        ("manage_etc_hosts".to_owned(), json!("localhost")),
+        ("users".to_owned(), json!(users)),
+    ]);
+    if let (Some(url), Some(digest)) = (&resident.agent_url, &resident.agent_digest) {
+        files.push(file(bring::SCRIPT_PATH, "0700", &bring::script(url, digest)));
+        all.insert("runcmd".into(), json!([["/bin/sh", bring::SCRIPT_PATH]]));
+    }
+    all.insert("write_files".into(), files.into());
+    all.into()
+}
+
+fn file(path: &str, permissions: &str, content: &str) -> Value {
+    json!({ "path": path, "owner": "root:root", "permissions": permissions, "content": content })
 }
 
 /// netplan's version 2, which cloud-init renders for whatever the image has; `None` leaves it to its own fallback
@@ -163,6 +173,29 @@ mod tests {
         let agent: AgentConfig = serde_json::from_str(file["content"].as_str().unwrap()).unwrap();
         assert_eq!(agent.written, Some(written(&order)));
         assert_eq!(agent.key_file.as_deref(), Some(KEY_PATH));
+    }
+
+    #[test]
+    fn files_and_users_do_not_wait_for_the_network() {
+        let meta: Value = serde_json::from_str(&text(&order(b"raw"), "meta-data")).unwrap();
+        assert_eq!(meta["dsmode"], "local");
+    }
+
+    #[test]
+    fn an_image_without_an_agent_is_brought_one_and_the_sites_own_commands_follow() {
+        let mut order = order(b"raw");
+        order.resident.agent_url = Some("http://10.0.0.1:8080/boot/muster-agent".into());
+        assert!(!text(&order, "user-data").contains("runcmd"), "never without a digest");
+        order.resident.agent_digest = Some(Digest([3; 32]));
+        let ours = text(&order, "user-data");
+        let config: Value = serde_json::from_str(ours.strip_prefix("#cloud-config\n").unwrap()).unwrap();
+        let file = &config["write_files"][1];
+        assert_eq!((file["path"].as_str(), file["permissions"].as_str()), (Some(bring::SCRIPT_PATH), Some("0700")));
+        let script = bring::script("http://10.0.0.1:8080/boot/muster-agent", &Digest([3; 32]));
+        assert_eq!(file["content"].as_str(), Some(script.as_str()));
+        assert_eq!(config["runcmd"], json!([["/bin/sh", bring::SCRIPT_PATH]]));
+        order.seed.user_data = "#cloud-config\nruncmd: [[true]]\n".into();
+        assert!(text(&order, "user-data").contains("Merge-Type: list(append)"));
     }
 
     #[test]

@@ -36,7 +36,13 @@ pub fn order(raw: &[u8]) -> InstallOrder {
             network: NetworkConfig::default(),
             user_data: String::new(),
         },
-        resident: Resident { server: "https://10.0.0.1:1".into(), ca_pem: "pem".into(), token: "mstr_1".into() },
+        resident: Resident {
+            server: "https://10.0.0.1:1".into(),
+            ca_pem: "pem".into(),
+            token: "mstr_1".into(),
+            agent_url: None,
+            agent_digest: None,
+        },
         firmware_mode: FirmwareMode::Bios,
     }
 }

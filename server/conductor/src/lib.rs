@@ -36,11 +36,11 @@ pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use view::keep_sightings;
 
 use agents::Agents;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use boot::Tokens;
 use muster_catalog::{Catalog, Image};
 use muster_diagnosis::Budgets;
-use muster_names::{Epoch, FirmwareMode, ImageId, Key, Mac, MachineId, OrderId, Seq};
+use muster_names::{Digest, Epoch, FirmwareMode, ImageId, Key, Mac, MachineId, OrderId, Seq};
 use muster_netboot::Sighting;
 use muster_store::Store;
 use muster_wire::ImageRef;
@@ -89,6 +89,14 @@ impl Built {
     }
 }
 
+/// The agent's program as boot HTTP serves it, for images that do not carry it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentProgram {
+    /// `/boot/muster-agent`, below the boot listener's base.
+    pub path: String,
+    pub digest: Digest,
+}
+
 /// Everything that conducting needs, shared by all tasks of the daemon.
 pub struct Conductor {
     pub db: Store,
@@ -98,6 +106,7 @@ pub struct Conductor {
     catalog: ArcSwap<Catalog>,
     budgets: ArcSwap<Budgets>,
     images: ArcSwap<BTreeMap<ImageId, Built>>,
+    program: ArcSwapOption<AgentProgram>,
     pub(crate) agents: Agents,
     pub(crate) fleet: Fleet,
     pub(crate) work: Notify,
@@ -151,6 +160,7 @@ impl Conductor {
             catalog: ArcSwap::from_pointee(catalog),
             budgets: ArcSwap::from_pointee(budgets),
             images: ArcSwap::default(),
+            program: ArcSwapOption::empty(),
             agents: Agents::default(),
             fleet: Fleet::default(),
             work: Notify::new(),
@@ -183,6 +193,15 @@ impl Conductor {
     pub fn set_images(&self, images: Vec<Built>) {
         let map = images.into_iter().map(|built| (built.image.os.id.clone(), built)).collect();
         self.images.store(Arc::new(map));
+    }
+
+    /// What a seed may bring to an image without an agent; `None`: nothing is served.
+    pub fn set_agent_program(&self, program: Option<AgentProgram>) {
+        self.program.store(program.map(Arc::new));
+    }
+
+    pub(crate) fn agent_program(&self) -> Option<Arc<AgentProgram>> {
+        self.program.load_full()
     }
 
     pub fn image(&self, id: &ImageId) -> Option<Built> {

@@ -95,6 +95,7 @@ async fn install_order(
     let token = me.resident_token(id, epoch, order, frozen.identity.macs.first().copied()).await?;
     let mut image = frozen.image.clone();
     image.url = format!("{}{}", me.settings.boot_http, image.url);
+    let program = me.agent_program();
     Ok(InstallOrder {
         order,
         machine: id,
@@ -107,7 +108,13 @@ async fn install_order(
             network: frozen.network,
             user_data: frozen.user_data,
         },
-        resident: Resident { server: me.settings.agent_url.clone(), ca_pem: me.settings.ca_pem.clone(), token },
+        resident: Resident {
+            server: me.settings.agent_url.clone(),
+            ca_pem: me.settings.ca_pem.clone(),
+            token,
+            agent_url: program.as_ref().map(|program| format!("{}{}", me.settings.boot_http, program.path)),
+            agent_digest: program.map(|program| program.digest),
+        },
         firmware_mode: frozen.firmware_mode,
     })
 }

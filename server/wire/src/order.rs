@@ -173,6 +173,11 @@ pub struct Resident {
     pub server: String,
     pub ca_pem: String,
     pub token: String,
+    /// `http://` URL of the agent's program, for an image that does not carry it; never without its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_digest: Option<Digest>,
 }
 
 /// Every disk named here is overwritten; no disk that is not named is touched.

@@ -23,9 +23,11 @@ fn versions_meet_at_the_highest_both_speak() {
 
 #[test]
 fn the_bytes_of_version_1_do_not_change() {
-    for (name, golden) in
-        [("turn", include_str!("../golden/v1/turn.json")), ("reply", include_str!("../golden/v1/reply.json"))]
-    {
+    for (name, golden) in [
+        ("turn", include_str!("../golden/v1/turn.json")),
+        ("reply", include_str!("../golden/v1/reply.json")),
+        ("reply that brings the agent", include_str!("../golden/v1/reply-brings-agent.json")),
+    ] {
         let ours = match name {
             "turn" => serde_json::to_string_pretty(&serde_json::from_str::<Turn>(golden).unwrap()).unwrap(),
             _ => serde_json::to_string_pretty(&serde_json::from_str::<Reply>(golden).unwrap()).unwrap(),

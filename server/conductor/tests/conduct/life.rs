@@ -3,9 +3,9 @@
 use crate::agent::{Agent, in_service, inventory, reset};
 use crate::bed::{Site, install};
 use crate::postgres;
-use muster_conductor::TurnedAway;
 use muster_conductor::plans::Action;
-use muster_names::Power;
+use muster_conductor::{AgentProgram, TurnedAway};
+use muster_names::{Digest, Power};
 use muster_store::{PermitState, Place};
 use muster_wire::{Mode, Permission, Report, Standing};
 use std::sync::Arc;
@@ -30,6 +30,8 @@ async fn whole_life(site: &Site) {
     let reply = agent.say(site, vec![Report::Commissioned { epoch, figures: vec![] }]).await.unwrap();
     assert_eq!((site.label(id).await, reply.standing), ("ready", Standing::Idle));
 
+    let program = AgentProgram { path: "/boot/muster-agent".into(), digest: Digest([7; 32]) };
+    site.me.set_agent_program(Some(program));
     // Installed by an order: the agent of the earlier boot is told nothing, the ordered boot everything.
     let executed = site.ask("operator", install(), &[id]).await.unwrap();
     assert_eq!(agent.standing(site).await, Standing::Idle);
@@ -39,6 +41,8 @@ async fn whole_life(site: &Site) {
     let Standing::Install { epoch, order } = reply.standing else { panic!("{:?}", reply.standing) };
     assert_eq!(executed.orders, [order.order]);
     assert_eq!(order.image.url, "http://10.0.0.1:8080/images/debian-12/disk.raw.zst");
+    assert_eq!(order.resident.agent_url.as_deref(), Some("http://10.0.0.1:8080/boot/muster-agent"));
+    assert_eq!(order.resident.agent_digest, Some(Digest([7; 32])));
     assert_eq!(agent.may(site, &agent.ask(&order, epoch)).await, Permission::Granted);
     assert_eq!(site.orders(id).await[0].permit, PermitState::Started);
     agent.say(site, vec![Agent::installed(&order, epoch)]).await.unwrap();
@@ -94,7 +98,13 @@ fn install_order(wipe: &muster_wire::WipeOrder) -> muster_wire::InstallOrder {
             network: muster_wire::NetworkConfig::default(),
             user_data: String::new(),
         },
-        resident: muster_wire::Resident { server: String::new(), ca_pem: String::new(), token: String::new() },
+        resident: muster_wire::Resident {
+            server: String::new(),
+            ca_pem: String::new(),
+            token: String::new(),
+            agent_url: None,
+            agent_digest: None,
+        },
         firmware_mode: muster_names::FirmwareMode::Uefi,
     }
 }
