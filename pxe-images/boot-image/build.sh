@@ -87,14 +87,17 @@ pack "$work/root" "$work/agent" 19
 mkdir -p "$out"
 cat "$modules" "$work/agent" >"$work/initrd.zst"
 install -m 644 "$tree/boot/vmlinuz-$release" "$work/vmlinuz"
+# For installed systems whose image has no agent; their seed fetches this one.
+install -m 755 "$agent" "$work/muster-agent"
 size=$(($(stat -c %s "$work/initrd.zst") + $(stat -c %s "$work/vmlinuz")))
 [ "$size" -le "$limit" ] || die "kernel and initramfs are $size bytes, more than the $limit that the boot image may have: take modules out of modules.txt"
 file() { jq -n --arg sha "$(sha "$1")" --argjson bytes "$(stat -c %s "$1")" '{sha256: $sha, bytes: $bytes}'; }
 jq -n --arg kernel "$release" --arg package "$package=$version" --argjson firmware_packages \
     "$(printf '%s\n' "${firmware[@]}" | jq -R 'select(. != "")' | jq -s .)" \
     --argjson vmlinuz "$(file "$work/vmlinuz")" --argjson initrd "$(file "$work/initrd.zst")" \
+    --argjson program "$(file "$work/muster-agent")" \
     --arg agent "$(sha "$agent")" --slurpfile modules "$modules.modules" --slurpfile missing "$modules.missing" \
-    '{kernel: $kernel, package: $package, files: {"vmlinuz": $vmlinuz, "initrd.zst": $initrd}, agent_sha256: $agent,
+    '{kernel: $kernel, package: $package, files: {"vmlinuz": $vmlinuz, "initrd.zst": $initrd, "muster-agent": $program}, agent_sha256: $agent,
       firmware_packages: $firmware_packages, modules: $modules[0], missing_firmware: $missing[0]}' >"$work/manifest.json"
-mv "$work"/{vmlinuz,initrd.zst,manifest.json} "$out/"
+mv "$work"/{vmlinuz,initrd.zst,muster-agent,manifest.json} "$out/"
 say "kernel $release, $((size / 1024 / 1024)) MiB, $(jq '.modules | length' "$out/manifest.json") modules, $(jq '.missing_firmware | length' "$out/manifest.json") firmware files not to be had"

@@ -21,7 +21,7 @@ lists=$(apt-get indextargets --format '$(ORIGIN)|$(CODENAME)|$(SITE)|$(RELEASE)|
 [ -n "$lists" ] || die "apt has no Debian 12 package lists: run apt-get update"
 # The tree is as new as the packages that the list names; their dependencies' updates come with the next of those.
 recipe() {
-    (cd "$here" && find . -type f ! -name build.sh ! -name disk.sh | sort | xargs cat)
+    (cd "$here" && { printf '%s\n' root.sh customize.sh excludes.txt packages.txt; find files -type f; } | sort | xargs cat)
     cat "$here/../boot-image/modules.txt"
     sed 's/#.*//' "$here/packages.txt" | xargs apt-cache policy | grep -E '^[a-z]|Candidate'
     candidate "$(kernel_package)"
@@ -39,12 +39,23 @@ if [ ! -d "$root" ]; then
     mv -T "$root.new" "$root"
 fi
 
-disk_key=$( (echo "$root_key"; cat "$here/disk.sh"; [ -z "$agent" ] || sha "$agent") | sha256sum | cut -c1-16)
+# With an agent its units come too; without one the image is like anybody's, and the seed brings both.
+place_agent() {
+    local units=$root/etc/systemd/system name
+    rm -f "$root/usr/sbin/muster-agent" "$units"/{,multi-user.target.wants/}muster-agent.{service,path}
+    [ -n "$agent" ] || return 0
+    install -m 755 "$agent" "$root/usr/sbin/muster-agent"
+    install -m 644 "$here"/agent/muster-agent.{service,path} "$units/"
+    for name in service path; do
+        ln -s "/etc/systemd/system/muster-agent.$name" "$units/multi-user.target.wants/muster-agent.$name"
+    done
+}
+
+disk_key=$( (echo "$root_key"; cat "$here/disk.sh" "$here/build.sh"; [ -z "$agent" ] || { cat "$here"/agent/*; sha "$agent"; }) | sha256sum | cut -c1-16)
 disk=$cache/os-disk-$disk_key
 if [ ! -d "$disk" ]; then
     say "making the disk"
-    rm -f "$root/usr/sbin/muster-agent"
-    [ -z "$agent" ] || install -m 755 "$agent" "$root/usr/sbin/muster-agent"
+    place_agent
     rm -rf "$disk.new" && mkdir -p "$disk.new"
     uuid=$(cat /proc/sys/kernel/random/uuid)
     "$here/disk.sh" "$root" "$disk.new/disk.raw" "$uuid"
@@ -54,9 +65,11 @@ if [ ! -d "$disk" ]; then
         --arg sha256 "$(sha "$disk.new/disk.raw.zst")" --argjson bytes "$(stat -c %s "$disk.new/disk.raw.zst")" \
         --arg raw_sha256 "$(sha "$disk.new/disk.raw")" --argjson raw_bytes "$(stat -c %s "$disk.new/disk.raw")" \
         --arg root_uuid "$uuid" --arg kernel "${kernel#vmlinuz-}" --arg agent "$([ -z "$agent" ] || sha "$agent")" \
+        --arg agent_version "$([ -z "$agent" ] || "$agent" --version | awk '{print $NF}')" \
         '{id: $id, version: $version, file: "disk.raw.zst", sha256: $sha256, bytes: $bytes, raw_sha256: $raw_sha256,
           raw_bytes: $raw_bytes, root_uuid: $root_uuid, compression: "zstd", boot: ["bios", "uefi"], kernel: $kernel,
-          agent_sha256: (if $agent == "" then null else $agent end)}' >"$disk.new/manifest.json"
+          agent_sha256: ($agent | if . == "" then null else . end),
+          agent_version: ($agent_version | if . == "" then null else . end)}' >"$disk.new/manifest.json"
     rm "$disk.new/disk.raw"
     mv -T "$disk.new" "$disk"
 fi

@@ -10,11 +10,11 @@ rm -f "$root"/etc/ssh/ssh_host_* "$root/var/lib/dbus/machine-id" "$root/etc/host
 echo localhost >"$root/etc/hostname"
 printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' >"$root/etc/hosts"
 
-in_root systemctl enable --quiet systemd-networkd systemd-resolved systemd-timesyncd muster-agent.service muster-agent.path
+in_root systemctl enable --quiet systemd-networkd systemd-resolved systemd-timesyncd
 in_root systemctl set-default --quiet multi-user.target
 # Work that a first boot does not need to wait for, or that belongs to whoever runs the machine.
 in_root systemctl mask --quiet apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service \
-    fstrim.timer dpkg-db-backup.timer cloud-init-hotplugd.socket
+    fstrim.timer dpkg-db-backup.timer cloud-init-hotplugd.socket cloud-config.service
 in_root passwd --quiet --lock root
 
 mkdir -p "$root/boot/grub" "$root/boot/efi" "$root/etc/muster"
