@@ -6,6 +6,7 @@ mod client;
 mod config;
 mod data;
 mod listen;
+mod program;
 mod serve;
 mod table;
 mod tls;

@@ -3,7 +3,7 @@
 
 use crate::boot::{BootPath, Transfers};
 use crate::config::Config;
-use crate::{data, listen, tls};
+use crate::{data, listen, program, tls};
 use anyhow::{Context as _, Result, bail};
 use arc_swap::ArcSwap;
 use muster_api::{App, Role, agent_router, mint, router};
@@ -52,13 +52,18 @@ pub async fn serve(config: Config) -> Result<()> {
     running.spawn(named("scribe", tasks.scribe, cancel.clone()));
 
     let (built, mut told) = data::images(&config, &catalog);
-    let (entries, more) = data::entries(&config, &catalog, &built);
+    let (mut entries, more) = data::entries(&config, &catalog, &built);
     told.extend(more);
+    match program::entry(&config) {
+        Ok(entry) => entries.push(entry),
+        Err(why) => told.push(why),
+    }
     told.iter().for_each(|line| tracing::warn!("{line}"));
     me.set_images(built);
     let files = tokio::task::spawn_blocking(move || http::Files::load(&entries))
         .await?
         .context("a served file does not read")?;
+    me.set_agent_program(program::program(&files));
     let networks = Arc::new(ArcSwap::from_pointee(config.networks(&data::loaders(&catalog))?));
     let path = Arc::new(BootPath {
         me: me.clone(),
@@ -213,10 +218,15 @@ fn reloader(
         let again = || -> Result<String> {
             let catalog = data::catalog(&config)?;
             let (built, mut told) = data::images(&config, &catalog);
-            let (entries, more) = data::entries(&config, &catalog, &built);
+            let (mut entries, more) = data::entries(&config, &catalog, &built);
             told.extend(more);
+            match program::entry(&config) {
+                Ok(entry) => entries.push(entry),
+                Err(why) => told.push(why),
+            }
             let networks = config.networks(&data::loaders(&catalog))?;
             path.files.reload(&entries)?;
+            path.me.set_agent_program(program::program(&path.files));
             path.networks.store(Arc::new(networks));
             path.me.set_images(built);
             in_force.store(Arc::new(catalog.clone()));
