@@ -63,13 +63,13 @@ holds() {
     jq -se "$@" "$filter" >/dev/null <<<"$json" || fail "$words; found: $(head -c 2000 <<<"$json")"
 }
 
-# becomes MACHINE STATE SECONDS: a machine that is held on the way there ends the wait.
+# becomes MACHINE STATE SECONDS: a machine that waits for a person on the way there ends the wait.
 becomes() {
     local until=$(($(date +%s) + $3)) now=""
     while [ "$(date +%s)" -lt "$until" ]; do
         now=$(state "$1") || now=""
         [ "$now" != "$2" ] || { note "$1 is $2"; return 0; }
-        [ "$now" != held ] || fail "$1 is held: $(tickets | jq -c .)"
+        [[ ! $now =~ ^(held|unidentified)$ ]] || fail "$1 is $now: $(tickets | jq -c .) $(show "$1" | jq -c .differences)"
         sleep 1
     done
     fail "$1 is not $2 after $3 s but ${now:-silent}"
