@@ -19,6 +19,7 @@ pub fn agent_router(me: Arc<Conductor>) -> Router {
         .route(TURN_PATH, post(turn))
         .route(MAY_PROCEED_PATH, post(may_proceed))
         .layer(DefaultBodyLimit::max(4 << 20))
+        .layer(axum::middleware::map_response(crate::problem::whole))
         .with_state(me)
 }
 

@@ -55,6 +55,30 @@ impl From<muster_store::Error> for Problem {
     }
 }
 
+/// Whatever refuses a request, a handler of ours or the framework before it, answers with a problem.
+pub(crate) async fn whole(response: Response) -> Response {
+    let status = response.status();
+    let json = HeaderValue::from_static("application/problem+json");
+    if !(status.is_client_error() || status.is_server_error())
+        || response.headers().get(header::CONTENT_TYPE) == Some(&json)
+    {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    // The framework's own refusals are one line.
+    let text = axum::body::to_bytes(body, 4096).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    let detail = match text.is_empty() {
+        true => "this method is not served here; /api/openapi.json lists what is".to_owned(),
+        false => text,
+    };
+    let title = "The request was refused";
+    let (fresh, body) = Problem::new(status, "bad-request", title, detail).into_response().into_parts();
+    head.headers.remove(header::CONTENT_LENGTH);
+    head.headers.extend(fresh.headers);
+    Response::from_parts(head, body)
+}
+
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -3,7 +3,7 @@
 use crate::guard::{Role, guard};
 use crate::{App, document, events, machines, metrics, plans, site, tokens};
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 
 /// Who may call a route.
@@ -127,7 +127,8 @@ pub fn router(app: App) -> Router {
         let layer = from_fn_with_state((app.clone(), row.policy), guard);
         router = router.route(row.path, (row.handler)().layer(layer));
     }
-    router.fallback(nowhere).layer(axum::extract::DefaultBodyLimit::max(1 << 20)).with_state(app)
+    let limit = axum::extract::DefaultBodyLimit::max(1 << 20);
+    router.fallback(nowhere).layer(limit).layer(map_response(crate::problem::whole)).with_state(app)
 }
 
 async fn nowhere(uri: axum::http::Uri) -> crate::Problem {

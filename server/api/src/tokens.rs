@@ -3,6 +3,7 @@
 use crate::App;
 use crate::guard::{Role, Who};
 use crate::problem::Problem;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use muster_conductor::{Conductor, Error, fresh_id, fresh_token, now, sha256};
@@ -45,11 +46,22 @@ pub async fn mint(
     role: Role,
     expires: Option<Millis>,
 ) -> Result<(String, String), Error> {
+    mint_by(me, "daemon".into(), name, role, expires).await
+}
+
+/// `by` made it, and stands in the audit log.
+async fn mint_by(
+    me: &Conductor,
+    by: String,
+    name: String,
+    role: Role,
+    expires: Option<Millis>,
+) -> Result<(String, String), Error> {
     let token = fresh_token()?;
     let id = format!("{:032x}", fresh_id()?);
     let row = muster_store::Token {
         id: id.clone(),
-        name: name.clone(),
+        name,
         role: role.word().into(),
         sha256: sha256(token.as_bytes()),
         created: now(),
@@ -63,7 +75,7 @@ pub async fn mint(
                 subject: muster_names::Subject::Site,
                 cause: muster_names::Cause(format!("token/{}", row.id)),
                 kind: "token-made".into(),
-                actor: name,
+                actor: by,
                 epoch: muster_names::Epoch(0),
                 body: serde_json::json!({ "id": row.id, "name": row.name, "role": row.role }).to_string(),
                 at: w.now,
@@ -98,13 +110,15 @@ pub(crate) async fn list(State(app): State<App>) -> Result<Json<Vec<TokenShown>>
 
 pub(crate) async fn make(
     State(app): State<App>,
-    Json(request): Json<TokenRequest>,
+    Extension(who): Extension<Who>,
+    body: Result<Json<TokenRequest>, JsonRejection>,
 ) -> Result<Json<TokenMade>, Problem> {
+    let Json(request) = body.map_err(|rejection| Problem::bad(rejection.body_text()))?;
     if request.name.trim().is_empty() || request.name.len() > 80 {
         return Err(Problem::bad("a token's name has 1 to 80 characters: who or what will use it"));
     }
     let expires = request.days.map(|days| Millis(now().0.saturating_add(i64::from(days) * 86_400_000)));
-    let (id, token) = mint(&app.me, request.name, request.role, expires).await?;
+    let (id, token) = mint_by(&app.me, who.name, request.name, request.role, expires).await?;
     Ok(Json(TokenMade { id, token }))
 }
 
