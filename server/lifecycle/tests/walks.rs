@@ -209,6 +209,31 @@ fn every_state_can_still_reach_service_or_retirement() {
     }
 }
 
+/// Anybody on a boot network can send a packet with another machine's MAC and report for it. Nothing that follows from
+/// that alone may reach for the real machine's power.
+#[test]
+fn what_the_boot_network_says_alone_never_powers_a_machine() {
+    for facts in all_facts() {
+        let graph = reachable(&facts);
+        let nobody_asked = |_: &Machine, event: &Event| {
+            !person(event) && !matches!(event, Event::CaseOpened { .. } | Event::DrainAcknowledged)
+        };
+        let powers = |machine: &Machine| !MachineLife::plan(machine, &facts).acts.is_empty();
+        let unasked = |machine: &Machine| matches!(machine.at, At::Observed | At::Expected);
+        let way = path(&graph, unasked, powers, nobody_asked);
+        assert!(way.is_none(), "{way:#?}");
+    }
+}
+
+#[test]
+fn two_that_claim_one_identity_end_a_wipe_at_a_person_and_the_data_stays_owned() {
+    for at in [At::Releasing { attempt: 1 }, At::Retiring { attempt: 1 }] {
+        let machine = Machine { at, data: Data::Owned, repairs: 2 };
+        let held = next(&machine, &Event::ImpostorSeen, &facts(true, false)).unwrap();
+        assert_eq!((held.at, held.data), (At::Held { why: Hold::Impostor }, Data::Owned));
+    }
+}
+
 /// First fault of the sketch: an owner's data came back to the pool.
 #[test]
 fn an_owners_data_never_reaches_ready_unwiped() {
@@ -402,7 +427,8 @@ fn only_an_order_that_runs_may_write_and_only_in_its_own_state() {
     }
 }
 
-/// A wipe or a flash in flight is ended by its own result or its deadline, and a failure powers nothing off.
+/// A wipe or a flash in flight is ended by its own result, its deadline or the sight of an impostor, who could report a
+/// wipe that never was; none of these powers anything off.
 #[test]
 fn a_wipe_ends_only_by_its_own_result_and_its_failure_powers_nothing_off() {
     for facts in all_facts() {
@@ -414,7 +440,10 @@ fn a_wipe_ends_only_by_its_own_result_and_its_failure_powers_nothing_off() {
                 assert!(
                     matches!(
                         event,
-                        Event::WipeReported { .. } | Event::DeadlinePassed { .. } | Event::ActFailed { .. }
+                        Event::WipeReported { .. }
+                            | Event::DeadlinePassed { .. }
+                            | Event::ActFailed { .. }
+                            | Event::ImpostorSeen
                     ),
                     "{event:?}"
                 );

@@ -46,6 +46,9 @@ pub enum At {
     Unidentified,
     Commissioning {
         attempt: u8,
+        /// Whether its power may be used to start afresh. Older rows do not say: then it may not.
+        #[serde(default = "by_itself")]
+        start: Start,
     },
     Ready,
     Installing {
@@ -83,7 +86,8 @@ pub enum At {
     Retired,
 }
 
-/// How a discovery comes to its boot.
+/// How a discovery comes to its boot. A boot that nobody asked for may be anybody's packet with this machine's MAC: what
+/// follows from it by itself never reaches for the machine's power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {
@@ -91,6 +95,10 @@ pub enum Start {
     Itself,
     /// Its BMC powers it on.
     Bmc,
+}
+
+fn by_itself() -> Start {
+    Start::Itself
 }
 
 /// What a check proves.

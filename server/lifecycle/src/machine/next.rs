@@ -106,7 +106,8 @@ fn reported(machine: &Machine, event: &Event, facts: &Facts) -> Option<Machine> 
 
 fn identified(machine: &Machine, known: bool) -> Option<Machine> {
     match (&machine.at, known) {
-        (At::Discovering { .. } | At::Unidentified, true) => Some(machine.to(At::Commissioning { attempt: 1 })),
+        (At::Discovering { start, .. }, true) => Some(machine.to(At::Commissioning { attempt: 1, start: *start })),
+        (At::Unidentified, true) => Some(machine.to(At::Commissioning { attempt: 1, start: Start::Itself })),
         (At::Discovering { .. }, false) => Some(machine.to(At::Unidentified)),
         _ => None,
     }
@@ -119,6 +120,8 @@ fn impostor(machine: &Machine) -> Option<Machine> {
             machine.held(Hold::Impostor)
         }
         At::Installing { .. } => machine.to(At::Stopping { then: After::Hold(Hold::Impostor) }),
+        // The word that the disks are wiped is worth nothing when two may say it. No power: a wipe may be under way.
+        At::Releasing { .. } | At::Retiring { .. } => machine.held(Hold::Impostor),
         _ => return None,
     })
 }
@@ -128,9 +131,9 @@ fn answered(machine: &Machine, event: &Event, facts: &Facts) -> Option<Machine> 
     let again = |attempt: u8| attempt < facts.limits.attempts;
     Some(match (&machine.at, event) {
         (At::Commissioning { .. }, Event::Commissioned { passed: true, .. }) => ready(machine),
-        (At::Commissioning { attempt }, Event::Commissioned { passed: false, .. }) => {
+        (At::Commissioning { attempt, start }, Event::Commissioned { passed: false, .. }) => {
             if again(*attempt) {
-                machine.to(At::Commissioning { attempt: attempt + 1 })
+                machine.to(At::Commissioning { attempt: attempt + 1, start: *start })
             } else {
                 machine.held(Hold::CommissioningFailed)
             }
@@ -184,9 +187,13 @@ fn answered(machine: &Machine, event: &Event, facts: &Facts) -> Option<Machine> 
 fn expired(machine: &Machine, facts: &Facts) -> Option<Machine> {
     let again = |attempt: u8| attempt < facts.limits.attempts;
     Some(match &machine.at {
-        At::Discovering { attempt, .. } if again(*attempt) => machine.to(discovering(attempt + 1)),
+        At::Discovering { attempt, start } if again(*attempt) => {
+            machine.to(At::Discovering { attempt: attempt + 1, start: *start })
+        }
         At::Discovering { .. } => machine.held(Hold::DiscoveryFailed),
-        At::Commissioning { attempt } if again(*attempt) => machine.to(At::Commissioning { attempt: attempt + 1 }),
+        At::Commissioning { attempt, start } if again(*attempt) => {
+            machine.to(At::Commissioning { attempt: attempt + 1, start: *start })
+        }
         At::Commissioning { .. } => machine.held(Hold::CommissioningFailed),
         // Somebody may still be writing: stop first.
         At::Installing { .. } => machine.to(At::Stopping { then: After::Hold(Hold::InstallFailed) }),
@@ -202,7 +209,9 @@ fn expired(machine: &Machine, facts: &Facts) -> Option<Machine> {
 
 fn act_failed(machine: &Machine, facts: &Facts) -> Option<Machine> {
     Some(match &machine.at {
-        At::Discovering { attempt, .. } if *attempt < facts.limits.attempts => machine.to(discovering(attempt + 1)),
+        At::Discovering { attempt, start } if *attempt < facts.limits.attempts => {
+            machine.to(At::Discovering { attempt: attempt + 1, start: *start })
+        }
         At::Repairing { case, rung } => repair_rung(machine, *case, rung + 1, facts),
         At::Stopping { .. } => machine.held(Hold::StopFailed),
         // The machine may have booted all the same.
@@ -247,7 +256,7 @@ fn retire(machine: &Machine) -> Machine {
 fn repaired(machine: &Machine, case: CaseId) -> Machine {
     match machine.data {
         Data::Owned => machine.to(At::Checking { of: Check::Case(case), attempt: 1 }),
-        Data::Clean => machine.to(At::Commissioning { attempt: 1 }),
+        Data::Clean => machine.to(At::Commissioning { attempt: 1, start: Start::Bmc }),
     }
 }
 

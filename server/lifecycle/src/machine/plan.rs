@@ -64,7 +64,7 @@ fn acts(machine: &Machine, facts: &Facts) -> Vec<Act> {
     match machine.at {
         At::Discovering { start: Start::Bmc, .. } | At::Installing { .. } => boot(BootTarget::Agent, Owner::Install),
         // The agent that just reported is in RAM already; a second attempt starts afresh.
-        At::Commissioning { attempt } if attempt > 1 => boot(BootTarget::Agent, Owner::Install),
+        At::Commissioning { attempt, start: Start::Bmc } if attempt > 1 => boot(BootTarget::Agent, Owner::Install),
         At::Releasing { .. } | At::Retiring { .. } => boot(BootTarget::Agent, Owner::Person),
         At::Checking { of: Check::Order(_), .. } => boot(BootTarget::Disk, Owner::Install),
         At::Repairing { .. } => vec![Act {
