@@ -76,6 +76,21 @@ const REVOKE: Sql = sql(
     "revoke boot tokens",
     "update boot_token set revoked = $3 where machine = $1 and created < $2 and revoked is null",
 );
+const REVOKE_ONE: Sql =
+    sql("revoke a boot token", "update boot_token set revoked = $2 where sha256 = $1 and revoked is null");
+const REVOKE_RAM: Sql = sql(
+    "revoke a machine's boot tokens",
+    "update boot_token set revoked = $2 where machine = $1 and mode = 'ram' and revoked is null",
+);
+// Two that were bound in one transaction have one time: then the hash decides, so that exactly one of them is the newer.
+const OVERTAKEN: Sql = sql(
+    "look for a newer boot",
+    "select count(*) as n from boot_token as mine join boot_token as other on other.machine = mine.machine \
+     where mine.sha256 = $1 and mine.mode = 'ram' and other.mode = 'ram' and other.revoked is null \
+     and (other.bound_at > mine.bound_at or (other.bound_at = mine.bound_at and other.sha256 > mine.sha256))",
+);
+const FORGET: Sql =
+    sql("forget boot tokens", "delete from boot_token where (agent_key is null and expires < $1) or revoked < $1");
 
 /// Keeps a new token; a hash that is there already is [`Error::Exists`].
 pub async fn put(tx: &mut Tx, token: &BootToken) -> Result<(), Error> {
@@ -119,6 +134,27 @@ pub async fn assign(tx: &mut Tx, sha256: Digest, machine: MachineId) -> Result<b
 /// Revokes the machine's tokens made before `before`; says how many.
 pub async fn revoke_boot_tokens(tx: &mut Tx, machine: MachineId, before: Millis, now: Millis) -> Result<u64, Error> {
     tx.run(REVOKE, cells![machine, before, now]).await
+}
+
+/// Revokes one token; `false` when it was revoked before, or never was.
+pub async fn revoke(tx: &mut Tx, sha256: Digest, now: Millis) -> Result<bool, Error> {
+    Ok(tx.run(REVOKE_ONE, cells![sha256, now]).await? == 1)
+}
+
+/// Revokes the tokens of all boots in RAM of a machine; that of its installed system stays. Says how many.
+pub async fn revoke_ram(tx: &mut Tx, machine: MachineId, now: Millis) -> Result<u64, Error> {
+    tx.run(REVOKE_RAM, cells![machine, now]).await
+}
+
+/// Whether a later boot in RAM of the same machine has bound its token. A machine is in one boot at a time, so whoever
+/// still uses this token then is a second machine, or the later one is.
+pub async fn overtaken(tx: &mut Tx, sha256: Digest) -> Result<bool, Error> {
+    tx.one(OVERTAKEN, cells![sha256]).await?.map_or(Ok(false), |row| Ok(row.int("n")? > 0))
+}
+
+/// Deletes the tokens that were never used and expired before `before`, and those revoked before it. Says how many.
+pub async fn forget(tx: &mut Tx, before: Millis) -> Result<u64, Error> {
+    tx.run(FORGET, cells![before]).await
 }
 
 fn boot_token(row: &Row) -> Result<BootToken, Error> {

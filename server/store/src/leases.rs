@@ -70,6 +70,19 @@ const LOAD: Sql = crate::sql::sql(
     "select network, address, mac, until, state, seen, client from lease order by network, address",
 );
 
+const HOLDER: Sql = crate::sql::sql(
+    "find an address's holder",
+    "select network, address, mac, until, state, seen, client from lease where network = $1 and address = $2",
+);
+
+/// Who holds an address just now, if anybody does.
+pub async fn holder(store: &Store, network: &str, address: Ipv4Addr, now: Millis) -> Result<Option<Mac>, Error> {
+    let mut tx = store.lease_tx().await?;
+    let row = tx.one(HOLDER, crate::sql::cells![network, i64::from(u32::from(address))]).await?;
+    let row = row.as_ref().map(lease).transpose()?;
+    Ok(row.filter(|row| row.state == LeaseState::Leased && row.until > now).map(|row| row.mac))
+}
+
 /// Commits a batch in order, and says for each row what became of it. One statement, unless an address comes twice.
 ///
 /// After an error nothing is known: send the same batch again, it gives the same answer.

@@ -41,7 +41,7 @@ pub use acts::{ActRow, ActState, Again, Claim, Due, End, NewAct, Owner};
 pub use boot_tokens::{AgentMode, BootToken, Bound};
 pub use error::{Error, Kind};
 pub use events::{Appended, Broken, Checked, Committed, Event, Head, Logged};
-pub use leases::{LeaseRow, LeaseState, Outcome, commit_leases, load_leases};
+pub use leases::{LeaseRow, LeaseState, Outcome, commit_leases, holder, load_leases};
 pub use machines::Machine;
 pub use orders::{Order, Permit, PermitState};
 pub use plans::{Approval, Approved, Plan};

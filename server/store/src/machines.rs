@@ -63,6 +63,7 @@ const BY_PLACE: Sql =
     sql("find machines by place", machine_select!("where site = $1 and rack = $2 and u = $3 order by id"));
 const LIST: Sql = sql("list machines", machine_select!("where name > $1 order by name limit $2"));
 const COUNT: Sql = sql("count machines", "select count(*) as n from machine");
+const COUNT_OURS: Sql = sql("count our machines", "select count(*) as n from machine where ours <> 0");
 const MACS_OF: Sql = sql("list a machine's MACs", "select mac from machine_mac where machine = $1 order by mac");
 const ALL_MACS: Sql = sql("list all MACs", "select mac, machine from machine_mac order by mac");
 const OWNER_OF: Sql = sql("find a MAC's machine", "select machine from machine_mac where mac = $1");
@@ -129,6 +130,11 @@ pub async fn list(tx: &mut Tx, after_name: &str, limit: u32) -> Result<Vec<Machi
 
 pub async fn count(tx: &mut Tx) -> Result<i64, Error> {
     tx.one(COUNT, cells![]).await?.map_or(Ok(0), |row| row.int("n"))
+}
+
+/// Machines that somebody marked as ours: strangers, of which anybody can make many, are none of them.
+pub async fn count_ours(tx: &mut Tx) -> Result<i64, Error> {
+    tx.one(COUNT_OURS, cells![]).await?.map_or(Ok(0), |row| row.int("n"))
 }
 
 pub async fn macs_of(tx: &mut Tx, id: MachineId) -> Result<Vec<Mac>, Error> {

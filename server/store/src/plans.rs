@@ -57,6 +57,12 @@ const APPROVE: Sql = sql("approve a plan", "update plan set approvals = $2 where
 const EXECUTED: Sql =
     sql("mark a plan executed", "update plan set executed_at = $2 where digest = $1 and executed_at is null");
 
+const EXECUTED_SINCE: Sql = sql(
+    "list executed plans of an author",
+    "select digest, action, body, author, created, approvals, executed_at from plan \
+     where author = $1 and executed_at > $2 order by executed_at desc limit 10000",
+);
+
 /// Keeps a plan, and gives back the one that is stored: the same digest again refreshes nothing.
 pub async fn put(tx: &mut Tx, plan: &Plan) -> Result<Plan, Error> {
     tx.run(PUT, cells![plan.digest, &plan.action, &plan.body, &plan.by, plan.created]).await?;
@@ -88,6 +94,11 @@ pub async fn approve(tx: &mut Tx, digest: Digest, by: &str, now: Millis) -> Resu
 /// Takes the plan for execution; `false` when it is unknown or was executed before.
 pub async fn mark_executed(tx: &mut Tx, digest: Digest, now: Millis) -> Result<bool, Error> {
     Ok(tx.run(EXECUTED, cells![digest, now]).await? == 1)
+}
+
+/// The plans of one author that were executed after `since`, newest first.
+pub async fn executed_since(tx: &mut Tx, by: &str, since: Millis) -> Result<Vec<Plan>, Error> {
+    tx.all(EXECUTED_SINCE, cells![by, since]).await?.iter().map(plan).collect()
 }
 
 fn plan(row: &Row) -> Result<Plan, Error> {

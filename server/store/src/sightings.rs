@@ -53,6 +53,8 @@ const OF_MAC: Sql = sql(
 );
 const FORGET_ROWS: Sql =
     sql("forget old sightings", "delete from sighting where mac in (select mac from sighting_count where newest < $1)");
+const NTH_NEWEST: Sql =
+    sql("find the oldest MAC to keep", "select newest from sighting_count order by newest desc limit 1 offset $1");
 const FORGET_COUNTS: Sql = sql("forget old MACs", "delete from sighting_count where newest < $1");
 
 /// Notes a batch, in order.
@@ -96,6 +98,17 @@ pub async fn note_batch(tx: &mut Tx, batch: &[Sighting]) -> Result<(), Error> {
 pub async fn of_mac(tx: &mut Tx, mac: Mac, limit: u32) -> Result<Vec<Sighting>, Error> {
     let limit = i64::from(limit).min(KEPT);
     tx.all(OF_MAC, cells![mac, limit]).await?.iter().map(sighting).collect()
+}
+
+/// Forgets all but about the `most` MACs seen last.
+pub async fn keep_newest(tx: &mut Tx, most: u32) -> Result<u64, Error> {
+    match tx.one(NTH_NEWEST, cells![i64::from(most)]).await? {
+        Some(row) => {
+            let before = row.millis("newest")?;
+            forget(tx, Millis(before.0.saturating_add(1))).await
+        }
+        None => Ok(0),
+    }
 }
 
 /// Forgets the MACs that were not seen since `before`: a flood of made-up ones must not stay for ever.

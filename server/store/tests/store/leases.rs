@@ -2,7 +2,7 @@
 
 use crate::bed::{NOW, later};
 use muster_names::{Mac, Millis};
-use muster_store::{LeaseRow, LeaseState, Outcome, Store, commit_leases, load_leases};
+use muster_store::{LeaseRow, LeaseState, Outcome, Store, commit_leases, holder, load_leases};
 use std::net::Ipv4Addr;
 
 fn row(address: u8, mac: u8, until: Millis) -> LeaseRow {
@@ -27,6 +27,19 @@ both! {
         assert_eq!(commit_leases(store, &[row(5, 1, later(150))], later(99)).await.unwrap(), [Granted], "its own");
         assert_eq!(commit_leases(store, &[row(5, 9, later(300))], later(150)).await.unwrap(), [Granted], "expired");
         assert_eq!(load_leases(store).await.unwrap(), [row(5, 9, later(300)), row(6, 2, later(100))]);
+    }
+
+    async fn an_address_tells_who_holds_it_just_now(bed: Bed) {
+        let store = &bed.store;
+        let released = LeaseRow { state: LeaseState::Released, ..row(6, 2, later(100)) };
+        commit_leases(store, &[row(5, 1, later(100)), released], NOW).await.unwrap();
+        let of = async |network: &str, address: u8, now| {
+            holder(store, network, Ipv4Addr::new(10, 77, 0, address), now).await.unwrap()
+        };
+        assert_eq!(of("provision", 5, later(99)).await, Some(row(5, 1, NOW).mac));
+        assert_eq!(of("provision", 5, later(100)).await, None, "over");
+        assert_eq!(of("provision", 6, NOW).await, None, "given back");
+        assert_eq!(of("bmc", 5, NOW).await, None, "of another network");
     }
 
     async fn the_same_address_of_another_network_is_another_one(bed: Bed) {

@@ -54,6 +54,21 @@ impl<T> UnwrapErr for Result<T, Error> {
     }
 }
 
+/// A data folder made by hand or under a lax umask would let everybody read a site's cloud-config.
+#[test]
+fn the_data_folder_is_closed_to_everybody_else_however_it_was_made() {
+    use std::os::unix::fs::PermissionsExt as _;
+    crate::bed::run(async {
+        let dir = std::env::temp_dir().join(format!("muster-store-open-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Store::open(&Place::Sqlite(dir.clone())).await.unwrap().close().await;
+        let mode = std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777;
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(mode, 0o700);
+    });
+}
+
 #[test]
 fn a_database_that_is_not_there_is_unavailable() {
     crate::bed::run(async {

@@ -152,6 +152,54 @@ both! {
         tx.commit(NOW).await.unwrap();
     }
 
+    async fn a_machine_is_in_one_boot_at_a_time_and_the_later_one_shows_that_the_earlier_is_over(bed: Bed) {
+        let mut tx = bed.write().await;
+        let resident = BootToken { mode: AgentMode::Resident, ..a_boot_token(4, 0) };
+        let other = BootToken { machine: Some(MachineId(2)), ..a_boot_token(5, 0) };
+        for token in [a_boot_token(1, 0), a_boot_token(2, 0), a_boot_token(3, 0), resident, other] {
+            boot_tokens::put(&mut tx, &token).await.unwrap();
+        }
+        let hash = |n: u8| Digest([n; 32]);
+        boot_tokens::bind_key(&mut tx, hash(1), b"one", later(1)).await.unwrap();
+        boot_tokens::bind_key(&mut tx, hash(4), b"four", later(9)).await.unwrap();
+        boot_tokens::bind_key(&mut tx, hash(5), b"five", later(9)).await.unwrap();
+        assert!(!boot_tokens::overtaken(&mut tx, hash(1)).await.unwrap(), "by nothing that was not used, or is no boot");
+        boot_tokens::bind_key(&mut tx, hash(2), b"two", later(2)).await.unwrap();
+        boot_tokens::bind_key(&mut tx, hash(3), b"three", later(2)).await.unwrap();
+        let mut found = Vec::new();
+        for n in 1..=5 {
+            found.push(boot_tokens::overtaken(&mut tx, hash(n)).await.unwrap());
+        }
+        assert_eq!(found, [true, true, false, false, false], "of two in one moment exactly one is the newer");
+        assert!(boot_tokens::revoke(&mut tx, hash(3), later(3)).await.unwrap());
+        assert!(!boot_tokens::revoke(&mut tx, hash(3), later(3)).await.unwrap());
+        assert!(!boot_tokens::overtaken(&mut tx, hash(2)).await.unwrap(), "not by one that was revoked");
+        assert_eq!(boot_tokens::revoke_ram(&mut tx, MachineId(1), later(4)).await.unwrap(), 2);
+        assert_eq!(boot_tokens::lookup(&mut tx, hash(4)).await.unwrap().unwrap().revoked, None);
+        tx.commit(NOW).await.unwrap();
+    }
+
+    async fn tokens_that_nobody_used_do_not_stay_for_ever(bed: Bed) {
+        let mut tx = bed.write().await;
+        for hash in 1..=3 {
+            boot_tokens::put(&mut tx, &a_boot_token(hash, 0)).await.unwrap();
+        }
+        boot_tokens::bind_key(&mut tx, Digest([1; 32]), b"one", later(1)).await.unwrap();
+        boot_tokens::bind_key(&mut tx, Digest([2; 32]), b"two", later(1)).await.unwrap();
+        boot_tokens::revoke(&mut tx, Digest([2; 32]), later(2)).await.unwrap();
+        assert_eq!(boot_tokens::forget(&mut tx, later(1)).await.unwrap(), 0);
+        assert_eq!(boot_tokens::forget(&mut tx, later(101)).await.unwrap(), 2);
+        assert!(boot_tokens::lookup(&mut tx, Digest([1; 32])).await.unwrap().is_some());
+        tx.commit(NOW).await.unwrap();
+    }
+
+    async fn strangers_do_not_count_as_ours(bed: Bed) {
+        let mut tx = bed.write().await;
+        machines::put(&mut tx, &a_machine(1, "ours")).await.unwrap();
+        machines::put(&mut tx, &Machine { ours: false, ..a_machine(2, "seen") }).await.unwrap();
+        assert_eq!((machines::count(&mut tx).await.unwrap(), machines::count_ours(&mut tx).await.unwrap()), (2, 1));
+    }
+
     async fn one_ticket_is_open_for_a_cause_and_it_closes_with_proof(bed: Bed) {
         let mut tx = bed.write().await;
         let (one, two, three) = (TicketId(1), TicketId(2), TicketId(3));
@@ -191,7 +239,11 @@ both! {
         assert_eq!(plans::approve(&mut tx, digest, "bob", later(1)).await.unwrap(), Approved::New);
         assert_eq!(plans::approve(&mut tx, digest, "bob", later(2)).await.unwrap(), Approved::Already);
         assert_eq!(plans::get(&mut tx, digest).await.unwrap().unwrap().approvals.len(), 1);
+        assert!(plans::executed_since(&mut tx, "ann", NOW).await.unwrap().is_empty());
         assert!(plans::mark_executed(&mut tx, digest, later(3)).await.unwrap());
+        assert_eq!(plans::executed_since(&mut tx, "ann", later(2)).await.unwrap().len(), 1);
+        assert!(plans::executed_since(&mut tx, "ann", later(3)).await.unwrap().is_empty());
+        assert!(plans::executed_since(&mut tx, "bob", NOW).await.unwrap().is_empty());
         assert!(!plans::mark_executed(&mut tx, digest, later(4)).await.unwrap());
         assert_eq!(plans::approve(&mut tx, digest, "cy", later(5)).await.unwrap(), Approved::TooLate);
         assert_eq!(plans::approve(&mut tx, Digest([6; 32]), "cy", NOW).await.unwrap(), Approved::Unknown);
@@ -247,5 +299,22 @@ both! {
         assert_eq!(sightings::forget(&mut tx, later(1150)).await.unwrap(), 1, "the one not seen for long");
         assert!(sightings::of_mac(&mut tx, mac(2), 3).await.unwrap().is_empty());
         assert_eq!(sightings::of_mac(&mut tx, mac(1), 3).await.unwrap().len(), 3);
+    }
+
+    async fn of_a_flood_of_macs_the_newest_are_kept(bed: Bed) {
+        let seen = |last: u8| Sighting {
+            mac: mac(last),
+            at: later(i64::from(last)),
+            network: String::new(),
+            what: "discover".into(),
+            answer: String::new(),
+            body: "{}".into(),
+        };
+        let mut tx = bed.write().await;
+        sightings::note_batch(&mut tx, &(0..50).map(seen).collect::<Vec<_>>()).await.unwrap();
+        assert_eq!(sightings::keep_newest(&mut tx, 100).await.unwrap(), 0);
+        assert_eq!(sightings::keep_newest(&mut tx, 10).await.unwrap(), 40);
+        assert!(sightings::of_mac(&mut tx, mac(39), 1).await.unwrap().is_empty());
+        assert_eq!(sightings::of_mac(&mut tx, mac(40), 1).await.unwrap().len(), 1);
     }
 }
