@@ -3,7 +3,7 @@
 # own; after the two orders below this script only watches.
 #
 #   DEMO_FIRMWARE=bios|uefi|http    the boot path (uefi)
-#   DEMO_IMAGE=FILE                 installs this disk image (raw or zstd) in place of Debian
+#   DEMO_IMAGE=FILE                 installs this disk image in place of Debian: with cloud-init, raw or packed by zstd
 #   KEEP=1                          leaves everything running
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -14,6 +14,10 @@ image=debian-12
 [ -z "${DEMO_IMAGE:-}" ] || image=own
 bed=${DEMO_BED:-$build/demo-$firmware}
 . tests/run/site.sh
+# The image of your own becomes one of this site's, not one of the repository's.
+prepare() {
+    if [ "$image" = own ]; then cp "$IMAGES/own/os.toml" "$1/site/files/pxe-images/os/own.toml"; fi
+}
 
 finish() {
     local status=$?
@@ -40,7 +44,7 @@ muster install "$image" node1 --yes --user ops! --watch
 seconds=$(($(date +%s) - begun))
 
 # The machine itself must have said so, from its own disk.
-muster machine show node1 >"$bed/node1.json"
+muster machine show node1 --output json >"$bed/node1.json"
 jq -e '.summary.state == "in-service" and .agent.mode == "resident" and (.quality | length) == 0' "$bed/node1.json" >/dev/null
 echo
 echo "node1 is in service: $firmware, $seconds s from first power-on to in service. API: $MUSTER_SERVER, token: $bed/site/data/admin.token"
