@@ -1,21 +1,23 @@
 //! The command line: `serve` and `check` work on this machine, everything else asks the API.
 
-use crate::client::{Access, Api, escaped};
+use crate::client::{Access, Api};
 use crate::config::{self, Config};
-use crate::table::{ago, cell, place, print};
-use crate::{data, serve, watch};
-use anyhow::{Context as _, Result, bail};
+use crate::{ask, check, serve};
+use anyhow::Result;
+use clap::builder::PossibleValuesParser;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
-use serde_json::{Value, json};
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Takes a fleet of servers from bare metal to "passes muster", and keeps it there.
 ///
 /// Start: `muster example-config > /etc/muster/muster.toml`, then `muster check`, then `muster serve`.
-/// From then on: `muster machine list`, `muster machine discover NAME`, `muster install IMAGE NAME`, `muster watch NAME`.
+/// From then on: `muster status`, `muster machine discover NAME`, `muster install IMAGE NAME`, `muster watch NAME`.
 /// Every change is planned first: `--dry-run` shows the plan and changes nothing.
+///
+/// Exit codes: 0 done; 1 refused or failed, the message says why; 2 not a command; 3 the daemon did not answer, the same
+/// again may work later.
 #[derive(Parser)]
 #[command(name = "muster", version, max_term_width = 110)]
 pub struct Cli {
@@ -29,13 +31,13 @@ pub struct Cli {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub enum Output {
     Table,
     Json,
 }
 
 #[derive(Subcommand)]
-enum Command {
+pub enum Command {
     /// Run the daemon
     Serve {
         #[arg(long, env = "MUSTER_CONFIG", default_value = config::USUAL)]
@@ -52,6 +54,8 @@ enum Command {
     Schema,
     /// Print completions for a shell
     Completions { shell: clap_complete::Shell },
+    /// The site at a glance: machines by state, what waits for a person, whether it is frozen
+    Status,
     /// Machines: list, look, and what may be done with them
     #[command(subcommand)]
     Machine(MachineCommand),
@@ -62,7 +66,7 @@ enum Command {
         #[arg(required = true)]
         machines: Vec<String>,
         /// The state that ends the watch well
-        #[arg(long, default_value = "in-service")]
+        #[arg(long, default_value = "in-service", value_parser = PossibleValuesParser::new(muster_api::STATES), hide_possible_values = true)]
         until: String,
         /// Give up after so many seconds
         #[arg(long)]
@@ -73,8 +77,9 @@ enum Command {
     Model(ModelCommand),
     /// Images that can be installed
     Images,
-    /// Rack layouts
-    Racks,
+    /// Racks: their layouts and who stands there
+    #[command(subcommand)]
+    Rack(RackCommand),
     /// Install orders that are open
     Orders,
     /// What waits for a person
@@ -100,23 +105,27 @@ enum Command {
 }
 
 #[derive(clap::Args)]
-struct Targets {
+pub struct Targets {
     /// Names, ids, serials or MACs; there is no word for "all"
     #[arg(required = true)]
-    machines: Vec<String>,
+    pub machines: Vec<String>,
     /// Show the plan, change nothing
     #[arg(long)]
-    dry_run: bool,
-    /// Do not ask
+    pub dry_run: bool,
+    /// Do not ask; without a terminal to ask on, nothing happens without it
     #[arg(long, short)]
-    yes: bool,
+    pub yes: bool,
+    /// Follow the machines afterwards until they are in a state
+    #[arg(long, value_name = "STATE", value_parser = PossibleValuesParser::new(muster_api::STATES), hide_possible_values = true)]
+    pub until: Option<String>,
 }
 
 #[derive(Subcommand)]
-enum MachineCommand {
+pub enum MachineCommand {
     /// All machines, a line each
     List {
-        #[arg(long)]
+        /// Those of one state
+        #[arg(long, value_parser = PossibleValuesParser::new(muster_api::STATES))]
         state: Option<String>,
     },
     /// One machine, whole
@@ -161,7 +170,7 @@ enum MachineCommand {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Onward {
+pub enum Onward {
     Discover,
     Check,
     Serve,
@@ -170,44 +179,70 @@ enum Onward {
 }
 
 #[derive(clap::Args)]
-struct Install {
+pub struct Install {
     /// An image of `muster images`
-    image: String,
+    pub image: String,
     #[command(flatten)]
-    targets: Targets,
-    /// A user to make: NAME or NAME=FILE with authorized keys; an administrator with NAME!
-    #[arg(long = "user")]
-    users: Vec<String>,
+    pub targets: Targets,
+    /// A user to make: NAME, or NAME=FILE with authorized keys; NAME! for an administrator. Repeatable
+    #[arg(long = "user", value_name = "NAME[!][=FILE]")]
+    pub users: Vec<String>,
     /// Network of the installed system, TOML or JSON; DHCP on the booting port without it
     #[arg(long)]
-    network: Option<PathBuf>,
+    pub network: Option<PathBuf>,
     /// Cloud-config of the site
     #[arg(long)]
-    user_data: Option<PathBuf>,
+    pub user_data: Option<PathBuf>,
     /// Overwrite an owner's data on a machine in service, after its drain
     #[arg(long)]
-    reimage: bool,
-    /// Follow until it is in service
+    pub reimage: bool,
+    /// Follow until it is in service: the same as --until in-service
     #[arg(long)]
-    watch: bool,
+    pub watch: bool,
 }
 
 #[derive(Subcommand)]
-enum ModelCommand {
+pub enum ModelCommand {
     /// All models
     List,
     /// Write a model file from a known-good machine
-    Learn { machine: String },
+    Learn {
+        machine: String,
+        /// Id of the new model; learnt-NAME without it
+        #[arg(long)]
+        id: Option<String>,
+        #[arg(long)]
+        title: Option<String>,
+        #[arg(long, default_value = "compute", value_parser = PossibleValuesParser::new(ROLES))]
+        role: String,
+        /// The BMC profile it names; that of the machine's own model or protocol without it
+        #[arg(long)]
+        bmc_profile: Option<String>,
+    },
+}
+
+/// The roles of models.
+const ROLES: [&str; 5] = ["compute", "storage", "memory", "high-io", "test"];
+
+#[derive(Subcommand)]
+pub enum RackCommand {
+    /// All racks, a line each
+    List,
+    /// One rack from top to bottom
+    Show {
+        /// SITE/RACK
+        rack: String,
+    },
 }
 
 #[derive(Subcommand)]
-enum BootCommand {
+pub enum BootCommand {
     /// Why did this MAC get no answer?
     Explain { mac: String },
 }
 
 #[derive(Subcommand)]
-enum PlanCommand {
+pub enum PlanCommand {
     /// Be the second person for a plan
     Approve {
         digest: String,
@@ -220,29 +255,35 @@ enum PlanCommand {
 }
 
 #[derive(Subcommand)]
-enum LogCommand {
-    /// Print the log from a number on, and follow it
+pub enum LogCommand {
+    /// Print the log from an event's number on, and follow it
     Follow {
-        #[arg(long, default_value_t = 0)]
-        after: i64,
+        /// The last number you have; the newest of the log without it
+        #[arg(long)]
+        after: Option<i64>,
     },
     /// Prove that nothing was altered
     Verify,
 }
 
 #[derive(Subcommand)]
-enum TokenCommand {
+pub enum TokenCommand {
+    /// Tokens, without their secrets
     List,
     /// Make a token; it is shown once
     Make {
+        /// Who or what will use it; stands in the log
         name: String,
-        /// auditor, tech, operator, approver or admin
-        #[arg(long)]
+        /// What it may do: read; rack and look; install; approve as well; everything
+        #[arg(long, value_parser = PossibleValuesParser::new(muster_api::Role::ALL.map(muster_api::Role::word)))]
         role: String,
+        /// Days until it expires; never without it
         #[arg(long)]
         days: Option<u32>,
     },
+    /// End a token's validity now
     Revoke {
+        /// An id of `muster token list`
         id: String,
     },
 }
@@ -255,13 +296,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             runtime()?.block_on(serve::serve(config))?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Check { config } => check(&config),
+        Command::Check { config } => check::check(&config, cli.output == Output::Json),
         Command::ExampleConfig => {
             print!("{}", config::EXAMPLE);
             Ok(ExitCode::SUCCESS)
         }
         Command::Schema => {
-            println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Config))?);
+            println!("{}", config::schema()?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Completions { shell } => {
@@ -270,7 +311,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         }
         command => {
             let api = Api::new(&cli.access)?;
-            runtime()?.block_on(ask(&api, command, cli.output))
+            runtime()?.block_on(ask::ask(&api, command, cli.output))
         }
     }
 }
@@ -289,294 +330,56 @@ fn logging() {
         .init();
 }
 
-fn check(file: &Path) -> Result<ExitCode> {
-    let config = Config::read(file)?;
-    let catalog = data::catalog(&config)?;
-    let (built, mut told) = data::images(&config, &catalog);
-    told.extend(data::entries(&config, &catalog, &built).1);
-    println!(
-        "{} is right: {} networks, {} models, {} loaders, {} images ({} built), {} racks",
-        file.display(),
-        config.networks.len(),
-        catalog.models.len(),
-        catalog.loaders.len(),
-        catalog.images.len(),
-        built.len(),
-        catalog.racks.len()
-    );
-    let tally = catalog.tally();
-    println!(
-        "they rest on: {} captured, {} documented, {} declared by the site, {} synthetic (read-only)",
-        tally.captured, tally.documented, tally.declared, tally.synthetic
-    );
-    told.iter().for_each(|line| println!("note: {line}"));
-    Ok(ExitCode::SUCCESS)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn ask(api: &Api, command: Command, output: Output) -> Result<ExitCode> {
-    match command {
-        Command::Machine(command) => return machine(api, command, output).await,
-        Command::Install(install) => return install_verb(api, install, output).await,
-        Command::Watch { machines, until, timeout } => return watch::watch(api, &machines, &until, timeout).await,
-        Command::Model(ModelCommand::Learn { machine }) => {
-            let id = api.machine(&machine).await?;
-            print!("{}", api.text(&format!("/api/v1/machines/{id}/model")).await?);
-        }
-        Command::Model(ModelCommand::List) => {
-            list(api, "/api/v1/models", output, &["id", "title", "role"]).await?;
-        }
-        Command::Images => {
-            list(api, "/api/v1/images", output, &["id", "version", "bytes", "raw-bytes", "digest"]).await?
-        }
-        Command::Racks => list(api, "/api/v1/racks", output, &["site", "rack", "units"]).await?,
-        Command::Orders => list(api, "/api/v1/orders", output, &["id", "machine", "image", "permit", "by"]).await?,
-        Command::Tickets => list(api, "/api/v1/tickets", output, &["subject", "cause", "title"]).await?,
-        Command::Boot(BootCommand::Explain { mac }) => explain(api, &mac, output).await?,
-        Command::Freeze { why } => show(&api.put("/api/v1/freeze", &json!({ "frozen": true, "why": why })).await?)?,
-        Command::Unfreeze { why } => show(&api.put("/api/v1/freeze", &json!({ "frozen": false, "why": why })).await?)?,
-        Command::Plan(PlanCommand::Approve { digest, count }) => {
-            show(&api.post(&format!("/api/v1/plans/{}/approve", escaped(&digest)), &json!({ "count": count })).await?)?;
-        }
-        Command::Plan(PlanCommand::Execute { digest }) => {
-            show(&api.post(&format!("/api/v1/plans/{}/execute", escaped(&digest)), &json!({})).await?)?;
-        }
-        Command::Log(LogCommand::Follow { after }) => watch::follow(api, after).await?,
-        Command::Log(LogCommand::Verify) => {
-            let verified = api.get("/api/v1/log/verify").await?;
-            show(&verified)?;
-            if verified.get("whole") != Some(&Value::Bool(true)) {
-                return Ok(ExitCode::FAILURE);
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("muster").chain(line.split(' ')))
+    }
+
+    #[test]
+    fn every_verb_is_well_formed_and_says_what_it_does() {
+        fn walk(command: &clap::Command) {
+            for verb in command.get_subcommands() {
+                assert!(verb.get_about().is_some(), "{} says nothing", verb.get_name());
+                walk(verb);
             }
         }
-        Command::Token(TokenCommand::List) => {
-            list(api, "/api/v1/tokens", output, &["id", "name", "role", "revoked"]).await?
-        }
-        Command::Token(TokenCommand::Make { name, role, days }) => {
-            show(&api.post("/api/v1/tokens", &json!({ "name": name, "role": role, "days": days })).await?)?;
-        }
-        Command::Token(TokenCommand::Revoke { id }) => {
-            show(&api.delete(&format!("/api/v1/tokens/{}", escaped(&id))).await?)?
-        }
-        Command::Reload => show(&api.post("/api/v1/reload", &json!({})).await?)?,
-        Command::Serve { .. }
-        | Command::Check { .. }
-        | Command::ExampleConfig
-        | Command::Schema
-        | Command::Completions { .. } => {}
+        let command = Cli::command();
+        command.clone().debug_assert();
+        walk(&command);
     }
-    Ok(ExitCode::SUCCESS)
-}
 
-fn show(value: &Value) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
-}
+    #[test]
+    fn no_verb_that_changes_machines_goes_without_naming_them() {
+        for line in ["machine release", "machine discover -y", "install debian-12", "machine hold --why x", "watch"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        assert!(parse("machine release node1 node2 --dry-run").is_ok());
+    }
 
-async fn list(api: &Api, path: &str, output: Output, columns: &[&str]) -> Result<()> {
-    let found = api.get(path).await?;
-    if output == Output::Json {
-        return show(&found);
+    #[test]
+    fn an_unknown_word_is_answered_with_the_words_allowed() {
+        for (line, allowed) in [
+            ("machine list --state redy", "unidentified"),
+            ("token make x --role king", "auditor"),
+            ("machine resume n --to there", "repair"),
+            ("--output xml images", "json"),
+            ("watch n --until nonsense", "in-service"),
+        ] {
+            let said = parse(line).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(said.contains(allowed), "{line}: {said}");
+        }
     }
-    let rows: Vec<Vec<String>> = found
-        .as_array()
-        .map(|all| all.iter().map(|one| columns.iter().map(|column| cell(one, column)).collect()).collect())
-        .unwrap_or_default();
-    print(columns, &rows);
-    Ok(())
-}
 
-async fn explain(api: &Api, mac: &str, output: Output) -> Result<()> {
-    let found = api.get(&format!("/api/v1/boot/{}", escaped(mac))).await?;
-    if output == Output::Json {
-        return show(&found);
-    }
-    let seen = found.as_array().cloned().unwrap_or_default();
-    if seen.is_empty() {
-        println!("{mac} never asked: check its cable, its port's VLAN, and that it boots from the network");
-        return Ok(());
-    }
-    let rows: Vec<Vec<String>> = seen
-        .iter()
-        .map(|one| {
-            let at = one.get("at").and_then(Value::as_i64).unwrap_or_default();
-            vec![format!("{} ago", ago(at)), cell(one, "network"), cell(one, "what"), cell(one, "answer")]
-        })
-        .collect();
-    print(&["when", "network", "asked", "answer"], &rows);
-    Ok(())
-}
-
-async fn machine(api: &Api, command: MachineCommand, output: Output) -> Result<ExitCode> {
-    let (targets, what) = match command {
-        MachineCommand::List { state } => {
-            machines(api, state, output).await?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        MachineCommand::Show { machine } => {
-            let id = api.machine(&machine).await?;
-            show(&api.get(&format!("/api/v1/machines/{id}")).await?)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        MachineCommand::Events { machine } => {
-            watch::print_events(api, &api.machine(&machine).await?, output == Output::Json).await?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        MachineCommand::Claim(targets) => (targets, json!({ "action": "claim" })),
-        MachineCommand::Discover(targets) => (targets, json!({ "action": "discover" })),
-        MachineCommand::Adopt(targets) => (targets, json!({ "action": "adopt" })),
-        MachineCommand::Release(targets) => (targets, json!({ "action": "release" })),
-        MachineCommand::Retire(targets) => (targets, json!({ "action": "retire" })),
-        MachineCommand::Hold { targets, why } => (targets, json!({ "action": "hold", "why": why })),
-        MachineCommand::Resume { targets, to } => {
-            let to = to.to_possible_value().map(|value| value.get_name().to_string());
-            (targets, json!({ "action": "resume", "to": to }))
-        }
-        MachineCommand::Drained(targets) => (targets, json!({ "action": "acknowledge-drain" })),
-        MachineCommand::CancelInstall(targets) => (targets, json!({ "action": "cancel-install" })),
-        MachineCommand::Fault { targets, text } => (targets, json!({ "action": "report-fault", "text": text })),
-    };
-    plan(api, &targets, what, output).await.map(|_| ExitCode::SUCCESS)
-}
-
-async fn machines(api: &Api, state: Option<String>, output: Output) -> Result<()> {
-    let (mut all, mut after) = (Vec::new(), String::new());
-    loop {
-        let mut path = format!("/api/v1/machines?limit=1000&after={}", escaped(&after));
-        if let Some(state) = &state {
-            path = format!("{path}&state={}", escaped(state));
-        }
-        let page = api.get(&path).await?;
-        all.extend(page.get("machines").and_then(Value::as_array).cloned().unwrap_or_default());
-        match page.get("next").and_then(Value::as_str) {
-            Some(next) => after = next.to_string(),
-            None => break,
+    #[test]
+    fn completions_know_the_verbs_of_every_level() {
+        let mut out = Vec::new();
+        clap_complete::generate(clap_complete::Shell::Bash, &mut Cli::command(), "muster", &mut out);
+        let script = String::from_utf8(out).unwrap();
+        for word in ["muster__machine__discover", "cancel-install", "--dry-run"] {
+            assert!(script.contains(word) || script.contains(&word.replace("__", "__subcmd__")), "{word}");
         }
     }
-    if output == Output::Json {
-        return show(&Value::Array(all));
-    }
-    let rows: Vec<Vec<String>> = all
-        .iter()
-        .map(|one| {
-            let since = one.get("since").and_then(Value::as_i64).unwrap_or_default();
-            let waits = match cell(one, "rail").as_str() {
-                "-" => cell(one, "waits-for"),
-                rail => rail.to_string(),
-            };
-            vec![
-                cell(one, "name"),
-                cell(one, "state"),
-                ago(since),
-                place(one),
-                cell(one, "model"),
-                cell(one, "serial"),
-                waits,
-            ]
-        })
-        .collect();
-    print(&["name", "state", "since", "place", "model", "serial", "waits for"], &rows);
-    Ok(())
-}
-
-/// Plans, shows the plan, asks, executes.
-async fn plan(api: &Api, targets: &Targets, what: Value, output: Output) -> Result<Option<Value>> {
-    let mut ids = Vec::new();
-    for word in &targets.machines {
-        ids.push(api.machine(word).await?);
-    }
-    let planned = api.post("/api/v1/plans", &json!({ "what": what, "targets": ids })).await?;
-    let digest = cell(&planned, "digest");
-    if output == Output::Json {
-        show(&planned)?;
-    } else {
-        tell(&planned);
-    }
-    if targets.dry_run {
-        return Ok(None);
-    }
-    if planned.get("executable") != Some(&Value::Bool(true)) {
-        bail!("nothing was changed: mend or leave out the machines that are refused");
-    }
-    if planned.get("needs-approval") == Some(&Value::Bool(true)) {
-        let count = ids.len();
-        bail!(
-            "a second person has to approve: `muster plan approve {digest} --count {count}`, then `muster plan execute {digest}`"
-        );
-    }
-    if !targets.yes && std::io::stdin().is_terminal() {
-        eprint!("Carry it out? [y/N] ");
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer)?;
-        if !answer.trim().eq_ignore_ascii_case("y") {
-            bail!("nothing was changed");
-        }
-    }
-    let executed = api.post(&format!("/api/v1/plans/{digest}/execute"), &json!({})).await?;
-    if output == Output::Json {
-        show(&executed)?;
-    } else {
-        println!("done: {} machines", ids.len());
-    }
-    Ok(Some(executed))
-}
-
-fn tell(planned: &Value) {
-    let targets = planned.get("targets").and_then(Value::as_array).cloned().unwrap_or_default();
-    let rows: Vec<Vec<String>> = targets
-        .iter()
-        .map(|one| {
-            let disk = one.get("disk").filter(|disk| !disk.is_null()).map_or("-".into(), |disk| cell(disk, "serial"));
-            let data = if one.get("data-bearing") == Some(&Value::Bool(true)) { "owner's data" } else { "-" };
-            vec![
-                cell(one, "name"),
-                cell(one, "state"),
-                cell(one, "leads-to"),
-                place(one),
-                disk,
-                data.into(),
-                cell(one, "refused"),
-            ]
-        })
-        .collect();
-    print(&["machine", "state", "leads to", "place", "disk", "holds", "refused"], &rows);
-}
-
-async fn install_verb(api: &Api, install: Install, output: Output) -> Result<ExitCode> {
-    let mut users = Vec::new();
-    for told in &install.users {
-        let (name, file) = told.split_once('=').map_or((told.as_str(), None), |(name, file)| (name, Some(file)));
-        let keys = match file {
-            Some(file) => {
-                std::fs::read_to_string(file).with_context(|| format!("the key file {file} does not read"))?
-            }
-            None => String::new(),
-        };
-        let keys: Vec<&str> =
-            keys.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-        users.push(
-            json!({ "name": name.trim_end_matches('!'), "ssh_authorized_keys": keys, "sudo": name.ends_with('!') }),
-        );
-    }
-    let network = match &install.network {
-        Some(file) => {
-            let text = std::fs::read_to_string(file).with_context(|| format!("{} does not read", file.display()))?;
-            if file.extension().is_some_and(|extension| extension == "json") {
-                serde_json::from_str(&text).with_context(|| format!("in {}", file.display()))?
-            } else {
-                toml::from_str(&text).with_context(|| format!("in {}", file.display()))?
-            }
-        }
-        None => json!({}),
-    };
-    let user_data = match &install.user_data {
-        Some(file) => std::fs::read_to_string(file).with_context(|| format!("{} does not read", file.display()))?,
-        None => String::new(),
-    };
-    let what = json!({ "action": "install", "image": install.image, "users": users, "network": network,
-        "user_data": user_data, "reimage": install.reimage });
-    let begun = plan(api, &install.targets, what, output).await?;
-    if begun.is_some() && install.watch {
-        return watch::watch(api, &install.targets.machines, "in-service", None).await;
-    }
-    Ok(ExitCode::SUCCESS)
 }

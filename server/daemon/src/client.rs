@@ -1,43 +1,80 @@
 //! The client's side of the API: one address, one token, one certificate authority.
+//!
+//! What goes wrong on the way is told by its cause (no daemon, another authority, a token that is none), never as the
+//! library's text alone, and tells a script by the exit code whether asking again can help.
 
-use anyhow::{Context as _, Result, bail};
-use reqwest::{Client, Method, Response};
+use anyhow::{Context as _, Result, bail, ensure};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde_json::Value;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Where the daemon is, and who we are.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Access {
     /// The daemon's API
-    #[arg(long, env = "MUSTER_SERVER", default_value = "https://127.0.0.1:8443", global = true)]
+    #[arg(
+        long,
+        env = "MUSTER_SERVER",
+        default_value = "https://127.0.0.1:8443",
+        value_name = "URL",
+        hide_env_values = true,
+        global = true
+    )]
     pub server: String,
     /// File with the token
-    #[arg(long, env = "MUSTER_TOKEN_FILE", default_value = "/var/lib/muster/admin.token", global = true)]
+    #[arg(
+        long,
+        env = "MUSTER_TOKEN_FILE",
+        default_value = "/var/lib/muster/admin.token",
+        value_name = "FILE",
+        hide_env_values = true,
+        global = true
+    )]
     pub token_file: PathBuf,
     /// The site's certificate authority
-    #[arg(long, env = "MUSTER_CA", default_value = "/var/lib/muster/ca.pem", global = true)]
+    #[arg(
+        long,
+        env = "MUSTER_CA",
+        default_value = "/var/lib/muster/ca.pem",
+        value_name = "FILE",
+        hide_env_values = true,
+        global = true
+    )]
     pub ca: PathBuf,
 }
+
+/// The daemon did not answer, or cannot now: the same again may work later.
+#[derive(Debug)]
+pub struct Away(String);
+
+impl fmt::Display for Away {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Away {}
 
 #[derive(Clone)]
 pub struct Api {
     client: Client,
     server: String,
     token: String,
+    access: Access,
 }
 
 impl Api {
     pub fn new(access: &Access) -> Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let read = |file: &Path, what: &str, flag: &str| {
-            std::fs::read_to_string(file)
-                .with_context(|| format!("{what} {} does not read; name another with {flag}", file.display()))
-        };
-        let ca = read(&access.ca, "the certificate authority", "--ca")?;
-        let token = read(&access.token_file, "the token file", "--token-file")?.trim().to_string();
-        let client =
-            Client::builder().tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes())?]).no_proxy().build()?;
-        Ok(Self { client, server: access.server.trim_end_matches('/').to_string(), token })
+        let server = server(&access.server)?;
+        let token = token(&access.token_file)?;
+        let client = Client::builder().tls_certs_only([authority(&access.ca)?]).no_proxy().build()?;
+        Ok(Self { client, server, token, access: access.clone() })
+    }
+
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response> {
@@ -45,19 +82,48 @@ impl Api {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let sent = request.send().await;
-        let response =
-            sent.with_context(|| format!("the daemon at {} does not answer; is `muster serve` running?", self.server))?;
+        let response = request.send().await.map_err(|error| self.unanswered(&error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
         let text = response.text().await.unwrap_or_default();
         let problem: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-        match problem.get("detail").and_then(Value::as_str) {
-            Some(detail) => bail!("{detail}"),
-            None => bail!("{status}: {text}"),
+        let detail = match problem.get("detail").and_then(Value::as_str) {
+            Some(detail) => detail.to_string(),
+            None => format!("{} answers {status}: {text}", self.server),
+        };
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                bail!("{detail} (the token is that of {})", self.access.token_file.display())
+            }
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+                Err(Away(detail).into())
+            }
+            _ => bail!("{detail}"),
         }
+    }
+
+    /// Why nothing came back, by its innermost cause.
+    fn unanswered(&self, error: &reqwest::Error) -> anyhow::Error {
+        let mut causes = Vec::new();
+        let mut source: Option<&dyn std::error::Error> = Some(error);
+        while let Some(found) = source {
+            causes.push(found.to_string());
+            source = found.source();
+        }
+        let innermost = causes.last().cloned().unwrap_or_default();
+        let server = &self.server;
+        if let Some(cause) = causes.iter().find(|cause| cause.contains("certificate")) {
+            return anyhow::anyhow!(
+                "{server} is not believed: {} did not sign its certificate ({cause}); take ca.pem from that daemon's data folder and name it with --ca",
+                self.access.ca.display()
+            );
+        }
+        Away(format!(
+            "{server} does not answer ({innermost}); is `muster serve` running there? --server names another address"
+        ))
+        .into()
     }
 
     pub async fn get(&self, path: &str) -> Result<Value> {
@@ -85,15 +151,86 @@ impl Api {
         self.send(Method::GET, &format!("/api/v1/events?after={after}"), None).await
     }
 
+    /// The newest event's number.
+    pub async fn newest(&self) -> Result<i64> {
+        // The head's number stands in the metrics; reading the log from its end needs no paging.
+        let text = self.text("/metrics").await?;
+        let line = text.lines().find_map(|line| line.strip_prefix("muster_events_total "));
+        Ok(line.and_then(|number| number.trim().parse().ok()).unwrap_or(0))
+    }
+
+    /// All machines, or those of one state, page by page.
+    pub async fn machines(&self, state: Option<&str>) -> Result<Vec<Value>> {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let mut path = format!("/api/v1/machines?limit=1000&after={}", escaped(&after));
+            if let Some(state) = state {
+                path = format!("{path}&state={}", escaped(state));
+            }
+            let page = self.get(&path).await?;
+            all.extend(page.get("machines").and_then(Value::as_array).cloned().unwrap_or_default());
+            match page.get("next").and_then(Value::as_str) {
+                Some(next) => after = next.to_string(),
+                None => return Ok(all),
+            }
+        }
+    }
+
     /// The id of the one machine that a person means by a word.
     pub async fn machine(&self, word: &str) -> Result<String> {
         let found = self.get(&format!("/api/v1/find?word={}", escaped(word))).await?;
         match found.as_array().map(Vec::as_slice) {
             Some([one]) => Ok(one.get("id").and_then(Value::as_str).unwrap_or_default().to_string()),
-            Some([]) | None => bail!("no machine is called {word:?}"),
-            Some(several) => bail!("{} machines are meant by {word:?}; name one by its id", several.len()),
+            Some([]) | None => bail!("no machine is called {word:?}; `muster machine list` shows those that are known"),
+            Some(several) => {
+                let named =
+                    |one: &Value| format!("{} ({})", crate::table::cell(one, "name"), crate::table::cell(one, "id"));
+                let names: Vec<String> = several.iter().map(named).collect();
+                bail!("{word:?} means {} machines: {}; name one by its id", several.len(), names.join(", "))
+            }
         }
     }
+}
+
+/// The address without a slash at its end. The token is never sent in the clear.
+fn server(text: &str) -> Result<String> {
+    let wrong = || format!("--server {text} is not an address of the API; write it like https://HOST:8443");
+    let url = Url::parse(text).with_context(wrong)?;
+    ensure!(url.scheme() == "https" && url.host_str().is_some(), wrong());
+    Ok(text.trim_end_matches('/').to_string())
+}
+
+fn token(file: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| {
+        format!(
+            "the token file {} does not read; name another with --token-file, or ask an admin for `muster token make`",
+            file.display()
+        )
+    })?;
+    let token = text.trim();
+    let plain = token.bytes().all(|byte| byte.is_ascii_graphic());
+    ensure!(
+        token.starts_with("mstr_") && plain,
+        "{} holds no token: expected one line that begins with mstr_; name another file with --token-file",
+        file.display()
+    );
+    Ok(token.to_string())
+}
+
+fn authority(file: &Path) -> Result<reqwest::Certificate> {
+    let pem = std::fs::read(file).with_context(|| {
+        format!(
+            "the certificate authority {} does not read; take ca.pem from the daemon's data folder and name it with --ca",
+            file.display()
+        )
+    })?;
+    let holds = pem.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----");
+    ensure!(
+        holds,
+        "{} holds no certificate; take ca.pem from the daemon's data folder and name it with --ca",
+        file.display()
+    );
+    reqwest::Certificate::from_pem(&pem).with_context(|| format!("in {}", file.display()))
 }
 
 /// Percent-encodes what is not plain in a query.
@@ -104,4 +241,33 @@ pub fn escaped(text: &str) -> String {
             _ => format!("%{byte:02X}"),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_sent_over_tls_or_not_at_all() {
+        assert_eq!(server("https://muster.example:8443/").unwrap(), "https://muster.example:8443");
+        for wrong in ["http://muster.example:8443", "muster.example:8443", "nonsense", ""] {
+            assert!(format!("{:#}", server(wrong).unwrap_err()).contains("https://HOST:8443"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_holds_something_else_is_told_before_anything_is_sent() {
+        let file = std::env::temp_dir().join(format!("muster-client-{}", std::process::id()));
+        std::fs::write(&file, "root:x:0:0\ndaemon:x:1:1\n").unwrap();
+        let (token, authority) = (token(&file).unwrap_err(), authority(&file).unwrap_err());
+        std::fs::remove_file(&file).unwrap();
+        assert!(token.to_string().contains("mstr_"), "{token}");
+        assert!(authority.to_string().contains("holds no certificate"), "{authority}");
+        assert!(format!("{:#}", super::token(&file).unwrap_err()).contains("muster token make"));
+    }
+
+    #[test]
+    fn what_a_person_types_is_one_part_of_a_query() {
+        assert_eq!(escaped("a b&state=x/é"), "a%20b%26state%3Dx%2F%C3%A9");
+    }
 }

@@ -1,11 +1,15 @@
 //! The daemon's configuration: one TOML file, read and checked as a whole before anything listens.
 
-use anyhow::{Context as _, Result, bail};
+mod slips;
+
+use anyhow::{Context as _, Result};
+use muster_catalog::{Document, Slip};
 use muster_diagnosis::Budgets;
-use muster_netboot::{Network, Networks, Range, Subnet};
+use muster_netboot::{BadNetwork, Loaders, Network, Networks, Range, Subnet};
 use muster_store::Place;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -111,9 +115,13 @@ impl Config {
     /// Reads and checks. Relative folders count from the file's own folder.
     pub fn read(file: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(file).with_context(|| {
-            format!("the configuration {} does not read; `muster example-config` prints one", file.display())
+            format!(
+                "the configuration {} does not read; `muster example-config` prints one to start from, --config names another",
+                file.display()
+            )
         })?;
-        let mut config: Self = toml::from_str(&text).with_context(|| format!("in {}", file.display()))?;
+        let name = file.display().to_string();
+        let mut config = Self::parse(&name, &text).map_err(Mistakes)?;
         let base = file.parent().unwrap_or(Path::new("."));
         for folder in
             [&mut config.data, &mut config.files, &mut config.boot_image, &mut config.images, &mut config.secrets]
@@ -121,17 +129,29 @@ impl Config {
             *folder = base.join(&folder);
         }
         config.overrides()?;
-        config.networks(&muster_netboot::Loaders::default())?;
         Ok(config)
     }
 
-    /// `MUSTER_DATABASE` and `MUSTER_API` go before the file: the one is a secret, the other differs per start.
+    /// The text alone, with every mistake in it.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Slip>> {
+        let document = Document::parse(name, text)?;
+        let config: Self = document.read()?;
+        let slips = slips::slips(&config, &document);
+        if slips.is_empty() { Ok(config) } else { Err(slips) }
+    }
+
+    /// `MUSTER_DATABASE` and `MUSTER_API` go before the file: the one is a secret, the other differs per start. Set to
+    /// nothing they count as not set.
     fn overrides(&mut self) -> Result<()> {
-        if let Ok(url) = std::env::var("MUSTER_DATABASE") {
+        let told = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        if let Some(url) = told("MUSTER_DATABASE") {
+            anyhow::ensure!(is_postgres(&url), "MUSTER_DATABASE {NOT_POSTGRES}");
             self.database = Some(url);
         }
-        if let Ok(address) = std::env::var("MUSTER_API") {
-            self.api = address.parse().with_context(|| format!("MUSTER_API={address} is not ADDRESS:PORT"))?;
+        if let Some(address) = told("MUSTER_API") {
+            self.api = address
+                .parse()
+                .with_context(|| format!("MUSTER_API={address} is not ADDRESS:PORT; write it like 0.0.0.0:8443"))?;
         }
         Ok(())
     }
@@ -152,36 +172,60 @@ impl Config {
     }
 
     /// The networks as the boot path wants them, checked against each other.
-    pub fn networks(&self, loaders: &muster_netboot::Loaders) -> Result<Networks> {
+    pub fn networks(&self, loaders: &Loaders) -> Result<Networks> {
         let mut list = Vec::new();
         for told in &self.networks {
-            let subnet: Subnet =
-                told.subnet.parse().map_err(|error| anyhow::anyhow!("network {}: {error}", told.name))?;
-            let mut network = Network::new(&told.name, subnet, self.boot.address, &self.boot_http());
-            network.interface.clone_from(&told.interface);
-            network.ranges = vec![Range { first: told.range.0, last: told.range.1 }];
-            network.gateway = told.gateway;
-            // Debian's installer stops when no name server is told at all.
-            network.dns = if told.dns.is_empty() { vec![self.boot.address] } else { told.dns.clone() };
-            network.mtu = told.mtu;
-            network.dedicated = told.dedicated;
-            network.authoritative = told.authoritative || told.dedicated;
-            network.force_broadcast = told.force_broadcast;
-            network.loaders = loaders.clone();
-            list.push(network);
+            list.push(self.network(told, loaders).with_context(|| format!("network {}", told.name))?);
         }
-        match Networks::new(list) {
-            Ok(networks) => Ok(networks),
-            Err(slips) => {
-                let slips: Vec<String> = slips.iter().map(ToString::to_string).collect();
-                bail!("the networks contradict each other: {}", slips.join("; "))
-            }
-        }
+        Networks::new(list).map_err(|slips| {
+            let slips: Vec<String> = slips.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!("the networks contradict each other: {}", slips.join("; "))
+        })
+    }
+
+    fn network(&self, told: &NetworkConfig, loaders: &Loaders) -> Result<Network, BadNetwork> {
+        let subnet: Subnet = told.subnet.parse()?;
+        let mut network = Network::new(&told.name, subnet, self.boot.address, &self.boot_http());
+        network.interface.clone_from(&told.interface);
+        network.ranges = vec![Range { first: told.range.0, last: told.range.1 }];
+        network.gateway = told.gateway;
+        // Debian's installer stops when no name server is told at all.
+        network.dns = if told.dns.is_empty() { vec![self.boot.address] } else { told.dns.clone() };
+        network.mtu = told.mtu;
+        network.dedicated = told.dedicated;
+        network.authoritative = told.authoritative || told.dedicated;
+        network.force_broadcast = told.force_broadcast;
+        network.loaders = loaders.clone();
+        Ok(network)
     }
 
     pub fn interfaces(&self) -> Vec<String> {
         self.networks.iter().filter_map(|network| network.interface.clone()).collect()
     }
+}
+
+/// Every mistake of one reading, a line each.
+#[derive(Debug)]
+pub struct Mistakes(pub Vec<Slip>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// The JSON schema of the file, as `docs/config.schema.json` has it.
+pub fn schema() -> Result<String> {
+    Ok(serde_json::to_string_pretty(&schemars::schema_for!(Config))?)
+}
+
+const NOT_POSTGRES: &str = "is not an address of PostgreSQL; write it like postgres://USER:PASSWORD@HOST/DATABASE, or leave it out for the database inside";
+
+fn is_postgres(url: &str) -> bool {
+    ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme))
 }
 
 /// A file to start from.
@@ -205,33 +249,128 @@ dedicated = true                # only machines of ours boot here
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Config> {
-        let dir = std::env::temp_dir().join(format!("muster-config-{}-{}", std::process::id(), text.len()));
-        std::fs::create_dir_all(&dir)?;
-        let file = dir.join("muster.toml");
-        std::fs::write(&file, text)?;
-        let read = Config::read(&file);
-        std::fs::remove_dir_all(&dir)?;
-        read
+    fn slips(text: &str) -> Vec<String> {
+        match Config::parse("muster.toml", text) {
+            Ok(_) => Vec::new(),
+            Err(slips) => slips.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// The example with one text replaced gives exactly this one mistake.
+    fn one(from: &str, to: &str) -> String {
+        let text = EXAMPLE.replace(from, to);
+        assert_ne!(text, EXAMPLE, "{from} is not in the example");
+        let slips = slips(&text);
+        assert_eq!(slips.len(), 1, "{slips:?}");
+        slips.into_iter().next().unwrap()
     }
 
     #[test]
     fn the_example_is_fifteen_lines_and_reads() {
         assert!(EXAMPLE.lines().count() <= 16, "{}", EXAMPLE.lines().count());
-        let config = read(EXAMPLE).unwrap();
+        let config = Config::parse("muster.toml", EXAMPLE).unwrap();
         assert_eq!(config.boot_http(), "http://10.77.0.1:8080");
         assert_eq!(config.interfaces(), ["eno1"]);
     }
 
     #[test]
-    fn a_typo_is_named_with_its_line_and_the_words_allowed() {
-        let error = format!("{:#}", read(&EXAMPLE.replace("dedicated", "dedicatd")).unwrap_err());
-        assert!(error.contains("line") && error.contains("dedicatd") && error.contains("dedicated"), "{error}");
+    fn a_typo_is_named_with_its_line_its_column_and_the_words_allowed() {
+        let said = one("dedicated =", "dedicatd =");
+        assert!(
+            said.starts_with("muster.toml:14:1: ") && said.contains("dedicatd") && said.contains("dedicated"),
+            "{said}"
+        );
+        let said = one("api   = \"0.0.0.0:8443\"", "api   = \"0.0.0.0\"");
+        assert!(said.starts_with("muster.toml:4:9: "), "{said}");
+        let said = one("[boot]", "[boot\n");
+        assert!(said.starts_with("muster.toml:6:"), "{said}");
     }
 
     #[test]
-    fn a_range_outside_its_subnet_is_refused_before_anything_listens() {
-        let error = format!("{:#}", read(&EXAMPLE.replace("10.77.0.200", "10.78.0.200")).unwrap_err());
-        assert!(error.contains("provisioning"), "{error}");
+    fn every_mistake_is_told_at_once_in_the_order_of_the_file() {
+        let text = EXAMPLE
+            .replace("10.77.0.200", "10.78.0.200")
+            .replace("address = \"10.77.0.1\"", "address = \"0.0.0.0\"")
+            .replace("interface = \"eno1\"", "interface = \"eno1\"\nmtu = 20\ngateway = \"10.1.1.1\"");
+        let slips = slips(&text);
+        let lines: Vec<&str> = slips.iter().filter_map(|slip| slip.split(':').nth(1)).collect();
+        assert_eq!(lines, ["7", "12", "13", "15"], "{slips:?}");
+    }
+
+    #[test]
+    fn a_range_outside_its_subnet_is_refused_at_its_line() {
+        let said = one("10.77.0.200", "10.78.0.200");
+        assert!(said.starts_with("muster.toml:13:13: ") && said.contains("10.78.0.200"), "{said}");
+        let said = one("[\"10.77.0.50\", \"10.77.0.200\"]", "[\"10.77.0.200\", \"10.77.0.50\"]");
+        assert!(said.contains("first address first"), "{said}");
+    }
+
+    #[test]
+    fn networks_that_contradict_each_other_are_refused_at_the_later_one() {
+        let again = EXAMPLE.split("[[network]]").nth(1).unwrap();
+        let slips = slips(&format!("{EXAMPLE}\n[[network]]{again}"));
+        assert_eq!(slips.len(), 3, "{slips:?}");
+        assert!(slips.iter().all(|slip| slip.split(':').nth(1).unwrap().parse::<usize>().unwrap() > 15), "{slips:?}");
+    }
+
+    #[test]
+    fn what_could_never_work_is_refused() {
+        for (from, to, said) in [
+            ("8443", "8444", "takes port 8444"),
+            ("\"10.77.0.1\"", "\"10.79.0.1\"", "not of its subnet"),
+            ("\"10.77.0.1\"", "\"127.0.0.1\"", "this machine alone"),
+            ("\"provisioning\"", "\"a b\"", "no name of a network"),
+            ("10.77.0.0/24", "10.77.0.0", "is not a subnet"),
+            ("data  =", "database = \"mysql://u:secret@h/d\"\ndata  =", "not an address of PostgreSQL"),
+            (
+                "[boot]",
+                "[budgets.wipe]\nconcurrent = 0\nper-rack = 1\nper-requester = 1\nper-hour = 1\npercent = 10\n[boot]",
+                "0 lets no wipe",
+            ),
+            ("[boot]", "[boot]\nhttp-port = 8444", "cannot both have port 8444"),
+        ] {
+            let slips = slips(&EXAMPLE.replace(from, to));
+            assert!(slips.iter().any(|slip| slip.contains(said)), "{to}: {slips:?}");
+            assert!(slips.iter().all(|slip| !slip.contains("secret")), "{slips:?}");
+        }
+    }
+
+    /// `MUSTER_BLESS=1` writes the schema anew.
+    #[test]
+    fn the_schema_in_the_docs_is_that_of_this_build() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.schema.json");
+        let right = format!("{}\n", schema().unwrap());
+        if std::env::var_os("MUSTER_BLESS").is_some() {
+            std::fs::write(&path, &right).unwrap();
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            found == right,
+            "run again with MUSTER_BLESS=1, look at the difference and commit docs/config.schema.json"
+        );
+    }
+
+    #[test]
+    fn the_page_about_the_configuration_names_every_setting() {
+        let page = std::fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/configuration.md"),
+        )
+        .unwrap();
+        let schema: serde_json::Value = serde_json::from_str(&schema().unwrap()).unwrap();
+        let mut settings = Vec::new();
+        collect(&schema, &mut settings);
+        assert!(settings.len() > 25, "{settings:?}");
+        for setting in settings {
+            assert!(page.contains(&format!("`{setting}`")), "`{setting}` is not on the page");
+        }
+    }
+
+    fn collect(schema: &serde_json::Value, into: &mut Vec<String>) {
+        if let Some(properties) = schema.get("properties").and_then(|found| found.as_object()) {
+            into.extend(properties.keys().cloned());
+        }
+        for definition in schema.get("$defs").and_then(|found| found.as_object()).into_iter().flatten() {
+            collect(definition.1, into);
+        }
     }
 }

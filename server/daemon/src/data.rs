@@ -1,21 +1,27 @@
 //! The data files, the boot image and the built images, as they lie on the disk of this machine.
 
-use crate::config::Config;
+use crate::config::{Config, Mistakes};
 use anyhow::{Context as _, Result, anyhow};
 use muster_bootserver::http::Entry;
-use muster_catalog::{Catalog, Image, Manifest};
+use muster_catalog::{Catalog, Image, Manifest, Slip};
 use muster_conductor::Built;
 use muster_netboot::Loaders;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Every data file below `files`: (name with its folders, text).
+/// Every data file below `files`: (name with its folders, text). A file beside the folders is taken too: the catalog says
+/// that it lies wrong, where silence would leave its rack out.
 fn texts(files: &Path) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
+    for beside in ["firmware-profiles", "pxe-images"] {
+        take(files, &files.join(beside), &mut found)?;
+    }
     let folders = ["firmware-profiles/models", "firmware-profiles/bmcs", "pxe-images/loaders", "pxe-images/os"];
     for folder in folders {
         take(files, &files.join(folder), &mut found)?;
     }
     let racks = files.join("rack-layouts");
+    take(files, &racks, &mut found)?;
     for site in sorted(&racks)? {
         if site.is_dir() {
             take(files, &site, &mut found)?;
@@ -25,8 +31,12 @@ fn texts(files: &Path) -> Result<Vec<(String, String)>> {
 }
 
 fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries =
-        std::fs::read_dir(folder).with_context(|| format!("the data folder {} does not read", folder.display()))?;
+    let entries = std::fs::read_dir(folder).with_context(|| {
+        format!(
+            "the folder of data files {} does not read; `files` in the configuration names where they lie",
+            folder.display()
+        )
+    })?;
     let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
@@ -43,13 +53,58 @@ fn take(base: &Path, folder: &Path, found: &mut Vec<(String, String)>) -> Result
     Ok(())
 }
 
+/// The catalog, or every slip of every file.
+pub fn read(config: &Config) -> Result<std::result::Result<Catalog, Vec<Slip>>> {
+    let texts = texts(&config.files)?;
+    Ok(muster_catalog::read(&texts).map_err(|mut slips| {
+        // As a path that an editor opens.
+        for slip in &mut slips {
+            slip.file = config.files.join(&slip.file).display().to_string();
+        }
+        slips
+    }))
+}
+
 /// The catalog, or every slip of every file, a line each.
 pub fn catalog(config: &Config) -> Result<Catalog> {
-    let texts = texts(&config.files)?;
-    muster_catalog::read(&texts).map_err(|slips| {
-        let lines: Vec<String> = slips.iter().map(ToString::to_string).collect();
-        anyhow!("{}", lines.join("\n"))
-    })
+    Ok(read(config)?.map_err(Mistakes)?)
+}
+
+/// What is wrong with the password files that the layouts name: each by itself, with the machines that wait for it.
+pub fn passwords(config: &Config, catalog: &Catalog) -> Vec<String> {
+    let mut named: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for placed in catalog.machines() {
+        if let Some(bmc) = &placed.machine.bmc {
+            named.entry(&bmc.password_file).or_default().push(&placed.machine.name);
+        }
+    }
+    let wrong = |(name, machines): (&str, Vec<&str>)| {
+        let file = config.secrets.join(name);
+        let why = match std::fs::read_to_string(&file) {
+            Err(error) => {
+                format!("does not read ({error}); write the BMC's password into it, readable by the daemon alone")
+            }
+            Ok(text) if text.trim().is_empty() => "is empty; write the BMC's password into it".to_string(),
+            Ok(_) if open_to_others(&file) => "can be read by others on this machine; `chmod 600` it".to_string(),
+            Ok(_) => return None,
+        };
+        Some(format!("password file {} {why}; named by {}", file.display(), few(&machines)))
+    };
+    named.into_iter().filter_map(wrong).collect()
+}
+
+fn open_to_others(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(file).is_ok_and(|found| found.permissions().mode() & 0o007 != 0)
+}
+
+/// The first three of a list, and how many more there are.
+fn few(names: &[&str]) -> String {
+    let shown = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(3) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// The images that are built and fit their data file; the others are told, and left out.

@@ -1,27 +1,50 @@
 //! `muster`: the daemon, its checks, and the client verbs that speak to it.
 
+mod ask;
 mod boot;
+mod check;
 mod cli;
 mod client;
 mod config;
 mod data;
+mod here;
 mod listen;
+mod plan;
 mod program;
+mod rack;
 mod serve;
+mod show;
 mod table;
 mod tls;
 mod watch;
+mod words;
 
 use clap::Parser as _;
 use std::process::ExitCode;
 
+/// The same again may work later.
+const AWAY: u8 = 3;
+
 fn main() -> ExitCode {
+    leave_when_unread();
     let cli = cli::Cli::parse();
     match cli::run(cli) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("muster: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<client::Away>() { ExitCode::from(AWAY) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// A reader that has seen enough (`muster machine list | head`) ends us quietly, as it does other tools.
+fn leave_when_unread() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload().downcast_ref::<String>();
+        if said.is_some_and(|said| said.starts_with("failed printing to stdout") && said.contains("Broken pipe")) {
+            std::process::exit(0);
+        }
+        usual(panic);
+    }));
 }

@@ -3,7 +3,7 @@
 
 use crate::boot::{BootPath, Transfers};
 use crate::config::Config;
-use crate::{data, listen, program, tls};
+use crate::{data, here, listen, program, tls};
 use anyhow::{Context as _, Result, bail};
 use arc_swap::ArcSwap;
 use muster_api::{App, Role, agent_router, mint, router};
@@ -12,6 +12,7 @@ use muster_catalog::Catalog;
 use muster_conductor::{BmcHand, Conductor, Settings, couriers, deadlines, fresh_id, keep_sightings, refresh};
 use muster_store::Store;
 use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -31,6 +32,10 @@ struct Counted {
 pub async fn serve(config: Config) -> Result<()> {
     let catalog = data::catalog(&config)?;
     let _lock = lock(&config)?;
+    let obstacles = here::obstacles(&config);
+    if !obstacles.is_empty() {
+        bail!("cannot serve:\n  {}", obstacles.join("\n  "));
+    }
     let cancel = CancellationToken::new();
     let addresses = [IpAddr::V4(config.boot.address), config.api.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST)];
     let secured = tls::load(&config.data, &addresses)?;
@@ -58,6 +63,8 @@ pub async fn serve(config: Config) -> Result<()> {
         Ok(entry) => entries.push(entry),
         Err(why) => told.push(why),
     }
+    // A machine whose BMC cannot be spoken to is no reason to leave all others without addresses.
+    told.extend(data::passwords(&config, &catalog));
     told.iter().for_each(|line| tracing::warn!("{line}"));
     me.set_images(built);
     let files = tokio::task::spawn_blocking(move || http::Files::load(&entries))
@@ -104,15 +111,28 @@ pub async fn serve(config: Config) -> Result<()> {
     ended
 }
 
-/// One daemon a data folder.
+/// One daemon a data folder. The file tells who has it, for the second one's message.
 fn lock(config: &Config) -> Result<std::fs::File> {
-    std::fs::create_dir_all(&config.data)
-        .with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
+    std::fs::create_dir_all(&config.data).with_context(|| {
+        format!(
+            "cannot make the data folder {}; start as a user who may, or set `data` to another folder",
+            config.data.display()
+        )
+    })?;
     let file = config.data.join("muster.lock");
-    let lock = std::fs::File::create(&file).with_context(|| format!("{} cannot be written", file.display()))?;
+    let opened = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file);
+    let mut lock = opened.with_context(|| {
+        format!("{} cannot be written; the data folder belongs to the user that the daemon runs as", file.display())
+    })?;
     if lock.try_lock().is_err() {
-        bail!("another muster serves from {}; stop it first", config.data.display());
+        let mut by = String::new();
+        let _ = lock.read_to_string(&mut by);
+        let by = by.trim();
+        let by = if by.is_empty() { String::new() } else { format!(" (process {by})") };
+        bail!("another muster{by} serves from {}; stop it first", config.data.display());
     }
+    lock.set_len(0)?;
+    writeln!(lock, "{}", std::process::id())?;
     Ok(lock)
 }
 

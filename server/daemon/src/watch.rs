@@ -1,7 +1,9 @@
 //! A live timeline: what happens to machines, with progress and the time of each stage.
 
-use crate::client::Api;
-use crate::table::cell;
+use crate::cli::Output;
+use crate::client::{Api, Away};
+use crate::table::{cell, clock};
+use crate::words::sentence;
 use anyhow::{Result, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -19,6 +21,9 @@ struct Watched {
     since: i64,
     stages: Vec<(String, f64)>,
     told: String,
+    waits: String,
+    /// Why the daemon was not reached when it was last asked.
+    away: String,
 }
 
 /// Follows until every machine is `until`; a held one ends it with a failure.
@@ -30,20 +35,32 @@ pub async fn watch(api: &Api, words: &[String], until: &str, timeout: Option<u64
         all.push(Watched {
             id,
             name: word.clone(),
-            after: newest(api).await?,
+            after: api.newest().await?,
             state: String::new(),
             since: 0,
             stages: Vec::new(),
             told: String::new(),
+            waits: String::new(),
+            away: String::new(),
         });
     }
     loop {
         let (mut done, mut held) = (0, false);
         for one in &mut all {
             // A daemon that restarts is waited for.
-            if let Err(error) = look(api, one, begun).await {
-                line(begun, &one.name, &format!("{error:#}"));
-                tokio::time::sleep(Duration::from_secs(2)).await;
+            match look(api, one, begun).await {
+                Ok(()) => one.away.clear(),
+                Err(error) if error.is::<Away>() => {
+                    let said = format!("{error:#}");
+                    // Once, however long it lasts.
+                    if said != one.away {
+                        clear();
+                        line(begun, &one.name, &said);
+                        one.away = said;
+                    }
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                }
+                Err(error) => return Err(error),
             }
             done += usize::from(one.state == until);
             held |= one.state == "held";
@@ -51,21 +68,24 @@ pub async fn watch(api: &Api, words: &[String], until: &str, timeout: Option<u64
         if done == all.len() || held {
             clear();
             all.iter().for_each(|one| summary(one, begun));
+            let held = held && until != "held";
             return Ok(if held { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         }
         if timeout.is_some_and(|seconds| begun.elapsed() > Duration::from_secs(seconds)) {
             clear();
-            bail!("not {until} within {} s; `muster machine events NAME` tells why", timeout.unwrap_or_default());
+            let late: Vec<String> = all
+                .iter()
+                .filter(|one| one.state != until)
+                .map(|one| format!("{} is {} and waits for: {}", one.name, one.state, one.waits))
+                .collect();
+            bail!(
+                "not {until} within {} s: {}; `muster machine events NAME` tells more",
+                timeout.unwrap_or_default(),
+                late.join("; ")
+            );
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-}
-
-async fn newest(api: &Api) -> Result<i64> {
-    // The head's number stands in the metrics; reading the log from its end needs no paging.
-    let text = api.text("/metrics").await?;
-    let line = text.lines().find_map(|line| line.strip_prefix("muster_events_total "));
-    Ok(line.and_then(|number| number.trim().parse().ok()).unwrap_or(0))
 }
 
 async fn look(api: &Api, one: &mut Watched, begun: Instant) -> Result<()> {
@@ -90,6 +110,7 @@ async fn look(api: &Api, one: &mut Watched, begun: Instant) -> Result<()> {
         one.state = state;
         one.since = since;
     }
+    one.waits = crate::show::waits(&summary);
     progress(one, &summary);
     Ok(())
 }
@@ -137,109 +158,31 @@ fn summary(one: &Watched, begun: Instant) {
     }
     let stages: Vec<String> =
         order.iter().map(|state| format!("{state} {:.1} s", times.get(state).copied().unwrap_or_default())).collect();
-    println!("{}: {} after {:.1} s ({})", one.name, one.state, begun.elapsed().as_secs_f64(), stages.join(", "));
-}
-
-/// An event in a person's words; nothing for what only a program wants to know.
-fn sentence(event: &Value) -> String {
-    let body = event.get("body").cloned().unwrap_or_default();
-    let detail = body.get("detail").cloned().unwrap_or_default();
-    let inner = body.get("event").cloned().unwrap_or_default();
-    match cell(event, "kind").as_str() {
-        "entered" => {
-            let to = body.get("to").and_then(|to| to.get("at")).cloned().unwrap_or_default();
-            let why =
-                to.get("why").map(|why| format!(" ({})", why.as_str().map_or_else(|| why.to_string(), Into::into)));
-            format!("=> {}{}", cell(&to, "state"), why.unwrap_or_default())
-        }
-        "identified" => {
-            let differences: Vec<String> = detail
-                .get("differences")
-                .and_then(Value::as_array)
-                .map(|all| {
-                    all.iter()
-                        .map(|d| {
-                            format!(
-                                "{}: expected {}, found {}",
-                                cell(d, "path"),
-                                cell(d, "expected"),
-                                cell(d, "actual")
-                            )
-                        })
-                        .collect()
-                })
-                .unwrap_or_default();
-            let place = located(&detail);
-            match detail.get("model").and_then(Value::as_str) {
-                Some(model) => format!("is a {model}: {}{place}", cell(&detail, "summary")),
-                None => format!("fits no model: {}{place}", differences.join("; ")),
-            }
-        }
-        "seen" => "asked for its boot script".into(),
-        "agent-started" => format!("agent {} runs ({})", cell(&detail, "version"), cell(&detail, "mode")),
-        "act-phase" => match cell(&detail, "phase").as_str() {
-            "set-boot" => "BMC: setting the boot device".into(),
-            "off" => "BMC: powering off".into(),
-            "on" => "BMC: powering on".into(),
-            other => format!("BMC: {other}"),
-        },
-        "act-failed" => format!("BMC: {}", cell(&detail, "why")),
-        "write-permitted" => "the first write is permitted".into(),
-        "write-denied" => format!("the write is denied: {}", cell(&detail, "reason")),
-        "install-reported" => {
-            let outcome = cell(&inner, "outcome");
-            match detail.get("failure") {
-                Some(failure) => format!("install {outcome}: {failure}"),
-                None => {
-                    let installed = detail.get("installed").cloned().unwrap_or_default();
-                    format!(
-                        "image written: {} bytes, {} skipped, {} s",
-                        cell(&installed, "bytes_written"),
-                        cell(&installed, "bytes_skipped"),
-                        cell(&installed, "seconds")
-                    )
-                }
-            }
-        }
-        "check-judged" => {
-            let found = detail.get("differences").and_then(Value::as_array).cloned().unwrap_or_default();
-            if found.is_empty() {
-                "passes its quality check".into()
-            } else {
-                let words: Vec<String> = found
-                    .iter()
-                    .map(|d| {
-                        format!("{}: expected {}, found {}", cell(d, "path"), cell(d, "expected"), cell(d, "actual"))
-                    })
-                    .collect();
-                format!("does not pass its quality check: {}", words.join("; "))
-            }
-        }
-        "order-closed" => format!("order closed: {}", cell(&detail, "outcome")),
-        "agent-refused" => format!("the agent refused: {}", cell(&detail, "reason")),
-        "impostor-seen" => format!("IMPOSTOR: {}", cell(&detail, "why")),
-        "deadline-passed" => "the deadline passed".into(),
-        "wipe-reported" => format!("wipe reported: {}", cell(&inner, "ok")),
-        _ => String::new(),
+    let stages = if stages.is_empty() { String::new() } else { format!(" ({})", stages.join(", ")) };
+    println!("{}: {} after {:.1} s{stages}", one.name, one.state, begun.elapsed().as_secs_f64());
+    if one.state == "held" {
+        println!("{}: {}", one.name, one.waits);
+        println!(
+            "{0}: look with `muster machine show {0}` and `muster machine events {0}`; `muster machine resume {0} --to ...` sends it on",
+            one.name
+        );
     }
 }
 
-fn located(detail: &Value) -> String {
-    let Some(located) = detail.get("located") else { return String::new() };
-    for (word, said) in [("verified", "verified at"), ("single", "seen at")] {
-        if let Some(spot) = located.get(word) {
-            return format!(", {said} {}", crate::table::place(spot));
-        }
-    }
-    match located.get("conflict").and_then(Value::as_str) {
-        Some(text) => format!(", PLACE CONFLICT: {text}"),
-        None => String::new(),
-    }
+/// One event on one line.
+fn told(event: &Value, about: &str) -> String {
+    let at = event.get("at").and_then(Value::as_i64).unwrap_or_default();
+    let (kind, text) = (cell(event, "kind"), sentence(event));
+    let text = if text.is_empty() { kind } else { format!("{kind}: {text}") };
+    format!("{:>8}  {}  {about}{:<12} {text}", cell(event, "seq"), clock(at), cell(event, "actor"))
 }
 
-/// A machine's whole log.
+/// A machine's whole log; an event a line, as the table or as JSON.
 pub async fn print_events(api: &Api, id: &str, as_json: bool) -> Result<()> {
     let mut after = 0;
+    if !as_json {
+        println!("{:>8}  {:<19}  {:<12} WHAT", "EVENT", "WHEN (UTC)", "WHO");
+    }
     loop {
         let page = api.get(&format!("/api/v1/machines/{id}/events?after={after}&limit=1000")).await?;
         let rows = page.as_array().cloned().unwrap_or_default();
@@ -249,33 +192,58 @@ pub async fn print_events(api: &Api, id: &str, as_json: bool) -> Result<()> {
             if as_json {
                 println!("{row}");
             } else {
-                let at = row.get("at").and_then(Value::as_i64).unwrap_or_default();
-                let text = sentence(row);
-                let kind = cell(row, "kind");
-                let text = if text.is_empty() { kind } else { format!("{kind}: {text}") };
-                println!(
-                    "{:>8}  {:>8} ago  {:<10} {text}",
-                    cell(row, "seq"),
-                    crate::table::ago(at),
-                    cell(row, "actor")
-                );
+                println!("{}", told(row, ""));
             }
         }
     }
 }
 
-/// Prints the site's log and follows it.
-pub async fn follow(api: &Api, after: i64) -> Result<()> {
-    let mut response = api.stream(after).await?;
-    let mut rest = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        rest.extend_from_slice(&chunk);
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = rest.drain(..=end).collect();
-            if let Some(data) = String::from_utf8_lossy(&line).trim_end().strip_prefix("data: ") {
-                println!("{data}");
+/// Prints the site's log and follows it; when the daemon goes away it is asked again from the last number seen.
+pub async fn follow(api: &Api, after: Option<i64>, output: Output) -> Result<()> {
+    let mut after = match after {
+        Some(after) => after,
+        None => api.newest().await?,
+    };
+    let mut names = BTreeMap::new();
+    loop {
+        let mut response = match api.stream(after).await {
+            Ok(response) => response,
+            Err(error) if error.is::<Away>() => {
+                eprintln!("{error}");
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let mut rest = Vec::new();
+        while let Ok(Some(chunk)) = response.chunk().await {
+            rest.extend_from_slice(&chunk);
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                let text = String::from_utf8_lossy(&line);
+                let Some(data) = text.trim_end().strip_prefix("data: ") else { continue };
+                let event: Value = serde_json::from_str(data)?;
+                after = event.get("seq").and_then(Value::as_i64).unwrap_or(after);
+                if output == Output::Json {
+                    println!("{data}");
+                } else {
+                    let about = about(api, &event, &mut names).await;
+                    println!("{}", told(&event, &format!("{about:<12} ")));
+                }
             }
         }
     }
-    Ok(())
+}
+
+/// The name of what an event is about, asked for once.
+async fn about(api: &Api, event: &Value, names: &mut BTreeMap<String, String>) -> String {
+    let subject = cell(event, "subject");
+    let Some(id) = subject.strip_prefix("machine/") else { return subject };
+    if let Some(name) = names.get(id) {
+        return name.clone();
+    }
+    let found = api.get(&format!("/api/v1/machines/{id}")).await.unwrap_or_default();
+    let name = found.get("summary").map_or_else(|| id.to_string(), |line| cell(line, "name"));
+    names.insert(id.to_string(), name.clone());
+    name
 }

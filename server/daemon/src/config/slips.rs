@@ -1,0 +1,153 @@
+//! What is wrong with a configuration that reads: values that contradict each other or could never work.
+//!
+//! Every mistake is told at once with its line and column, like those of the data files. What depends on the machine the
+//! daemon runs on (its interfaces, ports and rights) is not asked here: a configuration is also checked where it is kept.
+
+use super::{Config, NOT_POSTGRES, NetworkConfig, is_postgres};
+use muster_catalog::{Document, Slip};
+use muster_diagnosis::Budget;
+use muster_netboot::{BadNetwork, Loaders, Networks};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Every mistake, in the order of the file.
+pub fn slips(config: &Config, document: &Document<'_>) -> Vec<Slip> {
+    let mut found = Vec::new();
+    if config.database.as_ref().is_some_and(|url| !is_postgres(url)) {
+        // The value is not repeated: it may hold a password.
+        found.push(document.slip_at("database", format!("database {NOT_POSTGRES}")));
+    }
+    listeners(config, document, &mut found);
+    for (name, budget) in
+        [("power", config.budgets.power), ("install", config.budgets.install), ("wipe", config.budgets.wipe)]
+    {
+        budgets(name, budget, document, &mut found);
+    }
+    for (at, network) in config.networks.iter().enumerate() {
+        alone(at, network, document, &mut found);
+    }
+    together(config, document, &mut found);
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn listeners(config: &Config, document: &Document<'_>, found: &mut Vec<Slip>) {
+    let boot = &config.boot;
+    let address = boot.address;
+    if address.is_unspecified() || address.is_broadcast() || address.is_multicast() {
+        let said = format!(
+            "{address} is not an address that machines can call; give this daemon's own address on the provisioning network"
+        );
+        found.push(document.slip_at("boot.address", said));
+    } else if address.is_loopback() && !config.networks.is_empty() {
+        let said =
+            format!("{address} is reached from this machine alone; give the address on the provisioning network");
+        found.push(document.slip_at("boot.address", said));
+    }
+    for (key, port) in [("http-port", boot.http_port), ("agent-port", boot.agent_port)] {
+        if port == 0 {
+            found.push(document.slip_at(&format!("boot.{key}"), "port 0 means none; take one from 1 to 65535".into()));
+        }
+    }
+    if boot.http_port == boot.agent_port {
+        let said = format!("boot HTTP and agents cannot both have port {}; change one of the two", boot.http_port);
+        found.push(document.slip_at("boot.agent-port", said));
+    }
+    let shared = config.api.ip().is_unspecified() || config.api.ip() == IpAddr::V4(address);
+    for (key, port) in [("http-port", boot.http_port), ("agent-port", boot.agent_port)] {
+        if shared && port == config.api.port() {
+            let said =
+                format!("the API on {} takes port {port} of {address} too; change boot.{key} or api", config.api);
+            found.push(document.slip_at("api", said));
+        }
+    }
+}
+
+fn budgets(name: &str, budget: Budget, document: &Document<'_>, found: &mut Vec<Slip>) {
+    let at = |field: &str| format!("budgets.{name}.{field}");
+    if budget.percent > 100 {
+        let said = format!("{} percent of the fleet; expected 1 to 100", budget.percent);
+        found.push(document.slip_at(&at("percent"), said));
+    }
+    let numbers = [
+        ("concurrent", budget.concurrent),
+        ("per-rack", budget.per_rack),
+        ("per-requester", budget.per_requester),
+        ("per-hour", budget.per_hour),
+        ("percent", u32::from(budget.percent)),
+    ];
+    for (field, _) in numbers.iter().filter(|(_, number)| *number == 0) {
+        let said = format!("0 lets no {name} happen ever; give 1 or more, and use `muster freeze` to stop everything");
+        found.push(document.slip_at(&at(field), said));
+    }
+}
+
+/// Mistakes that one network makes by itself and that netboot does not look for.
+fn alone(at: usize, network: &NetworkConfig, document: &Document<'_>, found: &mut Vec<Slip>) {
+    let path = |field: &str| format!("network.{at}.{field}");
+    if network.name.is_empty() || !network.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+        let said = format!("{:?} is no name of a network: letters, digits, `-`, `_` and `.`", network.name);
+        found.push(document.slip_at(&path("name"), said));
+    }
+    if let Some(interface) = &network.interface
+        && (interface.is_empty() || interface.len() > 15 || interface.contains(['/', ' ']))
+    {
+        let said = format!("{interface:?} is no name of an interface; `ip -brief link` lists them");
+        found.push(document.slip_at(&path("interface"), said));
+    }
+    if let Some(mtu) = network.mtu
+        && !(576..=9216).contains(&mtu)
+    {
+        found.push(document.slip_at(&path("mtu"), format!("an MTU of {mtu} bytes; expected 576 to 9216")));
+    }
+    let Ok(subnet) = network.subnet.parse::<muster_netboot::Subnet>() else { return };
+    if let Some(gateway) = network.gateway.filter(|gateway| !subnet.is_host(*gateway)) {
+        let said = format!("the gateway {gateway} is not a host of {subnet}; machines could not reach it");
+        found.push(document.slip_at(&path("gateway"), said));
+    }
+    if network.range.0 > network.range.1 {
+        let said = format!("{} to {} falls; write the first address first", network.range.0, network.range.1);
+        found.push(document.slip_at(&path("range"), said));
+    }
+    for end in [network.range.0, network.range.1] {
+        if !subnet.is_host(end) {
+            let said = format!("{end} is not a host of {subnet}; give a range inside it");
+            found.push(document.slip_at(&path("range"), said));
+        }
+    }
+}
+
+/// What netboot itself finds, brought to the line it is about.
+fn together(config: &Config, document: &Document<'_>, found: &mut Vec<Slip>) {
+    let mut list = Vec::new();
+    for (at, told) in config.networks.iter().enumerate() {
+        match config.network(told, &Loaders::default()) {
+            Ok(network) => list.push(network),
+            Err(error) => found.push(document.slip_at(&format!("network.{at}.subnet"), error.to_string())),
+        }
+    }
+    let Err(slips) = Networks::new(list) else { return };
+    let last = |name: &str| config.networks.iter().rposition(|network| network.name == name).unwrap_or(0);
+    for slip in slips {
+        let path = match &slip {
+            // Told by `alone` with its own line.
+            BadNetwork::Range { .. } => continue,
+            BadNetwork::Subnet { .. } => "network".to_string(),
+            BadNetwork::Overlap { one, other } => format!("network.{}.subnet", last(one).max(last(other))),
+            BadNetwork::SameName { name } => format!("network.{}.name", last(name)),
+            BadNetwork::SameInterface { interface } => {
+                let at = config.networks.iter().rposition(|network| network.interface.as_ref() == Some(interface));
+                format!("network.{}.interface", at.unwrap_or(0))
+            }
+            BadNetwork::Server { .. } | BadNetwork::Base { .. } => "boot.address".to_string(),
+            BadNetwork::LeaseTime { network } => format!("network.{}", last(network)),
+        };
+        let mut said = slip.to_string();
+        if let BadNetwork::Server { .. } = slip {
+            said.push_str("; give our address there, or leave the interface out where only relays reach it");
+        }
+        if config.boot.address != Ipv4Addr::UNSPECIFIED || path != "boot.address" {
+            found.push(document.slip_at(&path, said));
+        }
+    }
+}
