@@ -18,6 +18,7 @@ mod tokens;
 
 pub use agent::agent_router;
 pub use guard::Role;
+pub use machines::STATES;
 pub use openapi::openapi;
 pub use problem::Problem;
 pub use routes::{Policy, Row, router, routes};

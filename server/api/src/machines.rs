@@ -7,13 +7,33 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use muster_catalog::{About, Difference, Evidence, Located, Role};
 use muster_conductor::{AgentSeen, Fault, Known, known, plans};
-use muster_lifecycle::machine::{Data, MachineLife};
-use muster_lifecycle::{Life, Wait};
+use muster_lifecycle::Life;
+use muster_lifecycle::machine::{At, Data, MachineLife};
 use muster_names::{Epoch, Inventory, Mac, MachineId, Millis, OrderId, Place, Seq, Subject};
 use muster_store::{Tx, acts, machines as rows};
 use muster_wire::{Figure, Progress};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// The states' words, as a list may be asked for them.
+pub const STATES: [&str; 16] = [
+    "observed",
+    "expected",
+    "discovering",
+    "unidentified",
+    "commissioning",
+    "ready",
+    "installing",
+    "checking",
+    "in-service",
+    "draining",
+    "repairing",
+    "stopping",
+    "releasing",
+    "held",
+    "retiring",
+    "retired",
+];
 
 /// A line of the list.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -55,6 +75,8 @@ pub struct Machine {
     pub uuid: Option<String>,
     pub data_bearing: bool,
     pub order: Option<OrderId>,
+    /// Why a person holds it.
+    pub hold: Option<String>,
     pub fault: Option<Fault>,
     pub located: Option<Located>,
     /// Where it differs from the model it should be, or from the nearest.
@@ -110,15 +132,19 @@ pub struct LogQuery {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LearnQuery {
-    /// Id of the BMC profile that the model names.
-    #[serde(default = "generic")]
-    bmc_profile: String,
+    /// Id of the new model; `learnt-NAME` without it.
+    id: Option<String>,
+    title: Option<String>,
+    #[serde(default = "compute")]
+    role: Role,
+    /// Id of the BMC profile that the model names; that of the machine's own model or protocol without it.
+    bmc_profile: Option<String>,
 }
 
-fn generic() -> String {
-    "generic".into()
+fn compute() -> Role {
+    Role::Compute
 }
 
 async fn line(app: &App, tx: &mut Tx, id: MachineId) -> Result<(Line, Known), Problem> {
@@ -127,11 +153,10 @@ async fn line(app: &App, tx: &mut Tx, id: MachineId) -> Result<(Line, Known), Pr
     let in_force = acts::acts_of(tx, Subject::Machine(id)).await?;
     let rail =
         in_force.iter().filter(|act| act.key.epoch == machine.facts.epoch).find_map(|act| app.me.rail_of(&act.key));
-    let waits_for = match (&plan.want.ticket, plan.wait) {
-        (Some(ticket), _) => ticket.title.clone(),
-        (None, Wait::Person) => "a person".into(),
-        (None, Wait::World) => "nothing".into(),
-        (None, Wait::Until(_)) => "its answer".into(),
+    let waits_for = match (&plan.want.ticket, &machine.kept.hold) {
+        (Some(ticket), Some(why)) => format!("{} ({why})", ticket.title),
+        (Some(ticket), None) => ticket.title.clone(),
+        (None, _) => waits_for(&machine.state.at).into(),
     };
     let live = app.me.live(id).filter(|live| live.doing.epoch == Some(machine.facts.epoch));
     let line = Line {
@@ -152,7 +177,30 @@ async fn line(app: &App, tx: &mut Tx, id: MachineId) -> Result<(Line, Known), Pr
     Ok((line, machine))
 }
 
+/// Who moves next, and what a person may do about it.
+fn waits_for(at: &At) -> &'static str {
+    match at {
+        At::Observed => "nothing: it is only watched until it is claimed",
+        At::Expected => "its first boot, or `muster machine discover`",
+        At::Discovering { .. } => "its agent to report what it is",
+        At::Unidentified => "a model that fits it",
+        At::Commissioning { .. } => "its agent to look and measure",
+        At::Ready => "an order",
+        At::Installing { .. } => "its agent to write the image",
+        At::Checking { .. } => "its installed system to report",
+        At::InService | At::Retired => "nothing",
+        At::Draining { .. } => "its owner to leave: `muster machine drained` says so",
+        At::Repairing { .. } => "its repair",
+        At::Stopping { .. } => "the write in flight to end",
+        At::Releasing { .. } | At::Retiring { .. } => "its agent to wipe its disks",
+        At::Held { .. } => "a person",
+    }
+}
+
 pub(crate) async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Result<Json<Page>, Problem> {
+    if let Some(state) = query.state.as_ref().filter(|state| !STATES.contains(&state.as_str())) {
+        return Err(Problem::bad(format!("there is no state {state:?}; allowed: {}", STATES.join(", "))));
+    }
     let limit = query.limit.clamp(1, 1000);
     let mut tx = app.me.db.read().await?;
     let found = rows::list(&mut tx, &query.after, limit).await?;
@@ -197,6 +245,7 @@ pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Resu
         uuid: machine.record.uuid.clone(),
         data_bearing: machine.state.data == Data::Owned,
         order: machine.facts.order.map(|open| open.order),
+        hold: machine.kept.hold.clone(),
         fault: machine.kept.case.clone(),
         located: machine.kept.located.clone(),
         differences: machine.kept.differences.clone(),
@@ -244,15 +293,65 @@ pub(crate) async fn learn(
     let mut tx = app.me.db.read().await?;
     let record =
         rows::get(&mut tx, id).await?.ok_or_else(|| Problem::not_found(format!("there is no machine {id}")))?;
-    let text = record.inventory.ok_or_else(|| Problem::bad("the machine has no inventory yet; discover it first"))?;
-    let inventory: Inventory = serde_json::from_str(&text).map_err(|error| Problem::bad(error.to_string()))?;
+    let text = record.inventory.as_deref();
+    let text = text.ok_or_else(|| Problem::bad("the machine has no inventory yet; discover it first"))?;
+    let inventory: Inventory = serde_json::from_str(text).map_err(|error| Problem::bad(error.to_string()))?;
+    let name = &record.name;
     let about = About {
-        id: format!("learnt-{}", record.name),
-        title: format!("Learnt from {}", record.name),
-        role: Role::Compute,
+        id: query.id.unwrap_or_else(|| format!("learnt-{name}")),
+        title: query.title.unwrap_or_else(|| format!("Learnt from {name}")),
+        role: query.role,
         // The machine is really there: its own inventory is the evidence.
         evidence: Evidence::Captured(muster_conductor::sha256(text.as_bytes())),
-        bmc_profile: query.bmc_profile,
+        bmc_profile: bmc_profile(&app.me.catalog(), &record, query.bmc_profile)?,
     };
     muster_catalog::learn(&inventory, &about).map_err(Problem::bad)
+}
+
+/// A profile that is there: a learnt model shall pass `muster check` as it is.
+fn bmc_profile(
+    catalog: &muster_catalog::Catalog,
+    record: &muster_store::Machine,
+    asked: Option<String>,
+) -> Result<String, Problem> {
+    let known: Vec<&str> = catalog.bmcs.iter().map(|profile| profile.id.as_str()).collect();
+    if let Some(asked) = asked {
+        return match known.contains(&asked.as_str()) {
+            true => Ok(asked),
+            false => Err(Problem::bad(format!("there is no BMC profile {asked:?}; allowed: {}", known.join(", ")))),
+        };
+    }
+    let own = record.model.as_deref().and_then(|id| catalog.model(id)).map(|model| model.bmc.profile.clone());
+    let bmc: Option<muster_conductor::BmcBody> = record.bmc.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let spoken = || {
+        let speaks = |profile: &&muster_catalog::BmcProfile| {
+            bmc.as_ref().is_some_and(|bmc| profile.protocols == [bmc.protocol] && profile.quirks.is_empty())
+        };
+        catalog.bmcs.iter().find(speaks).map(|profile| profile.id.clone())
+    };
+    own.or_else(spoken).ok_or_else(|| {
+        Problem::bad(format!("nothing tells which BMC profile fits; name one with bmc-profile: {}", known.join(", ")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_the_states_are_those_of_the_page_about_the_life() {
+        let page = include_str!("../../../docs/LIFE.md");
+        let mut headings: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+        // Retired ends the life: nothing leads on from it, so it has no heading of its own.
+        if !headings.contains(&"retired") {
+            headings.push("retired");
+        }
+        if !headings.contains(&"retiring") {
+            headings.push("retiring");
+        }
+        headings.sort_unstable();
+        let mut states = STATES.to_vec();
+        states.sort_unstable();
+        assert_eq!(states, headings);
+    }
 }

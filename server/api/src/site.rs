@@ -7,8 +7,8 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use muster_catalog::{Model, Rack};
-use muster_names::{Digest, ImageId, Mac, MachineId, Millis, OrderId};
-use muster_store::{orders as order_rows, site as site_rows, tickets as ticket_rows};
+use muster_names::{Digest, ImageId, Mac, MachineId, Millis, OrderId, Subject};
+use muster_store::{Tx, orders as order_rows, site as site_rows, tickets as ticket_rows};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,8 @@ pub(crate) async fn images(State(app): State<App>) -> Json<Vec<ImageShown>> {
 pub struct OrderShown {
     pub id: OrderId,
     pub machine: MachineId,
+    /// The machine's name.
+    pub name: String,
     pub image: ImageId,
     /// `open`, `started`, `closed`.
     pub permit: String,
@@ -62,17 +64,22 @@ pub struct OrderShown {
 
 pub(crate) async fn orders(State(app): State<App>) -> Result<Json<Vec<OrderShown>>, Problem> {
     let mut tx = app.me.db.read().await?;
-    let shown = |order: muster_store::Order| OrderShown {
-        id: order.id,
-        machine: order.machine,
-        image: order.image,
-        permit: order.permit.word().into(),
-        by: order.by,
-        created: order.created,
-        started: order.started_at,
-        outcome: order.outcome,
-    };
-    Ok(Json(order_rows::list_open(&mut tx).await?.into_iter().map(shown).collect()))
+    let found = order_rows::list_open(&mut tx).await?;
+    let mut shown = Vec::with_capacity(found.len());
+    for order in found {
+        shown.push(OrderShown {
+            name: name_of(&mut tx, order.machine).await?,
+            id: order.id,
+            machine: order.machine,
+            image: order.image,
+            permit: order.permit.word().into(),
+            by: order.by,
+            created: order.created,
+            started: order.started_at,
+            outcome: order.outcome,
+        });
+    }
+    Ok(Json(shown))
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -80,6 +87,8 @@ pub(crate) async fn orders(State(app): State<App>) -> Result<Json<Vec<OrderShown
 pub struct TicketShown {
     pub id: String,
     pub subject: String,
+    /// The machine's name, where the ticket is about one.
+    pub name: Option<String>,
     pub cause: String,
     /// What to do.
     pub title: String,
@@ -88,14 +97,27 @@ pub struct TicketShown {
 
 pub(crate) async fn tickets(State(app): State<App>) -> Result<Json<Vec<TicketShown>>, Problem> {
     let mut tx = app.me.db.read().await?;
-    let shown = |ticket: muster_store::Ticket| TicketShown {
-        id: ticket.id.to_string(),
-        subject: ticket.subject.to_string(),
-        cause: ticket.cause,
-        title: ticket.title,
-        opened: ticket.opened,
-    };
-    Ok(Json(ticket_rows::list_open(&mut tx).await?.into_iter().map(shown).collect()))
+    let found = ticket_rows::list_open(&mut tx).await?;
+    let mut shown = Vec::with_capacity(found.len());
+    for ticket in found {
+        let name = match ticket.subject {
+            Subject::Machine(id) => Some(name_of(&mut tx, id).await?),
+            _ => None,
+        };
+        shown.push(TicketShown {
+            name,
+            id: ticket.id.to_string(),
+            subject: ticket.subject.to_string(),
+            cause: ticket.cause,
+            title: ticket.title,
+            opened: ticket.opened,
+        });
+    }
+    Ok(Json(shown))
+}
+
+async fn name_of(tx: &mut Tx, id: MachineId) -> Result<String, Problem> {
+    Ok(muster_store::machines::get(tx, id).await?.map(|found| found.name).unwrap_or_default())
 }
 
 #[derive(Debug, Serialize, JsonSchema)]

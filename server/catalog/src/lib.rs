@@ -23,6 +23,7 @@ mod slip;
 
 pub use bmc::{BmcProfile, Protocol, Quirk};
 pub use compare::{Difference, Identified, compare, identify};
+pub use document::Document;
 pub use evidence::{Evidence, Tally, usable_for_writes};
 pub use image::{Compression, Image, Manifest, OsImage};
 pub use learn::{About, learn};
