@@ -29,7 +29,7 @@ line=$(grep -n '^title' "$model" | cut -d: -f1)
 sed -i 's/^title = .*/titel = "another"/' "$model"
 sed -i 's/^units = .*/units = 40/' "$layout"
 refused "firmware-profiles/models/qemu-q35.toml" "$line" titel title
-muster --output json racks | holds "half of a refused set is in force" '.[0][0].units == 42'
+muster --output json rack list | holds "half of a refused set is in force" '.[0][0].units == 42'
 cp "$bed/model" "$model"
 
 line=$(grep -n '^\[limits\]' "$model" | cut -d: -f1)

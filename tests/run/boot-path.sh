@@ -32,7 +32,7 @@ begun=$(date +%s)
     muster install debian-12 node1 --yes --user 'ops!'
     muster watch node1 --until in-service --timeout 900
 } >"$bed/timeline.log" 2>&1
-muster machine show node1 >"$bed/node1.json"
+muster machine show node1 --output json >"$bed/node1.json"
 jq -e '.summary.state == "in-service" and .agent.mode == "resident" and (.quality | length) == 0' "$bed/node1.json" >/dev/null
 grep '^node1: ' "$bed/timeline.log"
 printf '%6d s  %s from first power-on to in service, accelerator %s\n' $(($(date +%s) - begun)) "$firmware" "$ACCEL"

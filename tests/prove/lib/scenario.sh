@@ -49,7 +49,7 @@ site() {
     site_up "$bed"
 }
 
-show() { muster machine show "$1"; }
+show() { muster machine show "$1" --output json; }
 state() { show "$1" 2>/dev/null | jq -r .summary.state; }
 # events MACHINE: its log, one JSON object a line.
 events() { muster --output json machine events "$1"; }
@@ -115,7 +115,7 @@ empty() { cmp -s -n "$2" "$1" /dev/zero; }
 
 # whole: the log's chain holds and no number is missing.
 whole() {
-    muster log verify | holds "the log is whole" '.[0].whole == true and .[0].broken == null'
+    muster --output json log verify | holds "the log is whole" '.[0].whole == true and .[0].broken == null'
     curl -sf --cacert "$MUSTER_CA" -H "Authorization: Bearer $(cat "$MUSTER_TOKEN_FILE")" \
         "$MUSTER_SERVER/api/v1/log?after=0&limit=1000" |
         holds "the log has no gap" '.[0] | [.[].seq] as $seq | $seq == [range(1; ($seq | length) + 1)]'
