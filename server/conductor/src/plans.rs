@@ -7,7 +7,7 @@
 use crate::apply::{self, Happened};
 use crate::body::{self, Fault, OrderBody};
 use crate::error::store;
-use crate::facts::{Known, known};
+use crate::facts::{Known, known, shadow};
 use crate::scribe::Write;
 use crate::{Conductor, Error, rim, standing};
 use muster_catalog::Catalog;
@@ -283,6 +283,16 @@ fn outlook(me: &Conductor, catalog: &Catalog, machine: &Known, what: &Action) ->
     if matches!(what, Action::CancelInstall) && machine.facts.order.is_none() {
         return Err("it has no open install order".into());
     }
+    let touches = matches!(
+        what,
+        Action::Discover
+            | Action::Install { .. }
+            | Action::Release
+            | Action::Resume { to: Onward::Discover | Onward::Repair | Onward::Release }
+    );
+    if touches && let Some(why) = shadow(catalog, machine) {
+        return Err(why);
+    }
     let event = event_of(machine, what, OrderId(0), CaseId(0))?;
     let next = MachineLife::next(&machine.state, &event, &machine.facts);
     let leads_to = next.map(|next| next.label().to_string());
@@ -300,7 +310,9 @@ fn hint(machine: &Known, what: &Action) -> &'static str {
         (At::InService, Action::Install { reimage: false, .. }) => "release it first, or plan the install with reimage",
         (At::Expected, Action::Install { .. }) => "discover it first",
         (At::Observed, _) => "claim it first: nobody marked it as ours",
+        (At::Held { .. }, Action::Resume { .. }) => "what holds it or what it holds forbids that way; take another --to",
         (At::Held { .. }, _) => "resume it first",
+        (At::Draining { .. }, _) => "it waits for its owner: acknowledge the drain first",
         _ => "look at its state and events",
     }
 }
