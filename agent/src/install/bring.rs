@@ -64,9 +64,8 @@ StandardOutput=journal+console
 [Install]
 WantedBy=multi-user.target
 UNIT
-systemctl daemon-reload
-systemctl enable muster-agent.service
-systemctl start --no-block muster-agent.service
+# Reads the unit too. Not waiting, since what it fetches may be long in coming.
+systemctl enable --now --no-block muster-agent.service
 "#;
 
 pub fn script(url: &str, digest: &Digest) -> String {
@@ -152,7 +151,7 @@ mod tests {
         let unit = fs::read_to_string(root.join("etc/systemd/system/muster-agent.service")).unwrap();
         assert!(unit.contains(&format!("ExecStartPre=/bin/sh {SCRIPT_PATH} fetch\n")), "{unit}");
         let asked = fs::read_to_string(root.join("asked")).unwrap();
-        assert!(asked.ends_with("start --no-block muster-agent.service\n"), "{asked}");
+        assert_eq!(asked, "enable --now --no-block muster-agent.service\n");
         fs::remove_dir_all(root).unwrap();
     }
 
