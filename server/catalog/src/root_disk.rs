@@ -5,12 +5,17 @@
 
 use crate::compare::{kind_word, size_gb};
 use crate::{Pick, RootDisk};
-use muster_names::{Disk, Inventory};
+use muster_names::{Disk, Inventory, MachineId};
 
 /// The one disk of this machine that the rule means and that may be written, or the reason in words why there is not
-/// one.
-pub fn root_disk<'i>(rule: &RootDisk, inventory: &'i Inventory) -> Result<&'i Disk, String> {
-    writable(picked(rule, inventory)?, inventory)
+/// one. `reimage` is the machine whose running system is to be overwritten: a disk that carries its seal may then be in
+/// use, by just that system. The agent looks again from RAM before it writes.
+pub fn root_disk<'i>(
+    rule: &RootDisk,
+    inventory: &'i Inventory,
+    reimage: Option<MachineId>,
+) -> Result<&'i Disk, String> {
+    writable(picked(rule, inventory)?, inventory, reimage)
 }
 
 /// The one disk that the rule means, whatever is on it.
@@ -73,7 +78,7 @@ fn serial(disk: &Disk) -> Option<&str> {
 }
 
 /// The picked disk itself must be fit to write; the rule never falls through to another.
-fn writable<'i>(disk: &'i Disk, inventory: &Inventory) -> Result<&'i Disk, String> {
+fn writable<'i>(disk: &'i Disk, inventory: &Inventory, reimage: Option<MachineId>) -> Result<&'i Disk, String> {
     let name = &disk.name;
     let Some(identity) = disk.identity().filter(|identity| !identity.trim().is_empty()) else {
         return Err(format!("disk {name} has neither WWN nor serial, so no order could name it"));
@@ -84,7 +89,8 @@ fn writable<'i>(disk: &'i Disk, inventory: &Inventory) -> Result<&'i Disk, Strin
     if disk.read_only {
         return Err(format!("disk {name} ({identity}) is read-only"));
     }
-    if let Some(why) = &disk.in_use {
+    let own = reimage.is_some_and(|machine| disk.owner == Some(machine.to_string()));
+    if let Some(why) = disk.in_use.as_ref().filter(|_| !own) {
         return Err(format!("disk {name} ({identity}) must not be written: {why}"));
     }
     Ok(disk)

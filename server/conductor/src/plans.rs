@@ -365,7 +365,8 @@ fn order_body(
         .ok_or_else(|| format!("image {image} is not built; known are: {}", me.image_ids().join(", ")))?;
     let text = machine.record.inventory.as_deref().ok_or("it has no inventory; discover it first")?;
     let inventory = serde_json::from_str(text).map_err(|error| format!("its inventory does not read: {error}"))?;
-    let disk = muster_catalog::root_disk(&model.root_disk, &inventory)?;
+    let over = reimage.then_some(machine.record.id);
+    let disk = muster_catalog::root_disk(&model.root_disk, &inventory, over)?;
     let disk = DiskRef::of(disk).ok_or("its root disk has neither WWN nor serial, so no order can name it")?;
     if disk.size_bytes < built.image.built.raw_bytes {
         return Err(format!("its root disk of {} bytes is smaller than the image", disk.size_bytes));

@@ -2,7 +2,7 @@
 
 use super::{catalog, files};
 use crate::{Identified, Model, Number, Pick, RootDisk, Text, Version, compare, identify, read, root_disk};
-use muster_names::{Cpu, Dimm, Disk, DiskKind, Firmware, Inventory, Nic, System, Tpm};
+use muster_names::{Cpu, Dimm, Disk, DiskKind, Firmware, Inventory, MachineId, Nic, System, Tpm};
 use proptest::prelude::*;
 
 /// A word that must be told, and what is done to bring it about.
@@ -177,13 +177,15 @@ fn rule(kind: DiskKind, pick: Pick) -> RootDisk {
 #[test]
 fn the_root_disk_is_exactly_one_or_the_reason_is_told() {
     let mut machine = machine();
-    assert_eq!(root_disk(&rule(DiskKind::Ssd, Pick::Only), &machine).unwrap().name, "sda");
-    assert_eq!(root_disk(&rule(DiskKind::Hdd, Pick::FirstSerial), &machine).unwrap().name, "sdb");
-    assert!(root_disk(&rule(DiskKind::Hdd, Pick::Only), &machine).unwrap_err().contains("2 hdd disks"));
-    assert!(root_disk(&rule(DiskKind::Hdd, Pick::Smallest), &machine).unwrap_err().contains("same smallest size"));
-    assert!(root_disk(&rule(DiskKind::Nvme, Pick::Only), &machine).unwrap_err().contains("no nvme disk"));
+    assert_eq!(root_disk(&rule(DiskKind::Ssd, Pick::Only), &machine, None).unwrap().name, "sda");
+    assert_eq!(root_disk(&rule(DiskKind::Hdd, Pick::FirstSerial), &machine, None).unwrap().name, "sdb");
+    assert!(root_disk(&rule(DiskKind::Hdd, Pick::Only), &machine, None).unwrap_err().contains("2 hdd disks"));
+    assert!(
+        root_disk(&rule(DiskKind::Hdd, Pick::Smallest), &machine, None).unwrap_err().contains("same smallest size")
+    );
+    assert!(root_disk(&rule(DiskKind::Nvme, Pick::Only), &machine, None).unwrap_err().contains("no nvme disk"));
     machine.disks[2].serial = None;
-    assert!(root_disk(&rule(DiskKind::Hdd, Pick::FirstSerial), &machine).unwrap_err().contains("serial"));
+    assert!(root_disk(&rule(DiskKind::Hdd, Pick::FirstSerial), &machine, None).unwrap_err().contains("serial"));
 }
 
 #[test]
@@ -197,10 +199,25 @@ fn a_root_disk_that_must_not_be_written_is_never_exchanged_for_the_next() {
         let mut machine = machine();
         machine.disks[1].serial = Some("serial-sda0".into());
         change(&mut machine.disks[1]);
-        let refused = root_disk(&rule(DiskKind::Hdd, Pick::FirstSerial), &machine).unwrap_err();
+        let refused = root_disk(&rule(DiskKind::Hdd, Pick::FirstSerial), &machine, None).unwrap_err();
         let word = why.split(' ').next_back().unwrap();
         assert!(refused.contains(word), "{why}: {refused}");
     }
+}
+
+#[test]
+fn only_a_reimage_takes_a_disk_in_use_and_only_under_the_machines_own_seal() {
+    let mut machine = machine();
+    machine.disks[0].in_use = Some("sda3 is mounted on /".into());
+    let (me, other) = (MachineId(7), MachineId(8));
+    let chosen = |machine: &Inventory, reimage| root_disk(&rule(DiskKind::Ssd, Pick::Only), machine, reimage).is_ok();
+    assert!(!chosen(&machine, Some(me)), "nobody's seal");
+    machine.disks[0].owner = Some(me.to_string());
+    assert!(chosen(&machine, Some(me)));
+    assert!(!chosen(&machine, Some(other)));
+    assert!(!chosen(&machine, None));
+    machine.disks[0].read_only = true;
+    assert!(!chosen(&machine, Some(me)));
 }
 
 proptest! {
