@@ -56,7 +56,10 @@ pub fn sentence(event: &Value) -> String {
         "agent-refused" => format!("the agent refused: {}", cell(&detail, "reason")),
         "impostor-seen" => format!("IMPOSTOR: {}", cell(&detail, "why")),
         "deadline-passed" => "the deadline passed".into(),
-        "wipe-reported" => format!("wipe reported: {}", cell(&inner, "ok")),
+        "wipe-reported" => match inner.get("ok") {
+            Some(Value::Bool(true)) => "every ordered disk is wiped and was read back".into(),
+            _ => "THE WIPE FAILED: no disk counts as wiped".into(),
+        },
         "frozen" => format!("EVERYTHING IS FROZEN: {}", cell(&body, "why")),
         "unfrozen" => format!("not frozen any more: {}", cell(&body, "why")),
         "token-made" => format!("token of {} made, {}", cell(&body, "name"), cell(&body, "role")),

@@ -2,6 +2,8 @@
 //! says when something is in the way. On loopback and without a network section, so that it takes no rights and touches
 //! nothing; on SQLite and on PostgreSQL.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
+
 mod bed;
 
 use bed::{Cluster, Site};
