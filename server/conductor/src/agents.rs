@@ -7,7 +7,7 @@ use crate::apply::{self, Happened};
 use crate::error::store;
 use crate::scribe::Write;
 use crate::standing::standing;
-use crate::{AgentSeen, Conductor, Error, body, reports};
+use crate::{AgentSeen, Conductor, Error, body, clean, reports};
 use muster_lifecycle::machine::Event;
 use muster_names::{BootId, Digest, Epoch, MachineId, Millis};
 use muster_store::{AgentMode, Bound, boot_tokens, machines};
@@ -55,6 +55,41 @@ pub(crate) struct Session {
     pub boot_epoch: Option<Epoch>,
     pub boot_id: Option<BootId>,
     pub acked: u64,
+    /// A later boot of the same machine has called, or its bearer claimed to be another machine: it gets nothing to do
+    /// and its word counts for nothing.
+    pub doubted: bool,
+    pub room: Room,
+}
+
+/// How much more an agent may have written down: what it says stays in the log for ever. A report that finds no room is
+/// not acknowledged, so that an honest agent loses nothing and says it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    left: u32,
+    at: Millis,
+}
+
+impl Room {
+    /// At once; an install and its check need about ten.
+    const MOST: u32 = 300;
+    /// One more comes with each.
+    const EACH_MS: i64 = 2_000;
+
+    pub fn new(now: Millis) -> Self {
+        Self { left: Self::MOST, at: now }
+    }
+
+    /// Takes up to `wanted`; says how many there were.
+    pub fn take(&mut self, wanted: usize, now: Millis) -> usize {
+        let more = now.0.saturating_sub(self.at.0).max(0) / Self::EACH_MS;
+        if more > 0 {
+            self.left = self.left.saturating_add(u32::try_from(more).unwrap_or(u32::MAX)).min(Self::MOST);
+            self.at = now;
+        }
+        let taken = u32::try_from(wanted).unwrap_or(u32::MAX).min(self.left);
+        self.left -= taken;
+        taken as usize
+    }
 }
 
 /// What an agent is at just now: for people's eyes, kept in memory only.
@@ -83,12 +118,28 @@ impl Agents {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(token, session);
     }
 
+    /// Takes room for one word of this agent, if there is any.
+    pub fn room(&self, token: &Digest, now: Millis) -> bool {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.get_mut(token).is_none_or(|session| session.room.take(1, now) == 1)
+    }
+
     pub fn live(&self, id: MachineId) -> Option<Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
     fn saw(&self, id: MachineId, live: Live) {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).insert(id, live);
+    }
+
+    /// Forgets who has not called for long: whatever counts of them is in the database.
+    pub fn tidy(&self, before: Millis) {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|_, session| session.room.at > before);
+        drop(sessions);
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, live| live.at > before);
+        // A bell that nobody else holds wakes nobody.
+        self.bells.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, bell| Arc::strong_count(bell) > 1);
     }
 
     fn drop_token(&self, token: &Digest) {
@@ -110,6 +161,8 @@ impl Agents {
 const LONGEST_WAIT: Duration = Duration::from_secs(25);
 /// A resident agent calls this often; the daemon spreads them by the boot id.
 const RESIDENT_MS: u64 = 60_000;
+/// An agent that has said too much calls again after this.
+const FULL_MS: u64 = 5_000;
 /// One turn carries at most this many reports.
 pub const MOST_REPORTS: usize = 100;
 
@@ -121,13 +174,18 @@ impl Conductor {
         }
         let later = |source| TurnedAway::Later { source };
         let mut session = self.admit(&caller).await?;
+        let turn = clean::cleaned("turn", &turn).map_err(later)?;
         let turn = Turn { mode: mode_of(session.mode), ..turn };
         if session.boot_id != Some(turn.boot_id) {
             session.boot_id = Some(turn.boot_id);
             session.acked = 0;
         }
-        let fresh: Vec<Numbered> =
-            turn.reports.iter().filter(|report| report.seq > session.acked).take(MOST_REPORTS).cloned().collect();
+        let fresh = || turn.reports.iter().filter(|report| report.seq > session.acked);
+        let wanted = fresh().count();
+        let room = { session.room }.take(wanted.min(MOST_REPORTS), crate::rim::now());
+        let fresh: Vec<Numbered> = fresh().take(room).cloned().collect();
+        session.room.take(room, crate::rim::now());
+        let full = fresh.len() < wanted.min(MOST_REPORTS);
         let first_sight = session.machine.and_then(|id| self.agents.live(id)).is_none_or(|l| l.boot_id != turn.boot_id);
         if !fresh.is_empty() || first_sight {
             session = self.take_in(&caller, session, &turn, fresh).await.map_err(later)?;
@@ -149,9 +207,17 @@ impl Conductor {
         let standing = self.standing_when_new(id, &session, &turn).await.map_err(later)?;
         let ask_again_ms = match (turn.mode, &standing) {
             (Mode::Resident, Standing::Idle) => RESIDENT_MS,
+            _ if full => FULL_MS,
             _ => 0,
         };
         Ok(Reply { acked: session.acked, standing, ask_again_ms })
+    }
+
+    /// Whether a token may speak at all; looked at before anything of its bearer's body is read.
+    pub async fn knows_token(&self, token: &Digest) -> Result<bool, Error> {
+        let mut tx = self.db.read().await.map_err(store)?;
+        let row = boot_tokens::lookup(&mut tx, *token).await.map_err(store)?;
+        Ok(row.is_some_and(|row| row.revoked.is_none()))
     }
 
     /// Binds the key at first use; a second key for one token is a security event of the machine.
@@ -166,11 +232,45 @@ impl Conductor {
             self.agents.drop_token(&caller.token);
             return Err(TurnedAway::Token);
         }
-        if let Some(session) = self.agents.session(&caller.token)
-            && session.key == caller.key
-        {
+        let session = match self.agents.session(&caller.token) {
+            Some(session) if session.key == caller.key => session,
+            _ => self.bind(caller).await?,
+        };
+        self.alone(caller, session).await
+    }
+
+    /// A machine is in one boot at a time: when the token of an earlier boot still speaks after a later one has called,
+    /// there are two machines, and nobody can tell which of them is the one meant.
+    async fn alone(self: &Arc<Self>, caller: &Caller, mut session: Session) -> Result<Session, TurnedAway> {
+        let later = |source| TurnedAway::Later { source };
+        if session.doubted || session.mode != AgentMode::Ram {
             return Ok(session);
         }
+        let mut tx = self.db.read().await.map_err(|source| later(store(source)))?;
+        let overtaken = boot_tokens::overtaken(&mut tx, caller.token).await.map_err(|source| later(store(source)))?;
+        drop(tx);
+        if let (true, Some(id)) = (overtaken, session.machine) {
+            session.doubted = true;
+            let (token, me) = (caller.token, self.clone());
+            self.scribe
+                .write(move |mut w| {
+                    Box::pin(async move {
+                        let why = "an earlier boot of this machine still speaks after a later one has called";
+                        let detail = serde_json::json!({ "why": why });
+                        let cause = format!("overtaken/{token}");
+                        let event = Happened { cause, actor: "agent", event: Event::ImpostorSeen, detail };
+                        apply::apply(&mut w, &me.catalog(), id, event).await.map(drop)
+                    })
+                })
+                .await
+                .map_err(later)?;
+            self.agents.keep(caller.token, session.clone());
+        }
+        Ok(session)
+    }
+
+    async fn bind(self: &Arc<Self>, caller: &Caller) -> Result<Session, TurnedAway> {
+        let later = |source| TurnedAway::Later { source };
         let (caller, me) = (caller.clone(), self.clone());
         self.scribe
             .write(move |mut w| {
@@ -183,6 +283,10 @@ impl Conductor {
                         let event = Happened { cause, actor: "agent", event: Event::ImpostorSeen, detail };
                         apply::apply(&mut w, &me.catalog(), id, event).await?;
                     }
+                    if let (Bound::New, Some(row)) = (&bound, &row) {
+                        // It has come where it was meant to: nobody fetches it again.
+                        me.drop_boot_file(&row.nonce);
+                    }
                     Ok(match (bound, row) {
                         (Bound::New | Bound::Same, Some(row)) => Ok(Session {
                             key: caller.key,
@@ -192,6 +296,8 @@ impl Conductor {
                             boot_epoch: row.epoch,
                             boot_id: None,
                             acked: 0,
+                            doubted: false,
+                            room: Room::new(w.now),
                         }),
                         (Bound::Other, _) => Err(TurnedAway::OtherKey),
                         _ => Err(TurnedAway::Token),
@@ -258,4 +364,17 @@ async fn remember(w: &mut Write<'_>, session: &Session, turn: &Turn) -> Result<(
     let seen = AgentSeen { boot_id: turn.boot_id, mode: turn.mode, version: turn.version.clone(), at: w.now };
     record.agent = Some(body::write("agent", &id, &seen)?);
     machines::put(w.tx, &record).await.map_err(store)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_says_a_few_hundred_things_at_once_and_one_more_every_two_seconds() {
+        let mut room = Room::new(Millis(0));
+        assert_eq!([room.take(100, Millis(0)), room.take(250, Millis(0)), room.take(9, Millis(1_999))], [100, 200, 0]);
+        assert_eq!([room.take(9, Millis(6_000)), room.take(9, Millis(6_001))], [3, 0]);
+        assert_eq!(room.take(1_000_000, Millis(i64::MAX)), 300);
+    }
 }

@@ -12,7 +12,7 @@ use muster_catalog::Catalog;
 use muster_lifecycle::machine::{After, At, Event, Facts, Machine, MachineLife};
 use muster_lifecycle::{Again, Life, OrderWant, Owner, Plan, Wait, What};
 use muster_names::{Cause, Epoch, Key, MachineId, Millis, Subject, TicketId};
-use muster_store::{Appended, End, NewAct, acts, machines, orders, subjects, tickets};
+use muster_store::{Appended, End, NewAct, acts, boot_tokens, machines, orders, subjects, tickets};
 use serde::{Deserialize, Serialize};
 
 /// What came of an event.
@@ -137,6 +137,10 @@ async fn enter(w: &mut Write<'_>, machine: &mut Known, next: Machine, actor: &st
     let body = LogBody { event: None, from: Some(from), to: Some(next.clone()), detail: serde_json::Value::Null };
     log(w, id, &format!("entered/{}", epoch.0), "entered", actor, epoch, &body).await?;
     acts::supersede(w.tx, subject, epoch, w.now).await.map_err(store)?;
+    // The boots that led here are over; one that somebody kept must not speak for the machine's next life.
+    if matches!(next.at, At::InService | At::Retired) {
+        boot_tokens::revoke_ram(w.tx, id, w.now).await.map_err(store)?;
+    }
     machine.state = next;
     machine.facts.epoch = epoch;
     end_writes(w, machine, &plan).await?;

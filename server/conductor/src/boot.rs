@@ -10,7 +10,8 @@ use muster_names::{BootTarget, Mac, Millis};
 use muster_store::{AgentMode, BootToken, boot_tokens, machines};
 use muster_wire::AgentConfig;
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The decision for one boot.
@@ -22,8 +23,72 @@ pub enum BootAnswer {
     Agent { nonce: String, console: Option<String>, kernel_args: Vec<String> },
 }
 
-/// Token files waiting to be fetched.
-pub(crate) type Tokens = BTreeMap<String, (Millis, Arc<Vec<u8>>)>;
+/// Token files waiting to be fetched, and how often each MAC asked for one. Whoever reaches the listener can ask in any
+/// MAC's name, so all of it is bounded; what does not fit boots its disk.
+#[derive(Default)]
+pub(crate) struct Tokens {
+    files: BTreeMap<String, File>,
+    /// Since when, and how often.
+    asked: BTreeMap<Mac, (Millis, u32)>,
+}
+
+struct File {
+    mac: Mac,
+    until: Millis,
+    bytes: Arc<Vec<u8>>,
+}
+
+impl Tokens {
+    /// Of some 3 KB each.
+    const MOST_FILES: usize = 8_192;
+    /// Of one MAC: more are asks whose loader has given up.
+    const MOST_OF_ONE: usize = 4;
+    const MOST_MACS: usize = 65_536;
+    /// A loader fetches its file at once, and tries for about a minute.
+    const FETCHED_MS: i64 = 15 * 60_000;
+    /// A machine that boots over and over asks about once a minute.
+    const ASKS: u32 = 30;
+    const WITHIN_MS: i64 = 10 * 60_000;
+
+    /// May this MAC have another token now?
+    fn may_ask(&mut self, mac: Mac, now: Millis) -> bool {
+        let fresh = |since: &Millis| now.0.saturating_sub(since.0) < Self::WITHIN_MS;
+        if self.asked.len() >= Self::MOST_MACS {
+            self.asked.retain(|_, (since, _)| fresh(since));
+        }
+        if self.asked.len() >= Self::MOST_MACS && !self.asked.contains_key(&mac) {
+            return false;
+        }
+        let (since, asks) = self.asked.entry(mac).or_insert((now, 0));
+        if !fresh(since) {
+            (*since, *asks) = (now, 0);
+        }
+        *asks = asks.saturating_add(1);
+        *asks <= Self::ASKS
+    }
+
+    fn keep(&mut self, mac: Mac, nonce: String, bytes: Arc<Vec<u8>>, now: Millis) {
+        self.files.retain(|_, file| file.until > now);
+        let oldest = |files: &BTreeMap<String, File>, of: Option<Mac>| {
+            let those = files.iter().filter(|(_, file)| of.is_none_or(|mac| file.mac == mac));
+            those.min_by_key(|(_, file)| file.until).map(|(nonce, _)| nonce.clone())
+        };
+        let own = self.files.values().filter(|file| file.mac == mac).count();
+        let of = if own >= Self::MOST_OF_ONE { Some(mac) } else { None };
+        if (of.is_some() || self.files.len() >= Self::MOST_FILES)
+            && let Some(nonce) = oldest(&self.files, of)
+        {
+            self.files.remove(&nonce);
+        }
+        let until = Millis(now.0.saturating_add(Self::FETCHED_MS));
+        self.files.insert(nonce, File { mac, until, bytes });
+    }
+
+    pub fn tidy(&mut self, now: Millis) {
+        self.files.retain(|_, file| file.until > now);
+        self.asked.retain(|_, (since, _)| now.0.saturating_sub(since.0) < Self::WITHIN_MS);
+    }
+}
 
 const DECIDE: Duration = Duration::from_millis(1_500);
 /// An ordered boot that has not called by then has failed.
@@ -43,6 +108,10 @@ impl Conductor {
     }
 
     async fn decide(self: &Arc<Self>, mac: Mac, dedicated: bool) -> Result<BootAnswer, Error> {
+        if !self.boot_files().may_ask(mac, rim::now()) {
+            let why = format!("it asked more than {} times in ten minutes", Tokens::ASKS);
+            return Ok(BootAnswer::Disk { why });
+        }
         let me = self.clone();
         let token = rim::fresh_token()?;
         let nonce = format!("{:032x}", rim::fresh_id()?);
@@ -105,10 +174,7 @@ impl Conductor {
         let file = crate::body::write("agent configuration", &mac, &config)?;
         let archive =
             cpio(rim::now(), &[("etc", None), ("etc/muster", None), ("etc/muster/agent.json", Some(file.as_bytes()))]);
-        let now = rim::now();
-        let mut tokens = self.boot_files.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.retain(|_, (until, _)| *until > now);
-        tokens.insert(nonce.clone(), (Millis(now.0.saturating_add(TOKEN_TTL_MS)), Arc::new(archive)));
+        self.boot_files().keep(mac, nonce.clone(), Arc::new(archive), rim::now());
         let catalog = self.catalog();
         let boot = model.and_then(|id| catalog.model(&id).map(|model| model.boot.clone()));
         let (console, kernel_args) = boot.map(|boot| (boot.console, boot.kernel_args)).unwrap_or_default();
@@ -117,8 +183,24 @@ impl Conductor {
 
     /// The small initrd that brings a boot its token.
     pub fn boot_file(&self, nonce: &str) -> Option<Arc<Vec<u8>>> {
-        let tokens = self.boot_files.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.get(nonce).filter(|(until, _)| *until > rim::now()).map(|(_, file)| file.clone())
+        let tokens = self.boot_files();
+        tokens.files.get(nonce).filter(|file| file.until > rim::now()).map(|file| file.bytes.clone())
+    }
+
+    /// Its token has come to its agent.
+    pub(crate) fn drop_boot_file(&self, nonce: &str) {
+        self.boot_files().files.remove(nonce);
+    }
+
+    pub(crate) fn boot_files(&self) -> MutexGuard<'_, Tokens> {
+        self.boot_files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a boot request from this address may be this MAC's. On a network whose addresses are ours alone the lease
+    /// must say so: whoever sits there with an address of its own cannot fetch another machine's token by naming its MAC.
+    pub async fn may_be_from(&self, mac: Mac, network: &str, address: Ipv4Addr) -> Result<bool, Error> {
+        let holder = muster_store::holder(&self.db, network, address, rim::now()).await.map_err(store)?;
+        Ok(holder == Some(mac))
     }
 }
 
@@ -155,6 +237,39 @@ mod tests {
     use super::*;
     use std::io::Write as _;
     use std::process::{Command, Stdio};
+
+    fn numbered(number: u32) -> Mac {
+        let [a, b, c, d] = number.to_be_bytes();
+        Mac([2, 0, a, b, c, d])
+    }
+
+    #[test]
+    fn a_flood_of_invented_macs_takes_no_more_memory_than_set() {
+        let mut tokens = Tokens::default();
+        let file = Arc::new(vec![0; 8]);
+        for number in 0..9_000 {
+            tokens.keep(numbered(number), number.to_string(), file.clone(), Millis(i64::from(number)));
+        }
+        assert_eq!(tokens.files.len(), Tokens::MOST_FILES);
+        assert!(tokens.files.contains_key("8999") && !tokens.files.contains_key("0"), "the oldest goes");
+        let asked = (0..70_000).filter(|number| tokens.may_ask(numbered(*number), Millis(0))).count();
+        assert_eq!(asked, Tokens::MOST_MACS);
+        assert!(tokens.may_ask(numbered(69_999), Millis(Tokens::WITHIN_MS)), "the flood is forgotten");
+    }
+
+    #[test]
+    fn one_mac_asks_thirty_times_in_ten_minutes_and_has_four_files() {
+        let mut tokens = Tokens::default();
+        let mac = numbered(1);
+        for ask in 0..10 {
+            tokens.keep(mac, ask.to_string(), Arc::default(), Millis(ask));
+        }
+        assert_eq!(tokens.files.keys().collect::<Vec<_>>(), ["6", "7", "8", "9"]);
+        assert_eq!((0..50).filter(|ask| tokens.may_ask(mac, Millis(*ask))).count(), 30);
+        assert!(tokens.may_ask(numbered(2), Millis(1)) && tokens.may_ask(mac, Millis(Tokens::WITHIN_MS)));
+        tokens.tidy(Millis(i64::MAX));
+        assert!(tokens.files.is_empty() && tokens.asked.is_empty());
+    }
 
     #[test]
     fn the_small_initrd_is_an_archive_that_cpio_reads() {

@@ -5,7 +5,7 @@
 
 use crate::apply::{self, ActBody, Happened};
 use crate::error::store;
-use crate::facts::{known, state_of};
+use crate::facts::{known, shadow, state_of};
 use crate::procedure::{Patience, Phase, Procedure, Stop};
 use crate::scribe::Write;
 use crate::{BmcBody, Conductor, Error, body, ledger, rim};
@@ -33,6 +33,8 @@ enum Claimed {
     /// Superseded, taken by another, finished.
     No,
     Waits(Rail),
+    /// This machine is never to be powered as things are.
+    Never(String),
 }
 
 struct Work {
@@ -110,6 +112,7 @@ async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error> {
             me.rails().insert(row.key.clone(), rail.to_string());
             postpone(me, row.key).await
         }
+        Claimed::Never(why) => give_up(me, id, row.key, why, false).await,
         Claimed::Yes(work) => {
             me.rails().remove(&row.key);
             let key = work.row.key.clone();
@@ -150,6 +153,9 @@ async fn claim(me: &Arc<Conductor>, id: MachineId, key: Key, bmc: BmcBody, power
                         overtaken(&mut w, &me.courier, &row).await?;
                     }
                     return Ok(Claimed::No);
+                }
+                if let Some(why) = shadow(&me.catalog(), &machine) {
+                    return Ok(Claimed::Never(why));
                 }
                 let frozen: ActBody = body::read("act", &key, &row.body)?;
                 let book = ledger::read(&mut w, &freeze, &key).await?;

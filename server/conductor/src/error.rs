@@ -28,6 +28,8 @@ pub enum Error {
     /// Nothing is known to be written; causes are recorded once, so asking again is safe.
     #[error("not written: the database did not take it, or the daemon is stopping; ask again")]
     Unwritten,
+    #[error("this agent has said more than is written down for now; ask again in a minute")]
+    TooOften,
     #[error("the operating system gives no random numbers")]
     NoRandomness,
 }
@@ -42,7 +44,7 @@ impl Error {
             Self::Store { source } => source.kind(),
             Self::Stored { .. } => Kind::Bug,
             Self::NoMachine { .. } | Self::Refused { .. } => Kind::Refused,
-            Self::Unwritten | Self::Waits { .. } => Kind::Later,
+            Self::Unwritten | Self::TooOften | Self::Waits { .. } => Kind::Later,
             Self::NoRandomness => Kind::Unreachable,
         }
     }
@@ -56,6 +58,7 @@ impl Error {
             Self::Refused { .. } => "refused",
             Self::Waits { .. } => "waits",
             Self::Unwritten => "unwritten",
+            Self::TooOften => "too-often",
             Self::NoRandomness => "no-randomness",
         }
     }

@@ -3,7 +3,7 @@
 use crate::body::{self, Kept};
 use crate::error::store;
 use crate::{Error, OrderBody};
-use muster_catalog::Catalog;
+use muster_catalog::{Catalog, usable_for_writes};
 use muster_lifecycle::machine::{Facts, Limits, Machine, OpenOrder};
 use muster_names::{Epoch, MachineId, Subject};
 use muster_store::{Stored, Tx, machines, orders, subjects};
@@ -43,6 +43,21 @@ pub async fn known(tx: &mut Tx, catalog: &Catalog, id: MachineId) -> Result<Know
         retire: kept.retire,
     };
     Ok(Known { record, kept, stored, state, facts })
+}
+
+/// Why this machine may be looked at and nothing more: what is known of its model was made up, not captured or
+/// documented, so a wrong root disk or a wrong BMC's habit would be found by destroying something.
+pub fn shadow(catalog: &Catalog, machine: &Known) -> Option<String> {
+    let model = machine.record.model.as_deref().or(machine.kept.expected_model.as_deref())?;
+    let model = catalog.model(model)?;
+    let advice = "put captured or documented evidence into it (muster model learn)";
+    if !usable_for_writes(&model.evidence) {
+        return Some(format!("its model {} rests on synthetic evidence, so it is only looked at; {advice}", model.id));
+    }
+    let profile = catalog.bmc_profile(&model.bmc.profile)?;
+    (!usable_for_writes(&profile.evidence)).then(|| {
+        format!("its BMC profile {} rests on synthetic evidence, so it is only looked at; {advice}", profile.id)
+    })
 }
 
 /// Reads the state alone, where only the epoch or the label matters.

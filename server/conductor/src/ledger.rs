@@ -38,7 +38,7 @@ pub(crate) async fn read(w: &mut Write<'_>, freeze: &Freeze, except: &Key) -> Re
         let rack = racks.get(&machine).cloned().flatten();
         spent.push(entry(row, machine, rack, weight, index < running)?);
     }
-    let fleet = u32::try_from(machines::count(w.tx).await.map_err(store)?).unwrap_or(u32::MAX);
+    let fleet = u32::try_from(machines::count_ours(w.tx).await.map_err(store)?).unwrap_or(u32::MAX);
     Ok(Ledger { frozen: freeze.frozen.then(|| freeze.why.clone()), spent, fleet })
 }
 

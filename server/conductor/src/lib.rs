@@ -8,6 +8,7 @@ mod apply;
 mod bmcs;
 mod body;
 mod boot;
+mod clean;
 mod courier;
 mod error;
 mod facts;
@@ -20,7 +21,9 @@ mod reports;
 mod resolve;
 mod rim;
 mod scribe;
+mod seed;
 mod standing;
+mod tidy;
 mod view;
 
 pub use agents::{Caller, Live, MOST_REPORTS, TurnedAway};
@@ -33,6 +36,7 @@ pub use error::Error;
 pub use facts::{Known, known};
 pub use hand::{Hand, HandError};
 pub use rim::{fresh_id, fresh_token, now, sha256};
+pub use tidy::tidy;
 pub use view::keep_sightings;
 
 use agents::Agents;
@@ -269,6 +273,12 @@ impl Conductor {
 
     pub(crate) fn resident_tokens(&self) -> MutexGuard<'_, BTreeMap<(OrderId, Epoch), String>> {
         self.resident.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the newest thousand: an order that is served again makes itself another token.
+    pub(crate) fn forget_resident_tokens(&self) {
+        let mut tokens = self.resident_tokens();
+        while tokens.len() > 1_000 && tokens.pop_first().is_some() {}
     }
 
     pub(crate) fn rails(&self) -> MutexGuard<'_, BTreeMap<Key, String>> {

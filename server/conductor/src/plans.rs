@@ -9,7 +9,7 @@ use crate::body::{self, Fault, OrderBody};
 use crate::error::store;
 use crate::facts::{Known, known, shadow};
 use crate::scribe::Write;
-use crate::{Conductor, Error, rim, standing};
+use crate::{Conductor, Error, rim, seed, standing};
 use muster_catalog::Catalog;
 use muster_lifecycle::Life;
 use muster_lifecycle::machine::{At, Data, Event, MachineLife, Resume};
@@ -18,7 +18,7 @@ use muster_store::{Approved, machines, orders, plans};
 use muster_wire::{DiskRef, NetworkConfig, User};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What shall happen to the machines of a plan.
@@ -127,12 +127,21 @@ pub struct Executed {
 
 /// A plan is executed within this time or made again.
 const FRESH_MS: i64 = 15 * 60_000;
+const IN_A_ROW_MS: i64 = 3_600_000;
 /// More destructive targets than this need a second person.
 const ALONE: usize = 10;
 
 impl Action {
     fn destructive(&self) -> bool {
         matches!(self, Self::Install { .. } | Self::Release | Self::Retire | Self::Resume { to: Onward::Release })
+    }
+
+    /// Ends what an owner has on the machine.
+    fn takes_data(&self) -> bool {
+        matches!(
+            self,
+            Self::Install { reimage: true, .. } | Self::Release | Self::Retire | Self::Resume { to: Onward::Release }
+        )
     }
 
     fn word(&self) -> String {
@@ -238,19 +247,44 @@ async fn draw_up(
         *per_rack.entry(rack).or_insert(0) += 1;
     }
     let text = serde_json::json!({ "what": request.what, "targets": targets, "by": by, "at": created }).to_string();
+    let data_bearing = targets.iter().filter(|target| target.data_bearing).count();
+    let many = targets.len() > ALONE || (targets.len() > 1 && per_rack.len() > 1);
+    let needs_approval = destructive && (many || too_many_in_a_row(w, request, by, data_bearing).await?);
     Ok(Planned {
         digest: rim::sha256(text.as_bytes()),
         what: request.what.clone(),
         count: targets.len(),
-        data_bearing: targets.iter().filter(|target| target.data_bearing).count(),
+        data_bearing,
         destructive,
-        needs_approval: destructive && (targets.len() > ALONE || (targets.len() > 1 && per_rack.len() > 1)),
+        needs_approval,
         approved_by: Vec::new(),
         executable: targets.iter().all(|target| target.refused.is_none()),
         per_rack,
         targets,
         created,
     })
+}
+
+/// A script that goes wrong names its machines one by one: what one requester takes from owners within an hour, without a
+/// second person, counts as one plan.
+async fn too_many_in_a_row(
+    w: &mut Write<'_>,
+    request: &PlanRequest,
+    by: &str,
+    data_bearing: usize,
+) -> Result<bool, Error> {
+    if data_bearing == 0 || !request.what.takes_data() {
+        return Ok(false);
+    }
+    let mut taken: BTreeSet<MachineId> = request.targets.ids().iter().copied().collect();
+    let since = Millis(w.now.0.saturating_sub(IN_A_ROW_MS));
+    for row in plans::executed_since(w.tx, by, since).await.map_err(store)? {
+        let former: PlanRequest = body::read("plan", &row.digest, &row.body)?;
+        if former.what.takes_data() && row.approvals.iter().all(|approval| approval.by == row.by) {
+            taken.extend(former.targets.ids());
+        }
+    }
+    Ok(taken.len() > ALONE)
 }
 
 fn target(me: &Conductor, catalog: &Catalog, machine: &Known, what: &Action) -> Target {
@@ -310,7 +344,9 @@ fn hint(machine: &Known, what: &Action) -> &'static str {
         (At::InService, Action::Install { reimage: false, .. }) => "release it first, or plan the install with reimage",
         (At::Expected, Action::Install { .. }) => "discover it first",
         (At::Observed, _) => "claim it first: nobody marked it as ours",
-        (At::Held { .. }, Action::Resume { .. }) => "what holds it or what it holds forbids that way; take another --to",
+        (At::Held { .. }, Action::Resume { .. }) => {
+            "what holds it or what it holds forbids that way; take another --to"
+        }
         (At::Held { .. }, _) => "resume it first",
         (At::Draining { .. }, _) => "it waits for its owner: acknowledge the drain first",
         _ => "look at its state and events",
@@ -355,6 +391,7 @@ fn order_body(
     let Action::Install { users, network, user_data, reimage, .. } = what else {
         return Err("only an install has an order".into());
     };
+    seed::sound(users, network, user_data)?;
     if let Some(open) = machine.facts.order {
         return Err(format!("it has the open order {}; cancel that one first", open.order));
     }
@@ -439,8 +476,9 @@ async fn carry_out(w: &mut Write<'_>, me: &Conductor, by: String, digest: Digest
     }
     if now.needs_approval && row.approvals.iter().all(|approval| approval.by == row.by) {
         return Err(Error::refused(format!(
-            "{} destructive targets need a second person: `muster plan approve {digest} --count {}`",
-            now.count, now.count
+            "more than {ALONE} destructive targets at once or within an hour, or several racks, need a second person: \
+             `muster plan approve {digest} --count {}`",
+            now.count
         )));
     }
     let freeze = muster_store::site::frozen(w.tx).await.map_err(store)?;

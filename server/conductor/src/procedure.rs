@@ -82,36 +82,33 @@ impl Procedure<'_> {
         match what {
             What::BootInto { target } => {
                 if phase <= Phase::SetBoot {
-                    self.enter(Phase::SetBoot).await?;
                     self.point(*target).await?;
                 }
                 self.cycle(phase).await
             }
             What::PowerCycle => self.cycle(phase).await,
-            What::PowerOff => {
-                self.enter(Phase::Off).await?;
-                self.off().await
-            }
+            What::PowerOff => self.off().await,
         }
     }
 
     async fn cycle(&self, phase: Phase) -> Result<(), Stop> {
         if phase < Phase::On {
-            self.enter(Phase::Off).await?;
             self.off().await?;
-            self.enter(Phase::On).await?;
-        } else if self.settled().await? == Power::On {
-            // Off was confirmed before this phase began: On now is what the lost courier asked for.
-            return Ok(());
+            return self.on().await;
         }
-        self.on().await
+        match self.settled().await? {
+            // Off was confirmed before this phase began: On now is what the lost courier asked for.
+            Power::On => Ok(()),
+            Power::Off => self.on().await,
+            Power::Unknown => Err(Stop::Uncertain("the BMC does not say whether the machine is on".into())),
+        }
     }
 
     async fn off(&self) -> Result<(), Stop> {
         match self.settled().await? {
             Power::Off => Ok(()),
             Power::On => {
-                self.stubborn(|| self.hand.set_power(self.bmc, Power::Off)).await?;
+                self.stubborn(Phase::Off, || self.hand.set_power(self.bmc, Power::Off)).await?;
                 self.becomes(Power::Off).await
             }
             Power::Unknown => Err(Stop::Uncertain("the BMC does not say whether the machine is on".into())),
@@ -119,10 +116,12 @@ impl Procedure<'_> {
     }
 
     async fn on(&self) -> Result<(), Stop> {
-        self.stubborn(|| self.hand.set_power(self.bmc, Power::On)).await?;
+        self.stubborn(Phase::On, || self.hand.set_power(self.bmc, Power::On)).await?;
         self.becomes(Power::On).await
     }
 
+    /// Called immediately before each order, repeated ones too: readings take minutes on a slow BMC, and a freeze or a new
+    /// state in that time must still be obeyed.
     async fn enter(&self, phase: Phase) -> Result<(), Stop> {
         if (self.mark)(phase).await { Ok(()) } else { Err(Stop::Lost) }
     }
@@ -133,6 +132,7 @@ impl Procedure<'_> {
         let mut tries = 0;
         loop {
             tries += 1;
+            self.enter(Phase::SetBoot).await?;
             match self.hand.set_boot(self.bmc, target, self.mode).await {
                 Ok(()) => return Ok(()),
                 Err(error) if (error.later || error.may_have_happened) && tries < self.patience.tries => {
@@ -188,13 +188,14 @@ impl Procedure<'_> {
 
     /// Repeats an order that the BMC turned away for the moment. An order that may have happened is not repeated here:
     /// the reading that follows decides.
-    async fn stubborn<'b, F>(&self, order: F) -> Result<(), Stop>
+    async fn stubborn<'b, F>(&self, phase: Phase, order: F) -> Result<(), Stop>
     where
         F: Fn() -> BoxFuture<'b, Result<(), HandError>>,
     {
         let mut tries = 0;
         loop {
             tries += 1;
+            self.enter(phase).await?;
             match order().await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.may_have_happened => return Ok(()),

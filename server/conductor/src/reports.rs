@@ -6,7 +6,7 @@ use crate::body::{self, OrderBody};
 use crate::error::store;
 use crate::facts::known;
 use crate::scribe::Write;
-use crate::{Conductor, Error, resolve};
+use crate::{Conductor, Error, clean, resolve};
 use muster_catalog::{Difference, Identified, Located, Signs, Witness, identify, locate};
 use muster_lifecycle::machine::{At, Check, Event, Outcome};
 use muster_names::{Digest, Epoch, Inventory, Key, MachineId, OrderId, Subject};
@@ -28,8 +28,8 @@ pub(crate) async fn take(
     }
     // Without a record there is nothing to report about: the agent's first inventory makes one.
     let Some(id) = session.machine else { return Ok(()) };
-    if !believed(turn.mode, &numbered.report) {
-        let detail = json!({ "mode": turn.mode, "report": numbered.report });
+    if let Err(why) = heard(w, me, id, session, turn.mode, &numbered.report).await? {
+        let detail = json!({ "why": why, "mode": turn.mode, "report": numbered.report });
         return apply::note(w, id, &cause, "report-refused", "agent", detail).await.map(drop);
     }
     match numbered.report {
@@ -63,6 +63,33 @@ pub(crate) async fn take(
             apply::note(w, id, &cause, "agent-refused", "agent", detail).await.map(drop)
         }
     }
+}
+
+/// Whether a report counts, or why it does not.
+async fn heard(
+    w: &mut Write<'_>,
+    me: &Conductor,
+    id: MachineId,
+    session: &Session,
+    mode: Mode,
+    report: &Report,
+) -> Result<Result<(), &'static str>, Error> {
+    if !believed(mode, report) {
+        return Ok(Err("this agent cannot know it"));
+    }
+    if session.doubted {
+        return Ok(Err("a later boot of this machine has called, or this one claimed to be another machine"));
+    }
+    let (Report::Installed(Installed { epoch, .. })
+    | Report::InstallFailed { epoch, .. }
+    | Report::Wiped(Wiped { epoch, .. })) = report
+    else {
+        return Ok(Ok(()));
+    };
+    let machine = known(w.tx, &me.catalog(), id).await?;
+    // An agent of an earlier boot was never given this order: what it says of it, somebody made up.
+    let ordered = !machine.facts.bmc || session.boot_epoch == Some(*epoch);
+    Ok(if ordered { Ok(()) } else { Err("this boot was not ordered for that") })
 }
 
 /// An installed system can be its owner's to forge: it cannot say that a disk was wiped or written.
@@ -99,6 +126,13 @@ async fn inventory_reported(
     cause: &str,
     inventory: Inventory,
 ) -> Result<(), Error> {
+    if mode != Mode::Ram {
+        return resident_inventory(w, me, session, cause, &inventory).await;
+    }
+    if inventory.nics.len() > clean::MOST_NICS {
+        tracing::warn!(nics = inventory.nics.len(), "an inventory with more ports than any machine has is left alone");
+        return Ok(());
+    }
     let catalog = me.catalog();
     for nic in &inventory.nics {
         if let Some(neighbor) = &nic.neighbor {
@@ -110,18 +144,22 @@ async fn inventory_reported(
         session.ports.retain(|(witness, _)| *witness != Witness::Option82);
         session.ports.push((Witness::Option82, port));
     }
-    let id = match resolve::resolve(w, &catalog, &inventory, &session.ports).await? {
+    let id = match resolve::resolve(w, &catalog, &inventory, &session.ports, session.machine, cause).await? {
         Ok(id) => id,
-        Err((_, why)) => {
+        Err((with, why)) => {
             tracing::warn!(%why, "an agent claims an identity that belongs to another machine; it gets nothing to do");
-            return Ok(());
+            return match session.machine {
+                Some(mine) if Some(mine) != with => doubt(w, me, session, token, mine, cause, why).await,
+                Some(_) => distrust(w, session, token).await,
+                None => Ok(()),
+            };
         }
     };
     if let Some(other) = session.machine.filter(|other| *other != id) {
         // The token was made for one machine and its bearer says it is another: it gets nothing to do, and the machine
         // whose token it is waits for a person.
-        let detail = json!({ "why": format!("its token was used by a machine that says it is {id}") });
-        return report(w, me, other, format!("{cause}/impostor"), Event::ImpostorSeen, detail).await;
+        let why = format!("its token was used by a machine that says it is {id}");
+        return doubt(w, me, session, token, other, cause, why).await;
     }
     if session.machine.is_none() {
         session.machine = Some(id);
@@ -134,11 +172,9 @@ async fn inventory_reported(
     let mut machine = known(w.tx, &catalog, id).await?;
     let identified = identify(&catalog, &inventory);
     let (model, differences) = told(&identified, machine.kept.expected_model.as_deref());
-    if mode == Mode::Ram {
-        machine.kept.firmware_mode = inventory.firmware_mode;
-        machine.kept.differences.clone_from(&differences);
-        machine.record.model = model.clone();
-    }
+    machine.kept.firmware_mode = inventory.firmware_mode;
+    machine.kept.differences.clone_from(&differences);
+    machine.record.model = model.clone();
     machine.kept.ports.clone_from(&session.ports);
     machine.record.uuid.clone_from(&inventory.system.uuid);
     if machine.record.serial.is_none() {
@@ -156,13 +192,50 @@ async fn inventory_reported(
     machine.record.inventory = Some(body::write("inventory", &id, &inventory)?);
     machine.record.inventory_at = Some(w.now);
     apply::keep(w, &mut machine.record, &machine.kept).await?;
-    if mode != Mode::Ram {
-        return apply::note(w, id, cause, "inventory-reported", "agent", detail).await.map(drop);
-    }
     if machine.state.at == At::Expected {
         report(w, me, id, format!("{cause}/seen"), Event::Seen { dedicated: true }, json!(null)).await?;
     }
     report(w, me, id, cause.to_string(), Event::Identified { known: model.is_some() }, detail).await
+}
+
+/// What an installed system says of its hardware is evidence and no more: its owner may forge it, and orders name the
+/// disks and the identity of the newest inventory. That comes from our own boot image alone.
+async fn resident_inventory(
+    w: &mut Write<'_>,
+    me: &Conductor,
+    session: &Session,
+    cause: &str,
+    inventory: &Inventory,
+) -> Result<(), Error> {
+    let Some(id) = session.machine else { return Ok(()) };
+    let held = machines::macs_of(w.tx, id).await.map_err(store)?;
+    if !held.is_empty() && !inventory.macs().any(|mac| held.contains(&mac)) {
+        let detail = json!({ "why": "its installed system runs in a machine with other MACs", "macs": inventory.macs()
+            .take(clean::MOST_NICS).collect::<Vec<_>>() });
+        return report(w, me, id, format!("{cause}/impostor"), Event::ImpostorSeen, detail).await;
+    }
+    let detail = json!({ "summary": summary(inventory) });
+    apply::note(w, id, cause, "inventory-reported", "agent", detail).await.map(drop)
+}
+
+/// The bearer of a machine's token says that it is another machine.
+async fn doubt(
+    w: &mut Write<'_>,
+    me: &Conductor,
+    session: &mut Session,
+    token: Digest,
+    machine: MachineId,
+    cause: &str,
+    why: String,
+) -> Result<(), Error> {
+    distrust(w, session, token).await?;
+    report(w, me, machine, format!("{cause}/impostor"), Event::ImpostorSeen, json!({ "why": why })).await
+}
+
+/// From its next request on the token is turned away, after a restart too.
+async fn distrust(w: &mut Write<'_>, session: &mut Session, token: Digest) -> Result<(), Error> {
+    session.doubted = true;
+    boot_tokens::revoke(w.tx, token, w.now).await.map(drop).map_err(store)
 }
 
 /// The model that fits, or where the nearest differs. A machine whose layout expects another model does not fit.
@@ -283,7 +356,10 @@ async fn wiped_reported(
     let (state, epoch) = crate::facts::state_of(w.tx, id).await?;
     let record = machines::get(w.tx, id).await.map_err(store)?.ok_or(Error::NoMachine { id })?;
     let ordered = crate::standing::wipe_disks(&record)?;
-    let ok = wiped.ok(&ordered);
+    // What was wiped without asking first was wiped past every rail, or not at all.
+    let key = Key { of: Subject::Machine(id), epoch: wiped.epoch, slot: WRITE_SLOT.into() };
+    let permitted = acts::get_act(w.tx, &key).await.map_err(store)?.is_some();
+    let ok = permitted && wiped.ok(&ordered);
     if ok && epoch == wiped.epoch && matches!(state.at, At::Releasing { .. } | At::Retiring { .. }) {
         // No token of the machine's former life leads anywhere. The wiping boot's own stays: its agent is in RAM, and a
         // machine without a BMC is told through it what comes next.

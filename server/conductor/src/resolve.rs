@@ -9,7 +9,7 @@ use crate::error::store;
 use crate::scribe::Write;
 use crate::{Error, rim};
 use muster_catalog::{Catalog, Placed, Witness};
-use muster_lifecycle::machine::{Event, Machine};
+use muster_lifecycle::machine::{At, Event, Machine};
 use muster_names::{Inventory, Mac, MachineId, SwitchPort};
 use muster_store::machines;
 
@@ -83,12 +83,20 @@ pub async fn resolve(
     catalog: &Catalog,
     inventory: &Inventory,
     ports: &[(Witness, SwitchPort)],
-) -> Result<Result<MachineId, (MachineId, String)>, Error> {
+    token_of: Option<MachineId>,
+    cause: &str,
+) -> Result<Result<MachineId, (Option<MachineId>, String)>, Error> {
     let mut macs: Vec<Mac> = inventory.macs().collect();
     macs.sort_unstable();
     macs.dedup();
     let records = records(w, catalog, inventory, ports, &macs).await?;
-    Ok(match who(&records, &macs) {
+    let who = match who(&records, &macs) {
+        Who::Known(id) => {
+            doubted(w, inventory, id, token_of).await?.map_or(Who::Known(id), |why| Who::Clash { with: id, why })
+        }
+        who => who,
+    };
+    Ok(match who {
         Who::Known(id) | Who::Awaited(id) => {
             let held = machines::macs_of(w.tx, id).await.map_err(store)?;
             if held != macs && !macs.is_empty() {
@@ -101,14 +109,51 @@ pub async fn resolve(
             Ok(id)
         }
         Who::Clash { with, why } => {
-            let cause = format!("clash/{}", macs.first().map(Mac::dashed).unwrap_or_default());
+            // Each time anew: a second attempt after a person has looked is news.
+            let cause = format!("{cause}/clash");
             let detail = serde_json::json!({ "why": why, "macs": macs });
             let event = Happened { cause, actor: "agent", event: Event::ImpostorSeen, detail };
             apply::apply(w, catalog, with, event).await?;
-            Err((with, why))
+            Err((Some(with), why))
+        }
+        Who::Stranger if strangers(w).await? >= MOST_STRANGERS => {
+            Err((None, format!("{MOST_STRANGERS} machines that nobody marked as ours are known already")))
         }
         Who::Stranger => Ok(observe(w, inventory, &macs).await?),
     })
+}
+
+/// Anybody can make strangers, one with each invented MAC.
+const MOST_STRANGERS: i64 = 4_096;
+
+async fn strangers(w: &mut Write<'_>) -> Result<i64, Error> {
+    let all = machines::count(w.tx).await.map_err(store)?;
+    Ok(all.saturating_sub(machines::count_ours(w.tx).await.map_err(store)?))
+}
+
+/// Why a machine that names a record's MACs is not it all the same. Its MACs and serial stand on its lid; a boot that
+/// this machine's MAC never asked for can become it only while it waits to be looked at.
+async fn doubted(
+    w: &mut Write<'_>,
+    inventory: &Inventory,
+    id: MachineId,
+    token_of: Option<MachineId>,
+) -> Result<Option<String>, Error> {
+    let Some(record) = machines::get(w.tx, id).await.map_err(store)? else { return Ok(None) };
+    if let (true, Some(known), Some(said)) = (record.ours, &record.serial, &inventory.system.serial)
+        && known != said
+    {
+        return Ok(Some(format!(
+            "its MACs are those of machine {id}, whose serial is {known}, and it says {said}: a swapped board, or another machine"
+        )));
+    }
+    if token_of.is_some() {
+        return Ok(None);
+    }
+    let (state, _) = crate::facts::state_of(w.tx, id).await?;
+    let waits = matches!(state.at, At::Observed | At::Expected | At::Discovering { .. } | At::Unidentified);
+    Ok((!waits)
+        .then(|| format!("it booted as a stranger and says that it is machine {id}, which is {}", state.label())))
 }
 
 async fn records(

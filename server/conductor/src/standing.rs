@@ -6,10 +6,10 @@
 use crate::agents::{Caller, Session, TurnedAway};
 use crate::apply::{self, WRITE_SLOT};
 use crate::error::store;
-use crate::facts::{Known, known};
+use crate::facts::{Known, known, shadow};
 use crate::ledger;
 use crate::scribe::Write;
-use crate::{AgentSeen, Conductor, Error, OrderBody, body, rim};
+use crate::{AgentSeen, Conductor, Error, OrderBody, body, clean, rim};
 use muster_diagnosis::{Asked, Rail, Weight, admit};
 use muster_lifecycle::{AgentTask, Life, Plan, machine::MachineLife};
 use muster_names::{Epoch, Inventory, Key, Mac, MachineId, Millis, OrderId, Power, Subject};
@@ -30,6 +30,9 @@ pub(crate) async fn standing(me: &Conductor, id: MachineId, session: &Session, m
     let epoch = machine.facts.epoch;
     let plan = MachineLife::plan(&machine.state, &machine.facts);
     let ordered_boot = ordered_boot(&machine, session);
+    if session.doubted && plan.want.agent != AgentTask::Stop {
+        return Ok(Standing::Idle);
+    }
     Ok(match (plan.want.agent, mode) {
         (AgentTask::Discover, Mode::Ram) => Standing::Discover { epoch },
         (AgentTask::Commission, Mode::Ram) => {
@@ -156,6 +159,10 @@ impl Conductor {
     /// ledger: state, epoch, order, disk, identity, freeze, budgets. Any doubt is a no.
     pub async fn may_proceed(self: &Arc<Self>, caller: Caller, ask: MayProceed) -> Result<Permission, TurnedAway> {
         let session = self.admit(&caller).await?;
+        let ask: MayProceed = clean::cleaned("question", &ask).map_err(|source| TurnedAway::Later { source })?;
+        if !self.agents.room(&caller.token, rim::now()) {
+            return Err(TurnedAway::Later { source: Error::TooOften });
+        }
         let Some(id) = session.machine else {
             return Ok(Permission::Denied { reason: "this boot belongs to no machine of ours".into() });
         };
@@ -182,6 +189,9 @@ async fn permit(
         Ok(weight) => weight,
         Err(reason) => return denied(w, id, ask, reason).await,
     };
+    if let Some(why) = shadow(&me.catalog(), &machine) {
+        return denied(w, id, ask, why).await;
+    }
     // The disks and the machine that were approved, not those that were seen last.
     let (ordered, identity) = match ask.order {
         None => (wipe_disks(&machine.record)?, identity_of(&machine.record)?),
@@ -246,6 +256,9 @@ fn judge(machine: &Known, plan: &Plan, session: &Session, ask: &MayProceed) -> R
         let seen = machine.record.agent.as_deref()?;
         serde_json::from_str::<AgentSeen>(seen).ok().map(|seen| seen.boot_id)
     };
+    if session.doubted {
+        return Err("two machines claim to be this one; a person has to look".into());
+    }
     if session.mode != AgentMode::Ram {
         return Err("the installed system never writes a disk as a whole; only an agent in RAM does".into());
     }

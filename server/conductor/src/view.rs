@@ -14,6 +14,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+/// MACs remembered of whoever sends packets.
+const MOST_MACS: usize = 100_000;
+
 #[derive(Default)]
 pub(crate) struct Fleet {
     hosts: RwLock<HashMap<Mac, (MachineId, Host)>>,
@@ -76,10 +79,18 @@ impl Conductor {
 
     /// Notes what the boot path saw; never waits. A full queue drops the oldest kind of knowledge: the newest sighting.
     pub fn saw(&self, sighting: Sighting) {
-        if let (Some(circuit), remote) = (sighting.circuit_text(), sighting.remote_text()) {
-            let switch = remote.unwrap_or_else(|| sighting.giaddr.map(|a| a.to_string()).unwrap_or_default());
+        // Without a relay's address anybody may have written option 82: it shows in `explain`, and places nobody.
+        if let (Some(circuit), Some(relay)) = (sighting.circuit_text(), sighting.giaddr) {
+            let switch = sighting.remote_text().unwrap_or_else(|| relay.to_string());
             let port = SwitchPort { switch, port: circuit };
-            self.fleet.relays.write().unwrap_or_else(PoisonError::into_inner).insert(sighting.mac, port);
+            let mut relays = self.fleet.relays.write().unwrap_or_else(PoisonError::into_inner);
+            if relays.len() >= MOST_MACS && !relays.contains_key(&sighting.mac) {
+                let hosts = self.fleet.hosts.read().unwrap_or_else(PoisonError::into_inner);
+                relays.retain(|mac, _| hosts.contains_key(mac));
+            }
+            if relays.len() < MOST_MACS {
+                relays.insert(sighting.mac, port);
+            }
         }
         if self.sighted.try_send(sighting).is_err() {
             self.dropped_sightings.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -159,7 +170,12 @@ pub async fn keep_sightings(me: Arc<Conductor>, mut queue: mpsc::Receiver<Sighti
             count = queue.recv_many(&mut batch, 512) => if count == 0 { return },
         }
         {
+            let hosts = me.fleet.hosts.read().unwrap_or_else(PoisonError::into_inner);
             let mut booted = me.booted.lock().unwrap_or_else(PoisonError::into_inner);
+            if booted.len() >= MOST_MACS {
+                // A flood of invented MACs is forgotten, machines that are known are not.
+                booted.retain(|mac| hosts.contains_key(mac));
+            }
             batch.iter().filter(|s| matches!(s.said, Said::Dhcp { .. } | Said::Words(_))).for_each(|s| {
                 booted.insert(s.mac);
             });

@@ -297,6 +297,36 @@ async fn a_courier_that_lost_its_claim_sends_nothing_more() {
     }
 }
 
+/// A freeze while a slow BMC is being read, or between two tries of one order.
+#[tokio::test(start_paused = true)]
+async fn what_is_forbidden_while_the_power_is_read_is_not_sent_after_it() {
+    let forbidden_at = |millis: u64, readings: Vec<Result<Power, ()>>, orders: Vec<Fate>| async move {
+        let hand = Scripted::new(Power::On).with(|bmc| (bmc.readings, bmc.orders) = (readings, orders));
+        let bmc = access();
+        let begun = Instant::now();
+        let allowed = |_: Phase| -> BoxFuture<'_, bool> {
+            Box::pin(async move { begun.elapsed() < Duration::from_millis(millis) })
+        };
+        let procedure = Procedure { hand: &hand, bmc: &bmc, mode: None, mark: &allowed, patience: Patience::default() };
+        let ended = procedure.run(&What::PowerOff, Phase::Start).await;
+        let calls = hand.0.lock().unwrap().calls.clone();
+        (ended, calls)
+    };
+    // The first pair of readings disagrees, so the order would leave after three seconds.
+    let (ended, calls) = forbidden_at(1_500, vec![Ok(Power::Off), Ok(Power::On)], vec![]).await;
+    assert_eq!((ended, calls.contains(&"off")), (Err(Stop::Lost), false));
+    let (ended, calls) = forbidden_at(1_500, vec![], vec![Fate::Busy; 9]).await;
+    assert_eq!((ended, calls.iter().filter(|call| **call == "off").count()), (Err(Stop::Lost), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_courier_s_last_phase_with_unclear_power_sends_nothing() {
+    let hand = Scripted::new(Power::Off).with(|bmc| bmc.readings = vec![Ok(Power::Unknown); 20]);
+    let row = Row(Mutex::new((Phase::On, usize::MAX)));
+    assert!(matches!(run(&hand, &BOOT, &row).await, Err(Stop::Uncertain(_))));
+    assert!(!hand.0.lock().unwrap().calls.contains(&"on"));
+}
+
 #[test]
 fn a_phase_reads_back_from_its_word_and_an_unknown_word_is_the_last() {
     for phase in [Phase::Start, Phase::SetBoot, Phase::Off, Phase::On] {

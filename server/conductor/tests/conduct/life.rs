@@ -142,6 +142,9 @@ async fn a_machine_in_ram_is_installed_after_its_wipe_without_another_boot_when_
     site.ask("operator", Action::AcknowledgeDrain, &[id]).await.unwrap();
     let (mut agent, reply) = Agent::boot(&site, &inventory("bare-S1", 40), false).await;
     let Standing::Wipe { epoch, order } = reply.standing else { panic!("{:?}", reply.standing) };
+    let mut ask = agent.ask(&install_order(&order), epoch);
+    ask.order = None;
+    assert_eq!(agent.may(&site, &ask).await, Permission::Granted);
     agent.say(&site, vec![Agent::wiped(&order.disks, epoch)]).await.unwrap();
     assert_eq!(site.label(id).await, "ready");
     site.ask("operator", install(), &[id]).await.unwrap();

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod agent;
+mod attacks;
 mod bed;
 mod couriers;
 mod deadlines;
