@@ -203,12 +203,12 @@ async fn a_boot_that_nobody_ordered_never_leads_to_a_power_cycle() {
     for speaks in [false, true] {
         let (_folder, site) = Site::sqlite().await;
         let id = site.id("r1-n1").await;
-        let mut agent = Agent::try_boot(&site, &inventory("r1-S1", 1), true).await;
-        if agent.is_none() || speaks {
+        let mut agent = Agent::try_boot(&site, &inventory("r1-S1", 1), true).await.unwrap();
+        if speaks {
             // Known by its serial alone: the inventory is what moves it.
-            agent.as_mut().unwrap().introduce(&site).await.unwrap();
+            agent.introduce(&site).await.unwrap();
         } else {
-            agent.as_mut().unwrap().say(&site, vec![]).await.unwrap();
+            agent.say(&site, vec![]).await.unwrap();
         }
         for _ in 0..12 {
             let late = format!("update subject set deadline = 1 where subject = 'machine/{id}' and deadline > 1");
