@@ -7,7 +7,7 @@ pub fn print(head: &[&str], rows: &[Vec<String>]) {
     print!("{}", text(head, rows));
 }
 
-/// As [`print`], without the columns that say nothing in any row.
+/// As [`print()`], without the columns that say nothing in any row.
 pub fn print_told(head: &[&str], rows: &[Vec<String>]) {
     let told: Vec<bool> = (0..head.len())
         .map(|at| at == 0 || rows.iter().any(|row| row.get(at).is_some_and(|cell| cell != "-" && !cell.is_empty())))
