@@ -1,8 +1,8 @@
 //! The agents' door, on a listener of its own: a bearer token, a key, and a signature over path and body.
 
 use crate::problem::Problem;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -12,41 +12,70 @@ use muster_wire::{
 };
 use ring::signature::{ED25519, UnparsedPublicKey};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The router of the agent listener.
 pub fn agent_router(me: Arc<Conductor>) -> Router {
     Router::new()
         .route(TURN_PATH, post(turn))
         .route(MAY_PROCEED_PATH, post(may_proceed))
-        .layer(DefaultBodyLimit::max(4 << 20))
         .layer(axum::middleware::map_response(crate::problem::whole))
         .with_state(me)
 }
 
-async fn turn(State(me): State<Arc<Conductor>>, headers: HeaderMap, body: Bytes) -> Result<Json<Reply>, Problem> {
-    let caller = verified(&headers, TURN_PATH, &body)?;
+async fn turn(State(me): State<Arc<Conductor>>, request: Request) -> Result<Json<Reply>, Problem> {
+    let (caller, body) = heard(&me, TURN_PATH, request).await?;
     let turn: Turn = serde_json::from_slice(&body).map_err(|error| Problem::bad(error.to_string()))?;
     Ok(Json(me.turn(caller, turn).await.map_err(away)?))
 }
 
-async fn may_proceed(
-    State(me): State<Arc<Conductor>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<Permission>, Problem> {
-    let caller = verified(&headers, MAY_PROCEED_PATH, &body)?;
+async fn may_proceed(State(me): State<Arc<Conductor>>, request: Request) -> Result<Json<Permission>, Problem> {
+    let (caller, body) = heard(&me, MAY_PROCEED_PATH, request).await?;
     let ask: MayProceed = serde_json::from_slice(&body).map_err(|error| Problem::bad(error.to_string()))?;
     Ok(Json(me.may_proceed(caller, ask).await.map_err(away)?))
 }
 
+/// A machine with hundreds of parts describes itself in some 200 KB.
+const MOST_BODY: usize = 4 << 20;
+const BODY: Duration = Duration::from_secs(30);
+
+/// Reads a request whose token is known: anybody may connect here, and memory is for those who were given a token.
+async fn heard(me: &Conductor, path: &str, request: Request) -> Result<(Caller, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    if !me.knows_token(&sha256(token_of(&parts.headers)?.as_bytes())).await? {
+        return Err(away(TurnedAway::Token));
+    }
+    let slow = || {
+        let detail = format!("the body did not come within {} s", BODY.as_secs());
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "slow", "Too slow", detail)
+    };
+    let read = tokio::time::timeout(BODY, to_bytes(body, MOST_BODY)).await.map_err(|_| slow())?;
+    let body = read.map_err(|_| {
+        let detail = format!("an agent's request has at most {MOST_BODY} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail)
+    })?;
+    Ok((verified(&parts.headers, path, &body)?, body))
+}
+
+fn refused(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "not-signed", "Who are you?", detail)
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn token_of(headers: &HeaderMap) -> Result<&str, Problem> {
+    let token = text(headers, header::AUTHORIZATION.as_str()).and_then(|text| text.strip_prefix("Bearer "));
+    token.ok_or_else(|| refused("an agent sends its boot token as bearer"))
+}
+
 /// Who signed this body. Nothing of the body is read before its signature holds.
 fn verified(headers: &HeaderMap, path: &str, body: &[u8]) -> Result<Caller, Problem> {
-    let refused = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "not-signed", "Who are you?", detail);
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let token = text(header::AUTHORIZATION.as_str()).and_then(|text| text.strip_prefix("Bearer "));
-    let token = token.ok_or_else(|| refused("an agent sends its boot token as bearer"))?;
-    let key = text(KEY_HEADER).and_then(unhex).ok_or_else(|| refused("an agent sends its public key"))?;
-    let signature = text(SIGNATURE_HEADER).and_then(unhex).ok_or_else(|| refused("an agent signs its request"))?;
+    let token = token_of(headers)?;
+    let key = text(headers, KEY_HEADER).and_then(unhex).ok_or_else(|| refused("an agent sends its public key"))?;
+    let signature =
+        text(headers, SIGNATURE_HEADER).and_then(unhex).ok_or_else(|| refused("an agent signs its request"))?;
     UnparsedPublicKey::new(&ED25519, &key)
         .verify(&signed_bytes(path, body), &signature)
         .map_err(|_| refused("the signature does not hold"))?;

@@ -1,19 +1,21 @@
 //! The event log: a page, a stream that never skips, a proof that nothing was altered.
 
-use crate::App;
+use crate::guard::Who;
 use crate::problem::Problem;
-use axum::Json;
+use crate::{App, tokens};
 use axum::body::Body;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use muster_conductor::Error;
 use muster_names::{Digest, Epoch, Millis, Seq};
 use muster_store::events;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::Semaphore;
 
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -65,13 +67,23 @@ pub(crate) async fn page(State(app): State<App>, Query(query): Query<After>) -> 
 
 /// Server-sent events after a number, or after the `Last-Event-ID` that a browser sends when it comes back. The stream is
 /// read from the log page by page: a slow reader loses nothing and holds nothing up.
-pub(crate) async fn stream(State(app): State<App>, headers: HeaderMap, Query(query): Query<After>) -> Response {
+pub(crate) async fn stream(
+    State(app): State<App>,
+    Extension(who): Extension<Who>,
+    headers: HeaderMap,
+    Query(query): Query<After>,
+) -> Response {
+    let Ok(seat) = STREAMS.try_acquire() else {
+        let detail = format!("{MOST_STREAMS} streams are open already; ask for pages at /api/v1/log");
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "later", "Try again", detail).into_response();
+    };
     let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     let after = Seq(resumed.unwrap_or(query.after));
     let (mut writer, reader) = tokio::io::duplex(64 * 1024);
     tokio::spawn(async move {
-        // Ends when the reader has gone, or the database has.
-        if let Err(error) = feed(&app, after, &mut writer).await {
+        let _seat = seat;
+        // Ends when the reader has gone or takes nothing, when its token is over, or when the database is away.
+        if let Err(error) = feed(&app, &who, after, &mut writer).await {
             tracing::debug!(%error, "an event stream ended");
         }
     });
@@ -79,21 +91,40 @@ pub(crate) async fn stream(State(app): State<App>, headers: HeaderMap, Query(que
     ([(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")], body).into_response()
 }
 
-async fn feed(app: &App, mut after: Seq, writer: &mut tokio::io::DuplexStream) -> std::io::Result<()> {
+const MOST_STREAMS: usize = 512;
+static STREAMS: Semaphore = Semaphore::const_new(MOST_STREAMS);
+/// A reader that takes nothing for so long comes again with the last number it has.
+const STALLED: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_secs(15);
+
+async fn put(writer: &mut tokio::io::DuplexStream, text: &str) -> std::io::Result<()> {
+    tokio::time::timeout(STALLED, writer.write_all(text.as_bytes())).await?
+}
+
+async fn feed(app: &App, who: &Who, mut after: Seq, writer: &mut tokio::io::DuplexStream) -> std::io::Result<()> {
     let mut newest = app.me.follow();
+    let mut looked = Instant::now();
     loop {
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            // A token that was revoked ends its streams too.
+            let still = tokens::by_digest(app, who.token).await;
+            if !matches!(still, Ok(Some(_))) {
+                return Ok(());
+            }
+        }
         newest.borrow_and_update();
         let rows = {
             let mut tx = app.me.db.read().await.map_err(std::io::Error::other)?;
             events::events(&mut tx, after, PAGE, None).await.map_err(std::io::Error::other)?
         };
         if rows.is_empty() {
-            let waited = tokio::time::timeout(Duration::from_secs(15), newest.changed()).await;
+            let waited = tokio::time::timeout(LOOK, newest.changed()).await;
             match waited {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Ok(()),
                 // Keeps proxies and readers from giving up.
-                Err(_) => writer.write_all(b": still here\n\n").await?,
+                Err(_) => put(writer, ": still here\n\n").await?,
             }
             continue;
         }
@@ -101,7 +132,7 @@ async fn feed(app: &App, mut after: Seq, writer: &mut tokio::io::DuplexStream) -
             after = row.seq;
             let kind = row.kind.clone();
             let data = serde_json::to_string(&shown(row)).map_err(std::io::Error::other)?;
-            writer.write_all(format!("id: {}\nevent: {kind}\ndata: {data}\n\n", after.0).as_bytes()).await?;
+            put(writer, &format!("id: {}\nevent: {kind}\ndata: {data}\n\n", after.0)).await?;
         }
     }
 }

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use muster_names::Digest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,8 @@ impl Role {
 pub struct Who {
     pub name: String,
     pub role: Role,
+    /// Of the token, for what lasts longer than one look at it.
+    pub token: Digest,
 }
 
 /// Stands before every handler.

@@ -1,10 +1,11 @@
 //! The site: racks, models, images, orders, tickets, the red button, and why a MAC got no answer.
 
 use crate::App;
-use crate::guard::Who;
+use crate::guard::{Role, Who};
 use crate::problem::Problem;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::{Extension, Json};
 use muster_catalog::{Model, Rack};
 use muster_names::{Digest, ImageId, Mac, MachineId, Millis, OrderId, Subject};
@@ -176,6 +177,11 @@ pub(crate) async fn freeze(
     let Json(request) = body.map_err(|rejection| Problem::bad(rejection.body_text()))?;
     if request.why.trim().is_empty() {
         return Err(Problem::bad("say why, for whoever finds everything standing still"));
+    }
+    // Whoever sees something wrong may stop everything; to let everything go again is another word.
+    if !request.frozen && who.role == Role::Tech {
+        let detail = "a tech may freeze; an operator's token lets everything go on";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not with this token", detail));
     }
     app.me.freeze(request.frozen, who.name, request.why).await?;
     Ok(Json(serde_json::json!({ "frozen": request.frozen })))

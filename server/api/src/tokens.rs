@@ -7,7 +7,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use muster_conductor::{Conductor, Error, fresh_id, fresh_token, now, sha256};
-use muster_names::Millis;
+use muster_names::{Digest, Millis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -88,10 +88,14 @@ async fn mint_by(
 }
 
 pub(crate) async fn who(app: &App, token: &str) -> Result<Option<Who>, Problem> {
+    by_digest(app, sha256(token.as_bytes())).await
+}
+
+pub(crate) async fn by_digest(app: &App, token: Digest) -> Result<Option<Who>, Problem> {
     let mut tx = app.me.db.read().await?;
-    let found = muster_store::tokens::by_hash(&mut tx, sha256(token.as_bytes())).await?;
-    let valid = found.filter(|token| token.is_valid(now()));
-    Ok(valid.and_then(|token| Role::from_word(&token.role).map(|role| Who { name: token.name, role })))
+    let found = muster_store::tokens::by_hash(&mut tx, token).await?;
+    let valid = found.filter(|row| row.is_valid(now()));
+    Ok(valid.and_then(|row| Role::from_word(&row.role).map(|role| Who { name: row.name, role, token })))
 }
 
 pub(crate) async fn list(State(app): State<App>) -> Result<Json<Vec<TokenShown>>, Problem> {

@@ -115,10 +115,32 @@ impl BootPath {
         self.me.saw(Sighting::of(now(), mac, SightingKind::Http, Said::Words(words.to_string())));
     }
 
+    /// Whether the network is dedicated; or why this address cannot ask in that MAC's name. Where our leases are the only
+    /// ones they tell who sits behind an address; beside another server they do not.
+    async fn own(&self, mac: Mac, from: IpAddr) -> Result<bool, &'static str> {
+        let IpAddr::V4(address) = from else { return Err("it asked from an address that is on no network of ours") };
+        let networks = self.networks.load_full();
+        let network = networks.holding(address).ok_or("it asked from an address that is on no network of ours")?;
+        if network.authoritative {
+            match self.me.may_be_from(mac, &network.name, address).await {
+                Ok(true) => {}
+                Ok(false) => return Err("its address is not leased to this MAC: somebody else asked in its name"),
+                Err(error) => {
+                    tracing::error!(%mac, %error, "nobody knows whose address it is; it boots its disk");
+                    return Err("the database did not answer");
+                }
+            }
+        }
+        Ok(network.dedicated)
+    }
+
     async fn script_for(&self, mac: Mac, from: IpAddr) -> String {
-        let dedicated = match from {
-            IpAddr::V4(address) => self.networks.load().holding(address).is_some_and(|network| network.dedicated),
-            IpAddr::V6(_) => false,
+        let dedicated = match self.own(mac, from).await {
+            Ok(dedicated) => dedicated,
+            Err(why) => {
+                self.told(mac, &format!("the disk script: {why}"));
+                return script(&Script::Disk);
+            }
         };
         match self.me.boot_answer(mac, dedicated).await {
             BootAnswer::Disk { why } => {

@@ -3,6 +3,7 @@
 //! What goes wrong on the way is told by its cause (no daemon, another authority, a token that is none), never as the
 //! library's text alone, and tells a script by the exit code whether asking again can help.
 
+use crate::table::{plain, plain_text};
 use anyhow::{Context as _, Result, bail, ensure};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde_json::Value;
@@ -90,8 +91,8 @@ impl Api {
         let text = response.text().await.unwrap_or_default();
         let problem: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
         let detail = match problem.get("detail").and_then(Value::as_str) {
-            Some(detail) => detail.to_string(),
-            None => format!("{} answers {status}: {text}", self.server),
+            Some(detail) => plain_text(detail),
+            None => format!("{} answers {status}: {}", self.server, plain_text(&text)),
         };
         match status {
             StatusCode::UNAUTHORIZED => {
@@ -127,7 +128,7 @@ impl Api {
     }
 
     pub async fn get(&self, path: &str) -> Result<Value> {
-        Ok(self.send(Method::GET, path, None).await?.json().await?)
+        Ok(plain(self.send(Method::GET, path, None).await?.json().await?))
     }
 
     pub async fn text(&self, path: &str) -> Result<String> {
@@ -135,15 +136,15 @@ impl Api {
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        Ok(self.send(Method::POST, path, Some(body)).await?.json().await?)
+        Ok(plain(self.send(Method::POST, path, Some(body)).await?.json().await?))
     }
 
     pub async fn put(&self, path: &str, body: &Value) -> Result<Value> {
-        Ok(self.send(Method::PUT, path, Some(body)).await?.json().await?)
+        Ok(plain(self.send(Method::PUT, path, Some(body)).await?.json().await?))
     }
 
     pub async fn delete(&self, path: &str) -> Result<Value> {
-        Ok(self.send(Method::DELETE, path, None).await?.json().await?)
+        Ok(plain(self.send(Method::DELETE, path, None).await?.json().await?))
     }
 
     /// The event stream, from a number on.

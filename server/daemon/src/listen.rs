@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 const MOST: usize = 30_000;
 const HANDSHAKE: Duration = Duration::from_secs(10);
+const STALLED: Duration = Duration::from_secs(120);
 const HEAD: Duration = Duration::from_secs(20);
 
 /// Binds at once, so that a taken port is told before anything else starts.
@@ -39,11 +40,14 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, router: Router
             continue;
         };
         let _ = stream.set_nodelay(true);
+        // A reader that takes nothing holds its seat no longer than this.
+        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(STALLED));
         let (acceptor, router) = (acceptor.clone(), router.clone());
         tokio::spawn(async move {
             let _seat = seat;
             let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
-            let mut builder = Builder::new(TokioExecutor::new());
+            // One request at a time on a connection: what is counted here is counted whole.
+            let mut builder = Builder::new(TokioExecutor::new()).http1_only();
             builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
             let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
             if let Err(error) = served {

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use muster_api::{App, Role, agent_router, mint, router};
 use muster_bootserver::{dhcp, http, ra, tftp};
 use muster_catalog::Catalog;
-use muster_conductor::{BmcHand, Conductor, Settings, couriers, deadlines, fresh_id, keep_sightings, refresh};
+use muster_conductor::{BmcHand, Conductor, Settings, couriers, deadlines, fresh_id, keep_sightings, refresh, tidy};
 use muster_store::Store;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -87,6 +87,7 @@ pub async fn serve(config: Config) -> Result<()> {
     running.spawn(named("view", refresh(me.clone(), tasks.refresher, cancel.clone()), cancel.clone()));
     running.spawn(named("sightings", keep_sightings(me.clone(), tasks.sightings, cancel.clone()), cancel.clone()));
     running.spawn(named("couriers", couriers(me.clone(), cancel.clone()), cancel.clone()));
+    running.spawn(named("tidying", tidy(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("deadlines", deadlines(me.clone(), cancel.clone()), cancel.clone()));
     let counted = boot_servers(&config, &path, &networks, &mut running, &cancel)?;
 

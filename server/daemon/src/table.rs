@@ -36,6 +36,23 @@ pub fn text(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// What machines say of themselves ends here on a terminal, which obeys control characters: none comes through.
+pub fn plain(mut value: Value) -> Value {
+    match &mut value {
+        Value::String(text) => *text = plain_text(text),
+        Value::Array(list) => list.iter_mut().for_each(|one| *one = plain(one.take())),
+        Value::Object(map) => map.values_mut().for_each(|one| *one = plain(one.take())),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+    value
+}
+
+pub fn plain_text(text: &str) -> String {
+    let foul =
+        |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if foul(c) { '\u{fffd}' } else { c }).collect()
+}
+
 /// A value of a JSON object as text; `-` for nothing.
 pub fn cell(object: &Value, key: &str) -> String {
     match object.get(key) {
@@ -112,6 +129,12 @@ pub fn bytes(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_machine_gives_orders_to_the_operators_terminal() {
+        let told = plain(serde_json::json!({ "serial": ["S\u{1b}[2J\u{7}\u{202e}1"], "n": 1 }));
+        assert_eq!(told, serde_json::json!({ "serial": ["S\u{fffd}[2J\u{fffd}\u{fffd}1"], "n": 1 }));
+    }
     use serde_json::json;
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::cli::Output;
 use crate::client::{Api, Away};
-use crate::table::{cell, clock};
+use crate::table::{cell, clock, plain};
 use crate::words::sentence;
 use anyhow::{Result, bail};
 use serde_json::Value;
@@ -222,7 +222,7 @@ pub async fn follow(api: &Api, after: Option<i64>, output: Output) -> Result<()>
                 let line: Vec<u8> = rest.drain(..=end).collect();
                 let text = String::from_utf8_lossy(&line);
                 let Some(data) = text.trim_end().strip_prefix("data: ") else { continue };
-                let event: Value = serde_json::from_str(data)?;
+                let event: Value = plain(serde_json::from_str(data)?);
                 after = event.get("seq").and_then(Value::as_i64).unwrap_or(after);
                 if output == Output::Json {
                     println!("{data}");

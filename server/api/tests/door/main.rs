@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod agents;
+mod attacks;
 mod bed;
 mod log;
 mod policy;

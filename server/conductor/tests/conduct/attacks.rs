@@ -197,28 +197,21 @@ async fn a_machine_with_another_serial_than_it_had_is_not_taken_for_itself() {
     assert_eq!(site.known(id).await.record.inventory, before.inventory);
 }
 
-/// A packet with the MAC of a machine that is expected, then silence; or an inventory, then silence.
+/// An inventory that names an expected machine's serial, and then silence.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_boot_that_nobody_ordered_never_leads_to_a_power_cycle() {
-    for speaks in [false, true] {
-        let (_folder, site) = Site::sqlite().await;
-        let id = site.id("r1-n1").await;
-        let mut agent = Agent::try_boot(&site, &inventory("r1-S1", 1), true).await.unwrap();
-        if speaks {
-            // Known by its serial alone: the inventory is what moves it.
-            agent.introduce(&site).await.unwrap();
-        } else {
-            agent.say(&site, vec![]).await.unwrap();
-        }
-        for _ in 0..12 {
-            let late = format!("update subject set deadline = 1 where subject = 'machine/{id}' and deadline > 1");
-            crate::bed::raw(&site.place, &late).await;
-            tokio::time::sleep(std::time::Duration::from_millis(550)).await;
-        }
-        assert_eq!(site.label(id).await, if speaks { "held" } else { "expected" });
-        assert!(site.acts(id).await.is_empty(), "{:?}", site.acts(id).await);
-        assert!(site.power_log(id).await.is_empty());
+    let (_folder, site) = Site::sqlite().await;
+    let id = site.id("r1-n1").await;
+    let (_, reply) = Agent::boot(&site, &inventory("r1-S1", 1), true).await;
+    assert!(matches!(reply.standing, Standing::Commission { .. }), "{:?}", reply.standing);
+    for _ in 0..10 {
+        let late = format!("update subject set deadline = 1 where subject = 'machine/{id}' and deadline > 1");
+        crate::bed::raw(&site.place, &late).await;
+        tokio::time::sleep(std::time::Duration::from_millis(550)).await;
     }
+    assert_eq!((site.label(id).await, site.tickets(id).await[0].cause.as_str()), ("held", "commissioning-failed"));
+    assert!(site.acts(id).await.is_empty(), "{:?}", site.acts(id).await);
+    assert!(site.power_log(id).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
