@@ -30,11 +30,16 @@ fn room(path: &str) -> &str {
     path.strip_prefix("server/").unwrap_or(path).split('/').next().unwrap_or(path)
 }
 
-/// Functions right under a `#[test]`-like attribute; other attributes may stand between.
+/// Functions right under a `#[test]`-like attribute; other attributes may stand between. The cases of a `both! { }` block,
+/// which runs each on both databases, need no attribute.
 fn functions(source: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut marked = false;
-    for line in source.lines().map(str::trim) {
+    let mut both = false;
+    for raw in source.lines() {
+        both = raw == "both! {" || (both && raw != "}");
+        let line = raw.trim();
+        marked |= both && raw.starts_with("    async fn ");
         if line.starts_with("#[") {
             marked |= line == "#[test]" || line.contains("::test]") || line.contains("::test(");
             continue;
@@ -84,6 +89,8 @@ mod tests {
         let source = "#[test]\nfn a() {}\nfn helper() {}\n    #[tokio::test(flavor = \"x\")]\n    // why\n    async fn b() {}\n\
                       proptest! {\n    #[test]\n    #[ignore]\n    fn c(x: u8) {}\n}\n";
         assert_eq!(functions(source), ["a", "b", "c"]);
+        let cases = "both! {\n    async fn a(bed: Bed) {\n        async fn inner() {}\n    }\n}\nasync fn helper() {}\n";
+        assert_eq!(functions(cases), ["a"]);
         let scenario = Page::new("tests/prove/boot-bios.sh", "");
         let room = Page::new("server/netboot/src/tftp/packet.rs", "#[test]\nfn a() {}\n");
         let found = super::tests(&[scenario, room]);
