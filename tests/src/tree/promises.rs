@@ -89,7 +89,8 @@ mod tests {
         let source = "#[test]\nfn a() {}\nfn helper() {}\n    #[tokio::test(flavor = \"x\")]\n    // why\n    async fn b() {}\n\
                       proptest! {\n    #[test]\n    #[ignore]\n    fn c(x: u8) {}\n}\n";
         assert_eq!(functions(source), ["a", "b", "c"]);
-        let cases = "both! {\n    async fn a(bed: Bed) {\n        async fn inner() {}\n    }\n}\nasync fn helper() {}\n";
+        let cases =
+            "both! {\n    async fn a(bed: Bed) {\n        async fn inner() {}\n    }\n}\nasync fn helper() {}\n";
         assert_eq!(functions(cases), ["a"]);
         let scenario = Page::new("tests/prove/boot-bios.sh", "");
         let room = Page::new("server/netboot/src/tftp/packet.rs", "#[test]\nfn a() {}\n");
