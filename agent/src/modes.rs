@@ -298,7 +298,7 @@ impl Agent {
     ) -> std::result::Result<(), No> {
         let boot_id = self.line.boot_id;
         let question = MayProceed { boot_id, epoch, order, disks: disks.to_vec(), identity: identity.clone() };
-        let until = Instant::now() + ASKING;
+        let mut until = Instant::now() + ASKING;
         let mut backoff = Backoff::default();
         loop {
             let answer = self.line.may_proceed(&question);
@@ -308,6 +308,14 @@ impl Agent {
             match answer {
                 Ok(Permission::Granted) => return Ok(()),
                 Ok(Permission::Denied { reason }) => return Err(No::Denied(reason)),
+                // The daemon is there and says that its turn will come; only its silence ends the asking.
+                Ok(Permission::Waits { reason }) => {
+                    if backoff.first() {
+                        crate::say!("the write waits: {reason}");
+                    }
+                    until = Instant::now() + ASKING;
+                    std::thread::sleep(backoff.after());
+                }
                 Ok(Permission::Unknown) => return Err(No::Denied("the answer is not one the agent knows".into())),
                 Err(error) if error.kind() == Kind::Refused => return Err(No::Denied(chain(&error))),
                 Err(error) if Instant::now() >= until => return Err(No::Silence(chain(&error))),

@@ -88,6 +88,11 @@ impl Backoff {
         Duration::from_millis(jitter(base))
     }
 
+    /// Has nothing failed yet?
+    pub fn first(&self) -> bool {
+        self.0 == 0
+    }
+
     pub fn reset(&mut self) {
         self.0 = 0;
     }

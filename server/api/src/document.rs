@@ -1,7 +1,13 @@
-//! The OpenAPI document as it is served.
+//! The OpenAPI document as it is served: made once, when the router is.
 
-use axum::Json;
+use axum::Extension;
+use axum::body::Bytes;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 
-pub(crate) async fn openapi() -> Json<serde_json::Value> {
-    Json(crate::openapi())
+#[derive(Clone)]
+pub(crate) struct Document(pub Bytes);
+
+pub(crate) async fn openapi(Extension(document): Extension<Document>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], document.0)
 }

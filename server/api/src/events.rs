@@ -1,6 +1,6 @@
 //! The event log: a page, a stream that never skips, a proof that nothing was altered.
 
-use crate::guard::Who;
+use crate::policy::Who;
 use crate::problem::Problem;
 use crate::{App, tokens};
 use axum::body::Body;

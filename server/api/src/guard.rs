@@ -1,58 +1,12 @@
 //! Who may do what: a bearer token has a role, a route has a policy, and nothing is allowed that no row allows.
 
+use crate::policy::Policy;
 use crate::problem::Problem;
-use crate::routes::Policy;
 use crate::{App, tokens};
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use muster_names::Digest;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-/// What a token may be used for (SAFETY A5.11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// Reads everything, changes nothing.
-    Auditor,
-    /// Racks, looks, holds, reports faults.
-    Tech,
-    /// Installs, releases, resumes.
-    Operator,
-    /// Is the second person for a large destructive plan, and may do what an operator does.
-    Approver,
-    /// Everything, tokens included.
-    Admin,
-}
-
-impl Role {
-    pub const ALL: [Self; 5] = [Self::Auditor, Self::Tech, Self::Operator, Self::Approver, Self::Admin];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Auditor => "auditor",
-            Self::Tech => "tech",
-            Self::Operator => "operator",
-            Self::Approver => "approver",
-            Self::Admin => "admin",
-        }
-    }
-
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.word() == word)
-    }
-}
-
-/// The verified caller.
-#[derive(Clone, Debug)]
-pub struct Who {
-    pub name: String,
-    pub role: Role,
-    /// Of the token, for what lasts longer than one look at it.
-    pub token: Digest,
-}
 
 /// Stands before every handler.
 pub async fn guard(State((app, policy)): State<(App, Policy)>, mut request: Request, next: Next) -> Response {

@@ -11,17 +11,17 @@ mod machines;
 mod metrics;
 mod openapi;
 mod plans;
+mod policy;
 mod problem;
 mod routes;
 mod site;
 mod tokens;
 
 pub use agent::agent_router;
-pub use guard::Role;
 pub use machines::STATES;
-pub use openapi::openapi;
+pub use policy::{Policy, Role, Row};
 pub use problem::Problem;
-pub use routes::{Policy, Row, router, routes};
+pub use routes::{openapi, router, routes};
 pub use tokens::mint;
 
 use muster_conductor::Conductor;

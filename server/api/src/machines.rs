@@ -150,9 +150,7 @@ fn compute() -> Role {
 async fn line(app: &App, tx: &mut Tx, id: MachineId) -> Result<(Line, Known), Problem> {
     let machine = known(tx, &app.me.catalog(), id).await?;
     let plan = MachineLife::plan(&machine.state, &machine.facts);
-    let in_force = acts::acts_of(tx, Subject::Machine(id)).await?;
-    let rail =
-        in_force.iter().filter(|act| act.key.epoch == machine.facts.epoch).find_map(|act| app.me.rail_of(&act.key));
+    let rail = app.me.rail_of(Subject::Machine(id), machine.facts.epoch);
     let waits_for = match (&plan.want.ticket, &machine.kept.hold) {
         (Some(ticket), Some(why)) => format!("{} ({why})", ticket.title),
         (Some(ticket), None) => ticket.title.clone(),

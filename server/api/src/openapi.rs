@@ -1,18 +1,18 @@
 //! The OpenAPI document, made of the table of routes and the types' own schemas. `docs/openapi.json` is its golden copy.
 
-use crate::routes::{Policy, routes};
+use crate::policy::{Policy, Row};
 use crate::{events, machines, plans, problem, site, tokens};
 use muster_conductor::plans as made;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-/// The document of this build.
-pub fn openapi() -> Value {
+/// The document of these routes.
+pub fn document(rows: &[Row]) -> Value {
     let settings = SchemaSettings::openapi3().with(|settings| settings.meta_schema = None);
     let mut generator = settings.into_generator();
     let mut paths: Map<String, Value> = Map::new();
-    for row in routes() {
+    for row in rows {
         let mut operation = json!({
             "summary": row.summary,
             "responses": {

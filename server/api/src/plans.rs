@@ -1,7 +1,7 @@
 //! Plan, approve, execute.
 
 use crate::App;
-use crate::guard::{Role, Who};
+use crate::policy::{Role, Who};
 use crate::problem::Problem;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};

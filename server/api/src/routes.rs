@@ -1,31 +1,11 @@
 //! The table of routes.
 
-use crate::guard::{Role, guard};
+use crate::guard::guard;
+use crate::policy::{Policy, Role, Row};
 use crate::{App, document, events, machines, metrics, plans, site, tokens};
-use axum::Router;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, delete, get, post, put};
-
-/// Who may call a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// Anybody who reaches the listener: it tells nothing about machines.
-    Public,
-    Roles(&'static [Role]),
-}
-
-/// One route.
-pub struct Row {
-    pub method: &'static str,
-    pub path: &'static str,
-    pub policy: Policy,
-    /// One line for people; the OpenAPI document shows it.
-    pub summary: &'static str,
-    /// Names of the schemas of body and answer in the OpenAPI document.
-    pub takes: Option<&'static str>,
-    pub gives: Option<&'static str>,
-    handler: fn() -> MethodRouter<App>,
-}
+use axum::{Extension, Router};
 
 const READ: Policy = Policy::Roles(&Role::ALL);
 const RACK: Policy = Policy::Roles(&[Role::Tech, Role::Operator, Role::Approver, Role::Admin]);
@@ -120,6 +100,11 @@ pub fn routes() -> Vec<Row> {
     ]
 }
 
+/// The OpenAPI document of this build.
+pub fn openapi() -> serde_json::Value {
+    crate::openapi::document(&routes())
+}
+
 /// The router of the API listener.
 pub fn router(app: App) -> Router {
     let mut router = Router::new();
@@ -128,7 +113,8 @@ pub fn router(app: App) -> Router {
         router = router.route(row.path, (row.handler)().layer(layer));
     }
     let limit = axum::extract::DefaultBodyLimit::max(1 << 20);
-    router.fallback(nowhere).layer(limit).layer(map_response(crate::problem::whole)).with_state(app)
+    let document = Extension(document::Document(openapi().to_string().into()));
+    router.fallback(nowhere).layer(limit).layer(document).layer(map_response(crate::problem::whole)).with_state(app)
 }
 
 async fn nowhere(uri: axum::http::Uri) -> crate::Problem {

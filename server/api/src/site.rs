@@ -1,7 +1,7 @@
 //! The site: racks, models, images, orders, tickets, the red button, and why a MAC got no answer.
 
 use crate::App;
-use crate::guard::{Role, Who};
+use crate::policy::{Role, Who};
 use crate::problem::Problem;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};

@@ -1,7 +1,7 @@
 //! API tokens: only digests are stored; a token is shown once, when it is made.
 
 use crate::App;
-use crate::guard::{Role, Who};
+use crate::policy::{Role, Who};
 use crate::problem::Problem;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};

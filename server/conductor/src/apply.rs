@@ -9,6 +9,7 @@ use crate::facts::{Known, STATE_VERSION, known};
 use crate::scribe::Write;
 use crate::{Error, rim};
 use muster_catalog::Catalog;
+use muster_diagnosis::Rail;
 use muster_lifecycle::machine::{After, At, Event, Facts, Machine, MachineLife};
 use muster_lifecycle::{Again, Life, OrderWant, Owner, Plan, Wait, What};
 use muster_names::{Cause, Epoch, Key, MachineId, Millis, Subject, TicketId};
@@ -147,6 +148,18 @@ async fn enter(w: &mut Write<'_>, machine: &mut Known, next: Machine, actor: &st
     record_acts(w, machine, &plan).await?;
     reconcile_tickets(w, id, &plan).await?;
     close_order(w, machine, &plan).await
+}
+
+/// Nothing of this state could begin: its wait counts from now on. Told by every look that a rail turns away, so that a
+/// rack that waits for its turn, or a site that is frozen, finds none of its machines given up afterwards.
+pub async fn stop_clock(w: &mut Write<'_>, machine: &Known, rail: &Rail) -> Result<(), Error> {
+    let plan = MachineLife::plan(&machine.state, &machine.facts);
+    if let (Wait::Until(wait), true) = (plan.wait, rail.stops_the_clock()) {
+        let subject = Subject::Machine(machine.record.id);
+        let until = after(w.now, wait);
+        subjects::put_off_deadline(w.tx, subject, machine.facts.epoch, until).await.map_err(store)?;
+    }
+    Ok(())
 }
 
 fn after(now: Millis, wait: std::time::Duration) -> Millis {

@@ -57,8 +57,9 @@ pub async fn couriers(me: Arc<Conductor>, cancel: CancellationToken) {
             () = cancel.cancelled() => break,
             () = me.work.notified() => {}
             () = tokio::time::sleep(LOOK) => {}
-            Some(ended) = running.join_next() => if let Err(error) = ended {
+            Some(ended) = running.join_next() => if let Err(error) = ended && error.is_panic() {
                 // A panic in a courier is a bug of ours: end, and let the next start carry on from the database.
+                // A courier that was cancelled ended with the whole runtime.
                 tracing::error!(error = %error, "a courier ended by a panic");
                 std::process::abort();
             }
@@ -169,6 +170,7 @@ async fn claim(me: &Arc<Conductor>, id: MachineId, key: Key, bmc: BmcBody, power
                     now: w.now,
                 };
                 if let Err(rail) = admit(&book, &me.budgets(), &asked) {
+                    apply::stop_clock(&mut w, &machine, &rail).await?;
                     return Ok(Claimed::Waits(rail));
                 }
                 let until = Millis(w.now.0.saturating_add(CLAIM_MS));

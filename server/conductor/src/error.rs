@@ -22,9 +22,6 @@ pub enum Error {
     /// The wish does not fit the state of the world; the text says what to do instead.
     #[error("{reason}")]
     Refused { reason: String },
-    /// A rail holds it back for now.
-    #[error("{rail}")]
-    Waits { rail: muster_diagnosis::Rail },
     /// Nothing is known to be written; causes are recorded once, so asking again is safe.
     #[error("not written: the database did not take it, or the daemon is stopping; ask again")]
     Unwritten,
@@ -44,7 +41,7 @@ impl Error {
             Self::Store { source } => source.kind(),
             Self::Stored { .. } => Kind::Bug,
             Self::NoMachine { .. } | Self::Refused { .. } => Kind::Refused,
-            Self::Unwritten | Self::TooOften | Self::Waits { .. } => Kind::Later,
+            Self::Unwritten | Self::TooOften => Kind::Later,
             Self::NoRandomness => Kind::Unreachable,
         }
     }
@@ -56,7 +53,6 @@ impl Error {
             Self::Stored { .. } => "stored",
             Self::NoMachine { .. } => "no-machine",
             Self::Refused { .. } => "refused",
-            Self::Waits { .. } => "waits",
             Self::Unwritten => "unwritten",
             Self::TooOften => "too-often",
             Self::NoRandomness => "no-randomness",

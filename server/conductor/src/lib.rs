@@ -22,11 +22,12 @@ mod resolve;
 mod rim;
 mod scribe;
 mod seed;
+mod session;
 mod standing;
 mod tidy;
 mod view;
 
-pub use agents::{Caller, Live, MOST_REPORTS, TurnedAway};
+pub use agents::{Live, MOST_REPORTS};
 pub use apply::{ActBody, Applied, LogBody};
 pub use bmcs::BmcHand;
 pub use body::{AgentSeen, BmcBody, Fault, Kept, OrderBody};
@@ -36,6 +37,7 @@ pub use error::Error;
 pub use facts::{Known, known};
 pub use hand::{Hand, HandError};
 pub use rim::{fresh_id, fresh_token, now, sha256};
+pub use session::{Caller, TurnedAway};
 pub use tidy::tidy;
 pub use view::keep_sightings;
 
@@ -44,7 +46,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use boot::Tokens;
 use muster_catalog::{Catalog, Image};
 use muster_diagnosis::Budgets;
-use muster_names::{Digest, Epoch, FirmwareMode, ImageId, Key, Mac, MachineId, OrderId, Seq};
+use muster_names::{Digest, Epoch, FirmwareMode, ImageId, Key, Mac, MachineId, OrderId, Seq, Subject};
 use muster_netboot::Sighting;
 use muster_store::Store;
 use muster_wire::ImageRef;
@@ -229,9 +231,9 @@ impl Conductor {
         self.agents.live(id)
     }
 
-    /// Which rail holds an act back, in words.
-    pub fn rail_of(&self, key: &Key) -> Option<String> {
-        self.rails().get(key).cloned()
+    /// Which rail holds back what the subject asks for in this epoch, in words.
+    pub fn rail_of(&self, of: Subject, epoch: Epoch) -> Option<String> {
+        self.rails().iter().find(|(key, _)| key.of == of && key.epoch == epoch).map(|(_, rail)| rail.clone())
     }
 
     pub fn dropped_sightings(&self) -> u64 {

@@ -1,11 +1,11 @@
 //! What each report of an agent means for the machine's life. Reports are evidence; `lifecycle` decides.
 
-use crate::agents::Session;
 use crate::apply::{self, Happened, WRITE_SLOT};
 use crate::body::{self, OrderBody};
 use crate::error::store;
 use crate::facts::known;
 use crate::scribe::Write;
+use crate::session::Session;
 use crate::{Conductor, Error, clean, resolve};
 use muster_catalog::{Difference, Identified, Located, Signs, Witness, identify, locate};
 use muster_lifecycle::machine::{At, Check, Event, Outcome};

@@ -3,13 +3,13 @@
 //! An order is served only to the boot that was ordered for it (the token's epoch is the state's epoch): an agent left
 //! over in RAM from an earlier boot is about to be reset and must not begin to write.
 
-use crate::agents::{Caller, Session, TurnedAway};
 use crate::apply::{self, WRITE_SLOT};
 use crate::error::store;
 use crate::facts::{Known, known, shadow};
 use crate::ledger;
 use crate::scribe::Write;
-use crate::{AgentSeen, Conductor, Error, OrderBody, body, clean, rim};
+use crate::session::Session;
+use crate::{AgentSeen, Conductor, Error, OrderBody, body, rim};
 use muster_diagnosis::{Asked, Rail, Weight, admit};
 use muster_lifecycle::{AgentTask, Life, Plan, machine::MachineLife};
 use muster_names::{Epoch, Inventory, Key, Mac, MachineId, Millis, OrderId, Power, Subject};
@@ -17,7 +17,6 @@ use muster_store::{AgentMode, BootToken, Claim, NewAct, Permit, acts, boot_token
 use muster_wire::{
     Commission, DiskRef, Identity, InstallOrder, MayProceed, Mode, Permission, Resident, Seed, Standing, WipeOrder,
 };
-use std::sync::Arc;
 
 /// How long a written system may take to call for the first time.
 const RESIDENT_TTL_MS: i64 = 6 * 3_600_000;
@@ -154,34 +153,17 @@ impl Conductor {
         self.resident_tokens().insert((order, epoch), token.clone());
         Ok(token)
     }
-
-    /// Asked by an agent immediately before its first write. Everything is looked at again, in one transaction with the
-    /// ledger: state, epoch, order, disk, identity, freeze, budgets. Any doubt is a no.
-    pub async fn may_proceed(self: &Arc<Self>, caller: Caller, ask: MayProceed) -> Result<Permission, TurnedAway> {
-        let session = self.admit(&caller).await?;
-        let ask: MayProceed = clean::cleaned("question", &ask).map_err(|source| TurnedAway::Later { source })?;
-        if !self.agents.room(&caller.token, rim::now()) {
-            return Err(TurnedAway::Later { source: Error::TooOften });
-        }
-        let Some(id) = session.machine else {
-            return Ok(Permission::Denied { reason: "this boot belongs to no machine of ours".into() });
-        };
-        let me = self.clone();
-        self.scribe
-            .write(move |mut w| Box::pin(async move { permit(&mut w, &me, id, &session, &ask).await }))
-            .await
-            .and_then(|answer| answer.map_err(|rail| Error::Waits { rail }))
-            .map_err(|source| TurnedAway::Later { source })
-    }
 }
 
-async fn permit(
+/// Everything is looked at again, in one transaction with the ledger: state, epoch, order, disk, identity, freeze, budgets.
+/// Any doubt is a no.
+pub(crate) async fn permit(
     w: &mut Write<'_>,
     me: &Conductor,
     id: MachineId,
     session: &Session,
     ask: &MayProceed,
-) -> Result<Result<Permission, Rail>, Error> {
+) -> Result<Permission, Error> {
     let freeze = muster_store::site::lock_ledger(w.tx).await.map_err(store)?;
     let machine = known(w.tx, &me.catalog(), id).await?;
     let plan = MachineLife::plan(&machine.state, &machine.facts);
@@ -223,15 +205,13 @@ async fn permit(
             power: Power::On,
             now: w.now,
         };
-        match admit(&book, &me.budgets(), &asked) {
-            Ok(()) => {}
-            // A rail that lets go by itself is no denial: the agent asks again, and nobody has to mend an order.
-            Err(rail) if !matches!(rail, Rail::Frozen { .. }) => return Ok(Err(rail)),
-            Err(rail) => return denied(w, id, ask, rail.to_string()).await,
+        if let Err(rail) = admit(&book, &me.budgets(), &asked) {
+            return waits(w, me, &machine, key, rail).await;
         }
     } else if freeze.frozen {
-        return denied(w, id, ask, format!("frozen ({})", freeze.why)).await;
+        return waits(w, me, &machine, key, Rail::Frozen { why: freeze.why }).await;
     }
+    me.rails().remove(&key);
     if let Some(order) = ask.order {
         let disk = ask.disks.first().map(|disk| body::write("disk", &id, disk)).transpose()?.unwrap_or_default();
         match orders::permit_start(w.tx, order, &disk, machine.facts.epoch, w.now).await.map_err(store)? {
@@ -243,7 +223,16 @@ async fn permit(
     let cause = format!("permit/{}", machine.facts.epoch.0);
     let detail = serde_json::json!({ "order": ask.order, "disks": ask.disks, "weight": weight });
     apply::note(w, id, &cause, "write-permitted", "conductor", detail).await?;
-    Ok(Ok(Permission::Granted))
+    Ok(Permission::Granted)
+}
+
+/// A rail that lets go by itself is no denial: the agent asks again, the machine's clock stands, and nobody has to mend an
+/// order.
+async fn waits(w: &mut Write<'_>, me: &Conductor, machine: &Known, key: Key, rail: Rail) -> Result<Permission, Error> {
+    apply::stop_clock(w, machine, &rail).await?;
+    let reason = rail.to_string();
+    me.rails().insert(key, reason.clone());
+    Ok(Permission::Waits { reason })
 }
 
 /// Pure: does what stands allow this write?
@@ -275,15 +264,10 @@ fn judge(machine: &Known, plan: &Plan, session: &Session, ask: &MayProceed) -> R
     }
 }
 
-async fn denied(
-    w: &mut Write<'_>,
-    id: MachineId,
-    ask: &MayProceed,
-    reason: String,
-) -> Result<Result<Permission, Rail>, Error> {
+async fn denied(w: &mut Write<'_>, id: MachineId, ask: &MayProceed, reason: String) -> Result<Permission, Error> {
     let cause = format!("denied/{}/{}", ask.boot_id, rim::sha256(reason.as_bytes()));
     apply::note(w, id, &cause, "write-denied", "conductor", serde_json::json!({ "reason": reason })).await?;
-    Ok(Ok(Permission::Denied { reason }))
+    Ok(Permission::Denied { reason })
 }
 
 /// The write in flight is a row of the ledger like any other act, so that budgets and the database's own rails see it.

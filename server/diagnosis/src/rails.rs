@@ -139,6 +139,14 @@ pub enum Rail {
     },
 }
 
+impl Rail {
+    /// What the site holds back is not the machine's delay, so its clock stands meanwhile. A BMC that does not tell the
+    /// power is the machine's own fault and may not put off the end of its wait.
+    pub fn stops_the_clock(&self) -> bool {
+        !matches!(self, Self::PowerUnknown)
+    }
+}
+
 impl fmt::Display for Rail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -38,7 +38,8 @@ pub struct Plan {
 pub enum Wait {
     Person,
     World,
-    /// Counted from the moment the state was entered; looking again never extends it.
+    /// Counted from the moment the state was entered, or from when the last rail let its work go out; looking again never
+    /// extends it.
     Until(Duration),
 }
 

@@ -1,6 +1,7 @@
 //! Every life's current state: JSON to this crate, with the label that people and triggers read.
 //!
-//! The epoch counts states entered. Entering sets the deadline for good; looking again ([`settle`]) never moves it.
+//! The epoch counts states entered. Entering sets the deadline; looking again ([`settle`]) never moves it, only a rail that
+//! holds the state's work back does ([`put_off_deadline`]).
 
 use crate::error::Error;
 use crate::sql::{Row, Sql, cells, sql, two};
@@ -45,6 +46,8 @@ const DUE: Sql = sql(
     "select subject, epoch from subject where deadline is not null and deadline <= $1 order by deadline, subject limit $2",
 );
 const CLEAR: Sql = sql("clear a deadline", "update subject set deadline = null where subject = $1 and epoch = $2");
+const PUT_OFF: Sql =
+    sql("put off a deadline", "update subject set deadline = $3 where subject = $1 and epoch = $2 and deadline < $3");
 const LIST: Sql = sql(
     "list states",
     "select subject, state, label, version, epoch, entered, deadline from subject \
@@ -120,6 +123,11 @@ pub async fn due(tx: &mut Tx, now: Millis, limit: u32) -> Result<Vec<(Subject, E
 /// Takes a deadline off after its event was recorded; `false` when another epoch has begun meanwhile.
 pub async fn clear_deadline(tx: &mut Tx, subject: Subject, epoch: Epoch) -> Result<bool, Error> {
     Ok(tx.run(CLEAR, cells![subject, epoch]).await? == 1)
+}
+
+/// Moves the deadline of `epoch` to `until`, never to an earlier time; `false` when there is none to move.
+pub async fn put_off_deadline(tx: &mut Tx, subject: Subject, epoch: Epoch, until: Millis) -> Result<bool, Error> {
+    Ok(tx.run(PUT_OFF, cells![subject, epoch, until]).await? == 1)
 }
 
 /// Subjects of one kind (`machine`, `order`, `case`) by key, after a key; begin with `""`.

@@ -161,7 +161,7 @@ impl Standing {
     }
 }
 
-/// Asked immediately before the first write of an install or a wipe; anything but a clear yes is a no.
+/// Asked immediately before the first write of an install or a wipe; nothing but a clear yes allows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MayProceed {
     pub boot_id: BootId,
@@ -178,6 +178,10 @@ pub struct MayProceed {
 pub enum Permission {
     Granted,
     Denied {
+        reason: String,
+    },
+    /// Not now: a budget or a freeze, which lets go by itself. The question is asked again.
+    Waits {
         reason: String,
     },
     #[serde(other)]

@@ -5,7 +5,7 @@ use crate::bed::{Bmcs, Folder, Site, folder, install};
 use muster_conductor::now;
 use muster_conductor::plans::Action;
 use muster_diagnosis::Budgets;
-use muster_names::{Key, MachineId, Millis, Power};
+use muster_names::{Key, MachineId, Millis, Power, Subject};
 use muster_store::{ActState, acts};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ async fn pause(millis: u64) {
 }
 
 async fn rail(site: &Site, id: MachineId) -> Option<String> {
-    site.me.rail_of(&site.act(id, "boot").await?.key)
+    site.me.rail_of(Subject::Machine(id), site.known(id).await.facts.epoch)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,8 +149,8 @@ async fn what_a_dead_courier_left_of_a_state_that_is_over_is_ended_without_an_or
 async fn an_act_that_cannot_be_carried_on_is_looked_at_now_and_then_not_in_a_tight_loop() {
     let (_folder, site, id, _) = left_behind("off", Power::Unknown).await;
     pause(3_500).await;
-    let key = site.act(id, "boot").await.unwrap().key;
-    assert!(site.me.rail_of(&key).is_some());
+    let epoch = site.known(id).await.facts.epoch;
+    assert!(site.me.rail_of(Subject::Machine(id), epoch).is_some());
     let looks = site.with_bmc(id, |fake| fake.readings).await;
     assert!(looks <= 4, "its power was read {looks} times within 3.5 s");
 }

@@ -12,6 +12,58 @@ async fn late(site: &Site, id: MachineId) {
     raw(&site.place, &format!("update subject set deadline = 1 where subject = 'machine/{id}' and deadline > 1")).await;
 }
 
+/// The deadline of the state the machine is in passes in five seconds, after the next look of its courier.
+async fn soon(site: &Site, id: MachineId) -> Millis {
+    let deadline = Millis(muster_conductor::now().0 + 5_000);
+    raw(&site.place, &format!("update subject set deadline = {} where subject = 'machine/{id}'", deadline.0)).await;
+    deadline
+}
+
+async fn deadline(site: &Site, id: MachineId) -> Millis {
+    site.known(id).await.stored.deadline.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_rail_holds_back_is_not_given_up_for_being_late() {
+    let (_folder, site) = Site::sqlite().await;
+    let id = site.id("r1-n1").await;
+    site.ask("operator", Action::Discover, &[id]).await.unwrap();
+    site.me.freeze(true, "ops".into(), "power works".into()).await.unwrap();
+    let near = soon(&site, id).await;
+    site.when("the clock to stand", async || deadline(&site, id).await.0 > near.0 + 60_000).await;
+    site.me.freeze(false, "ops".into(), "done".into()).await.unwrap();
+    reset(&site, id).await;
+    assert_eq!(site.states(id).await.iter().filter(|state| *state == "discovering").count(), 1);
+    // From here on the machine's own time runs.
+    late(&site, id).await;
+    site.when("the second attempt", async || site.states(id).await.len() > 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_waits_for_its_turn_is_not_given_up_for_being_late() {
+    let (_folder, site) = Site::sqlite().await;
+    let (id, agent, epoch, order) = installing(&site, "r1-n1", 1).await;
+    site.me.freeze(true, "ops".into(), "power works".into()).await.unwrap();
+    let near = soon(&site, id).await;
+    assert!(matches!(agent.may(&site, &agent.ask(&order, epoch)).await, Permission::Waits { .. }));
+    assert!(deadline(&site, id).await.0 > near.0 + 60_000);
+    // One that does not ask again has gone silent, and time runs on.
+    late(&site, id).await;
+    site.until(id, "stopping").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bmc_that_hides_its_power_puts_no_deadline_off() {
+    let (_folder, site) = Site::sqlite().await;
+    let id = site.id("r1-n1").await;
+    site.with_bmc(id, |fake| fake.hides = true).await;
+    site.ask("operator", Action::Discover, &[id]).await.unwrap();
+    soon(&site, id).await;
+    site.when("the second attempt", async || site.states(id).await.iter().filter(|s| *s == "discovering").count() == 2)
+        .await;
+    assert!(site.power_log(id).await.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_install_that_takes_too_long_is_stopped_before_anything_else_and_held() {
     let (_folder, site) = Site::sqlite().await;

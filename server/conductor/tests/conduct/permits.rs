@@ -4,7 +4,7 @@ use crate::agent::{Agent, digest, in_service, installing, inventory, other_disk,
 use crate::bed::{Site, install};
 use muster_conductor::TurnedAway;
 use muster_conductor::plans::Action;
-use muster_names::{BootId, Epoch, MachineId, OrderId};
+use muster_names::{BootId, Epoch, MachineId, OrderId, Subject};
 use muster_store::{ActState, PermitState};
 use muster_wire::{InstallFailure, MayProceed, Permission, Report, Standing};
 
@@ -66,14 +66,16 @@ async fn an_agent_left_over_from_an_earlier_boot_never_writes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_written_while_frozen_and_again_after_it() {
     let (_folder, site) = Site::sqlite().await;
-    let (_, agent, epoch, order) = installing(&site, "r1-n1", 1).await;
+    let (id, agent, epoch, order) = installing(&site, "r1-n1", 1).await;
     site.me.freeze(true, "ops".into(), "power works".into()).await.unwrap();
-    let Permission::Denied { reason } = agent.may(&site, &agent.ask(&order, epoch)).await else { panic!("granted") };
+    let Permission::Waits { reason } = agent.may(&site, &agent.ask(&order, epoch)).await else { panic!("granted") };
     assert!(reason.contains("power works"), "{reason}");
+    assert_eq!(site.me.rail_of(Subject::Machine(id), epoch), Some(reason), "people are told too");
     site.me.freeze(false, "ops".into(), "done".into()).await.unwrap();
     assert_eq!(agent.may(&site, &agent.ask(&order, epoch)).await, Permission::Granted);
+    assert_eq!(site.me.rail_of(Subject::Machine(id), epoch), None);
     site.me.freeze(true, "ops".into(), "again".into()).await.unwrap();
-    assert!(matches!(agent.may(&site, &agent.ask(&order, epoch)).await, Permission::Denied { .. }));
+    assert!(matches!(agent.may(&site, &agent.ask(&order, epoch)).await, Permission::Waits { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -222,9 +224,8 @@ async fn a_full_budget_is_asked_again_and_breaks_no_order() {
     assert_eq!(one.may(&site, &one.ask(&order, epoch)).await, Permission::Granted);
     let (second, two, other, waiting) = installing(&site, "r1-n1", 1).await;
     let ask = two.ask(&waiting, other);
-    let later = site.me.may_proceed(two.caller.clone(), ask.clone()).await;
-    let Err(TurnedAway::Later { source }) = later else { panic!("{later:?}") };
-    assert!(source.to_string().contains("install budget"), "{source}");
+    let Permission::Waits { reason } = two.may(&site, &ask).await else { panic!("it did not wait") };
+    assert!(reason.contains("install budget"), "{reason}");
     assert_eq!(states(&site, &[first, second]).await, ["installing", "installing"]);
     one.say(&site, vec![Agent::installed(&order, epoch)]).await.unwrap();
     assert_eq!(two.may(&site, &ask).await, Permission::Granted);

@@ -132,6 +132,9 @@ async fn a_machine_in_service_is_not_installed_over_without_the_word_reimage() {
     assert_eq!(planned.data_bearing, 1);
     site.me.execute("operator".into(), planned.digest).await.unwrap();
     assert_eq!(site.label(id).await, "draining", "the owner is asked to leave first");
+    site.ask("operator", Action::CancelInstall, &[id]).await.unwrap();
+    assert_eq!(site.label(id).await, "in-service", "nothing was begun, so the owner stays");
+    assert!(site.known(id).await.facts.order.is_none() && site.tickets(id).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

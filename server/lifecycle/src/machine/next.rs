@@ -25,6 +25,10 @@ fn asked(machine: &Machine, event: &Event, facts: &Facts) -> Option<Machine> {
         (At::InService, Event::ReleaseAsked) => machine.to(At::Draining { then: After::Release }),
         (At::Ready, Event::ReleaseAsked) => machine.to(At::Releasing { attempt: 1 }),
         (At::Draining { then }, Event::DrainAcknowledged) => after(machine, *then, facts),
+        // Nothing was asked of the machine yet: its owner simply stays.
+        (At::Draining { then: After::Install(mine) }, Event::OrderCancelled { order }) if mine == order => {
+            machine.to(At::InService)
+        }
         (At::Installing { order: mine, .. }, Event::OrderCancelled { order }) if mine == order => {
             machine.to(At::Stopping { then: After::Ready })
         }
