@@ -175,7 +175,8 @@ impl BootPath {
             Initrd::new("agent.cpio", link(&format!("/b/{}/{nonce}/agent.cpio", mac.dashed()))?)?,
             Initrd::new(INITRD, link(&format!("/boot/{INITRD}"))?)?,
         ];
-        Ok(AgentBoot { mac, kernel: link(&format!("/boot/{KERNEL}"))?, initrds, args })
+        let script = link(&format!("/b/{}/boot.ipxe", mac.dashed()))?;
+        Ok(AgentBoot { mac, script, kernel: link(&format!("/boot/{KERNEL}"))?, initrds, args })
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Script {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentBoot {
     pub mac: Mac,
+    /// Where this script itself comes from.
+    pub script: Link,
     pub kernel: Link,
     pub initrds: Vec<Initrd>,
     pub args: KernelArgs,
@@ -148,6 +150,9 @@ pub fn script(script: &Script) -> String {
 
 /// Six tries with pauses of 1, 2, 4 ... seconds, then the disk: a machine that cannot load is never switched off and
 /// never hangs.
+///
+/// Each try begins with the script asked for anew, since what an older one names may be gone: the archive with the token
+/// lies in the memory of the daemon that made it, and that daemon may have died. Tries are counted across scripts.
 fn agent(boot: &AgentBoot) -> String {
     let mut initrds = String::new();
     let mut args = String::new();
@@ -159,9 +164,8 @@ fn agent(boot: &AgentBoot) -> String {
     format!(
         "#!ipxe\n\
          echo Muster: loading the agent\n\
-         set tries:int32 0\n\
-         set pause:int32 1\n\
-         :again\n\
+         isset ${{tries}} || set tries:int32 0\n\
+         isset ${{pause}} || set pause:int32 1\n\
          imgfree\n\
          kernel {kernel} {args} BOOTIF=01-{mac} || goto failed\n\
          {initrds}\
@@ -172,8 +176,9 @@ fn agent(boot: &AgentBoot) -> String {
          echo Muster: loading failed, trying again in ${{pause}} s\n\
          sleep ${{pause}}\n\
          inc pause ${{pause}}\n\
-         goto again\n\
+         chain --replace {script} || goto failed\n\
          {DISK}",
+        script = boot.script,
         kernel = boot.kernel,
         mac = boot.mac.dashed(),
     )
@@ -188,7 +193,8 @@ mod tests {
         let link = Link::new("http://10.0.4.1:8080/boot/vmlinuz").unwrap();
         let initrds = (0..initrds).map(|at| Initrd::new(&format!("part{at}.cpio"), link.clone()).unwrap()).collect();
         let args = KernelArgs::new(args).unwrap();
-        Script::Agent(AgentBoot { mac: Mac([0x52, 0x54, 0, 0, 0, 1]), kernel: link, initrds, args })
+        let script = Link::new("http://10.0.4.1:8080/b/52-54-00-00-00-01/boot.ipxe").unwrap();
+        Script::Agent(AgentBoot { mac: Mac([0x52, 0x54, 0, 0, 0, 1]), script, kernel: link, initrds, args })
     }
 
     #[test]
@@ -222,6 +228,16 @@ mod tests {
         assert!(text.contains("iseq ${tries} 5 && goto disk ||") && text.contains("inc pause ${pause}"));
         assert!(!text.contains("poweroff") && !text.contains("reboot"));
         assert!(text.ends_with(DISK));
+    }
+
+    #[test]
+    fn each_try_asks_for_the_script_anew_and_counts_on() {
+        let text = script(&boot("", 1));
+        let after = text.split(":failed\n").nth(1).unwrap();
+        let again = "chain --replace http://10.0.4.1:8080/b/52-54-00-00-00-01/boot.ipxe || goto failed\n";
+        assert!(after.starts_with("iseq ${tries} 5 && goto disk ||\ninc tries\n") && after.contains(again), "{text}");
+        // A script that began at zero again would never come to the disk.
+        assert!(text.contains("\nisset ${tries} || set tries:int32 0\n") && !text.contains("\nset tries"), "{text}");
     }
 
     #[test]
@@ -268,7 +284,9 @@ mod tests {
             let link = Link::new(&format!("http://a/{path}")).or_else(|_| Link::new("http://a/b")).unwrap();
             let initrd = Initrd::new(&name, link.clone()).or_else(|_| Initrd::new("x", link.clone())).unwrap();
             let args = KernelArgs::new(&args).unwrap_or_default();
-            let script = Script::Agent(AgentBoot { mac: Mac([0; 6]), kernel: link, initrds: vec![initrd; count], args });
+            let boot =
+                AgentBoot { mac: Mac([0; 6]), script: link.clone(), kernel: link, initrds: vec![initrd; count], args };
+            let script = Script::Agent(boot);
             prop_assert_eq!(lines(&script), plain);
             prop_assert_eq!(super::script(&script).matches("#!").count(), 1);
         }
