@@ -6,7 +6,7 @@ use crate::{Error, OrderBody};
 use muster_catalog::{Catalog, usable_for_writes};
 use muster_lifecycle::machine::{Facts, Limits, Machine, OpenOrder};
 use muster_names::{Epoch, MachineId, Subject};
-use muster_store::{Stored, Tx, machines, orders, subjects};
+use muster_store::{PermitState, Stored, Tx, machines, orders, subjects};
 use std::time::Duration;
 
 /// A machine with everything a decision needs.
@@ -29,7 +29,8 @@ pub async fn known(tx: &mut Tx, catalog: &Catalog, id: MachineId) -> Result<Know
     let order = match orders::open_order_of(tx, id).await.map_err(store)? {
         Some(order) => {
             let frozen: OrderBody = body::read("order", &order.id, &order.body)?;
-            Some(OpenOrder { order: order.id, reimage: frozen.reimage })
+            let begun = order.permit != PermitState::Open;
+            Some(OpenOrder { order: order.id, reimage: frozen.reimage, begun })
         }
         None => None,
     };

@@ -23,8 +23,17 @@ fn facts(bmc: bool, drain_by_force: bool) -> Facts {
     Facts { epoch: NOW, limits, bmc, order: None, case: None, hold: false, retire: false }
 }
 
+/// The first order is open, and nothing was written for it.
+fn untouched() -> Facts {
+    let order = OpenOrder { order: ORDERS[0], reimage: false, begun: false };
+    Facts { order: Some(order), ..facts(true, false) }
+}
+
 fn all_facts() -> Vec<Facts> {
-    [(true, false), (true, true), (false, false)].map(|(bmc, force)| facts(bmc, force)).into()
+    let mut all: Vec<Facts> =
+        [(true, false), (true, true), (false, false)].map(|(bmc, force)| facts(bmc, force)).into();
+    all.push(untouched());
+    all
 }
 
 fn events(epoch: Epoch) -> Vec<Event> {
@@ -317,7 +326,7 @@ fn a_machine_alone_cannot_be_repaired_for_ever() {
 #[test]
 fn each_state_takes_or_defers_every_standing_fact() {
     let base = facts(true, false);
-    let order = OpenOrder { order: ORDERS[0], reimage: false };
+    let order = OpenOrder { order: ORDERS[0], reimage: false, begun: true };
     let standing = Facts { case: Some(CASES[1]), hold: true, retire: true, order: Some(order), ..base.clone() };
     assert_eq!(MachineLife::standing(&standing).len(), 4, "each fact is offered");
     for (machine, _) in reachable(&base) {
@@ -506,12 +515,30 @@ fn a_write_in_flight_is_stopped_before_anything_else_begins() {
             }
             for (event, then) in out {
                 let write_has_ended = matches!(event, Event::InstallReported { .. });
+                let none_began = matches!((&machine.at, &then.at), (At::Installing { order: of, .. }, At::Installing { order, .. })
+                    if of == order && facts.order.is_some_and(|open| open.order == *order && !open.begun));
                 assert!(
-                    write_has_ended || matches!(then.at, At::Stopping { .. }),
+                    write_has_ended || none_began || matches!(then.at, At::Stopping { .. }),
                     "{event:?} leads from a running write to {then:?}"
                 );
             }
         }
+    }
+}
+
+/// A boot may be lost on its way: a packet, a daemon that starts anew. As long as nobody was allowed to write, that costs
+/// an attempt and no person.
+#[test]
+fn an_install_whose_boot_was_lost_is_begun_again_and_one_that_may_have_written_is_stopped() {
+    let installing =
+        |attempt| Machine { at: At::Installing { order: ORDERS[0], attempt }, data: Data::Clean, repairs: 2 };
+    let again = next(&installing(1), &deadline(), &untouched());
+    assert_eq!(again, Some(installing(2)));
+    let begun = OpenOrder { order: ORDERS[0], reimage: false, begun: true };
+    let other = OpenOrder { order: ORDERS[1], reimage: false, begun: false };
+    for (attempt, order) in [(2, untouched().order), (1, Some(begun)), (1, Some(other)), (1, None)] {
+        let then = next(&installing(attempt), &deadline(), &Facts { order, ..untouched() }).unwrap();
+        assert_eq!(then.at, At::Stopping { then: After::Hold(Hold::InstallFailed) }, "{attempt} {order:?}");
     }
 }
 

@@ -81,6 +81,28 @@ async fn an_install_that_takes_too_long_is_stopped_before_anything_else_and_held
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_install_whose_boot_was_lost_is_begun_again_by_itself_until_its_attempts_are_used_up() {
+    let (_folder, site) = Site::sqlite().await;
+    let (id, first, epoch, order) = installing(&site, "r1-n1", 1).await;
+    // It was told to install and never asked to write: that agent is gone.
+    for attempt in 2..=3 {
+        late(&site, id).await;
+        let again = async || site.known(id).await.facts.epoch.0 == epoch.0 + attempt - 1;
+        site.when("the next attempt", again).await;
+        reset(&site, id).await;
+        assert_eq!(site.label(id).await, "installing");
+    }
+    assert_eq!(site.power_log(id).await, ["boot agent", "off", "on"].repeat(3));
+    assert!(matches!(first.may(&site, &first.ask(&order, epoch)).await, Permission::Denied { .. }));
+    let (agent, reply) = Agent::boot(&site, &first.inventory, false).await;
+    let Standing::Install { epoch, order: same } = reply.standing else { panic!("{:?}", reply.standing) };
+    assert_eq!((same.order, site.orders(id).await.len()), (order.order, 1), "the same order");
+    assert_eq!(agent.may(&site, &agent.ask(&same, epoch)).await, Permission::Granted);
+    late(&site, id).await;
+    site.until(id, "stopping").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_does_not_stop_is_switched_off_and_never_on() {
     let (_folder, site) = Site::sqlite().await;
     let (id, agent, epoch, order) = installing(&site, "r1-n1", 1).await;

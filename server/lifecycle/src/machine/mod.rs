@@ -254,6 +254,8 @@ pub struct OpenOrder {
     pub order: OrderId,
     /// Approved to overwrite an owner's data.
     pub reimage: bool,
+    /// Its first write was permitted.
+    pub begun: bool,
 }
 
 /// Numbers of the machine's model.

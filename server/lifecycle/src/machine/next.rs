@@ -199,6 +199,10 @@ fn expired(machine: &Machine, facts: &Facts) -> Option<Machine> {
             machine.to(At::Commissioning { attempt: attempt + 1, start: *start })
         }
         At::Commissioning { .. } => machine.held(Hold::CommissioningFailed),
+        // Nobody was allowed to write yet: its boot was lost, and another is as good as the first.
+        At::Installing { order, attempt } if again(*attempt) && untouched(*order, facts) => {
+            machine.to(At::Installing { order: *order, attempt: attempt + 1 })
+        }
         // Somebody may still be writing: stop first.
         At::Installing { .. } => machine.to(At::Stopping { then: After::Hold(Hold::InstallFailed) }),
         At::Checking { of, attempt } => check_failed(machine, *of, *attempt, facts),
@@ -209,6 +213,10 @@ fn expired(machine: &Machine, facts: &Facts) -> Option<Machine> {
         At::Releasing { .. } | At::Retiring { .. } => machine.held(Hold::WipeFailed),
         _ => return None,
     })
+}
+
+fn untouched(order: OrderId, facts: &Facts) -> bool {
+    facts.order.is_some_and(|open| open.order == order && !open.begun)
 }
 
 fn act_failed(machine: &Machine, facts: &Facts) -> Option<Machine> {
