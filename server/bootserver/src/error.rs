@@ -25,8 +25,6 @@ pub enum Error {
     Open { interface: String, port: u16, source: io::Error },
     #[error("no socket for frames; CAP_NET_RAW is needed")]
     Frames { source: io::Error },
-    #[error("router advertisements on interface {interface} could not be set up")]
-    Advertise { interface: String, source: io::Error },
     #[error("the leases could not be read from the store")]
     Load { source: CommitError },
     #[error("the DHCP thread could not be started")]
@@ -40,7 +38,7 @@ pub enum Error {
 impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Open { .. } | Self::Frames { .. } | Self::Advertise { .. } => ErrorKind::Refused,
+            Self::Open { .. } | Self::Frames { .. } => ErrorKind::Refused,
             Self::Load { .. } => ErrorKind::Unreachable,
             Self::Thread { .. } | Self::Receive { .. } => ErrorKind::Later,
             Self::Panicked => ErrorKind::Bug,
@@ -51,7 +49,6 @@ impl Error {
         match self {
             Self::Open { .. } => "open",
             Self::Frames { .. } => "frames",
-            Self::Advertise { .. } => "advertise",
             Self::Load { .. } => "load",
             Self::Thread { .. } => "thread",
             Self::Receive { .. } => "receive",

@@ -4,7 +4,6 @@
 //! a router lifetime of zero and neither prefix nor flags tells it, and every host, that there is nothing to wait for,
 //! and changes nothing else.
 
-use crate::Error;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::mem::MaybeUninit;
@@ -20,50 +19,101 @@ const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 const SOLICITATION: u8 = 133;
 const ADVERTISEMENT: u8 = 134;
 const EVERY: Duration = Duration::from_secs(10);
+/// An address is looked for over a second or two after its link came up; a machine asks soon after.
+const RETRY: Duration = Duration::from_millis(250);
+/// So long a silence is told.
+const NEWS: Duration = Duration::from_secs(10);
 /// A rack that starts at once solicits at once; one multicast answers all.
 const SPACING: Duration = Duration::from_millis(50);
 
 /// Type, code, checksum (the kernel's), hop limit unspecified, no flags, lifetime 0, timers unspecified.
 const MESSAGE: [u8; 16] = [ADVERTISEMENT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// Advertises on one interface until cancelled.
+/// Advertises on one interface until cancelled. An interface that cannot speak, because its link came up a moment ago and
+/// its address is still being looked for, because it has no IPv6 or because it is gone, is tried again and again: nothing
+/// else waits for it.
 ///
 /// Cancel-safety: may be dropped at any point.
-pub async fn advertise(interface: &str, cancel: CancellationToken) -> Result<(), Error> {
-    let fail = |source| Error::Advertise { interface: interface.to_owned(), source };
-    let (socket, index) = open(interface).map_err(fail)?;
-    // SAFETY: the socket owns its descriptor, tells the same one for ever and is closed only with the `AsyncFd`.
-    let socket = unsafe { AsyncFd::register(socket) }.map_err(|error| fail(error.into()))?;
-    let mut due = Instant::now();
-    let mut sent = None;
-    let mut mute = false;
+pub async fn advertise(interface: &str, cancel: CancellationToken) {
+    let mut silence = Silence::default();
     loop {
+        let broken = tokio::select! {
+            () = cancel.cancelled() => return,
+            broken = speak(interface, &mut silence) => broken,
+        };
+        silence.lasts(interface, &broken);
         tokio::select! {
-            () = cancel.cancelled() => return Ok(()),
-            () = tokio::time::sleep_until(due) => {
-                // Without an address of its own (IPv6 off, or the link not up yet) the interface cannot speak.
-                let said = send(socket.get_ref(), index);
-                if let Err(error) = &said && !mute {
-                    tracing::warn!(interface, %error, "no router advertisement left; iPXE will wait for one");
-                }
-                mute = said.is_err();
-                let now = Instant::now();
-                sent = Some(now);
-                due = now + if mute { Duration::from_secs(1) } else { EVERY };
-            }
-            ready = socket.readable() => {
-                let mut ready = ready.map_err(fail)?;
-                let mut buffer = [MaybeUninit::<u8>::uninit(); 256];
-                // The kernel's filter lets only solicitations through.
-                match ready.try_io(|socket| socket.get_ref().recv(&mut buffer)) {
-                    Ok(Ok(_)) => due = due.min(sent.map_or_else(Instant::now, |sent| sent + SPACING)),
-                    Ok(Err(error)) => {
-                        tracing::debug!(interface, %error, "a solicitation could not be read");
-                        tokio::time::sleep(SPACING).await;
-                    }
-                    Err(_) => {}
-                }
-            }
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
+}
+
+/// Advertises, and answers solicitations, until it fails.
+async fn speak(interface: &str, silence: &mut Silence) -> io::Error {
+    let (socket, index) = match open(interface) {
+        Ok(opened) => opened,
+        Err(error) => return error,
+    };
+    // SAFETY: the socket owns its descriptor, tells the same one for ever and is closed only with the `AsyncFd`.
+    let socket = match unsafe { AsyncFd::register(socket) } {
+        Ok(socket) => socket,
+        Err(error) => return error.into(),
+    };
+    let mut due = Instant::now();
+    let mut sent = due;
+    loop {
+        let solicited = tokio::select! {
+            () = tokio::time::sleep_until(due) => false,
+            heard = heard(&socket) => match heard {
+                Ok(()) => true,
+                Err(error) => return error,
+            },
+        };
+        if solicited {
+            due = due.min(sent + SPACING);
+            continue;
+        }
+        if let Err(error) = send(socket.get_ref(), index) {
+            return error;
+        }
+        silence.ends(interface);
+        sent = Instant::now();
+        due = sent + EVERY;
+    }
+}
+
+/// Waits for a solicitation: the kernel's filter lets nothing else through.
+async fn heard(socket: &AsyncFd<Socket>) -> io::Result<()> {
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 256];
+    loop {
+        let mut ready = socket.readable().await?;
+        if let Ok(received) = ready.try_io(|socket| socket.get_ref().recv(&mut buffer)) {
+            return received.map(|_| ());
+        }
+    }
+}
+
+/// For how long nothing has left, and whether somebody was told. A link that has just come up is no news.
+#[derive(Default)]
+struct Silence {
+    since: Option<Instant>,
+    told: bool,
+}
+
+impl Silence {
+    fn lasts(&mut self, interface: &str, error: &io::Error) {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if !self.told && since.elapsed() >= NEWS {
+            self.told = true;
+            tracing::warn!(interface, %error, "no router advertisement leaves, so iPXE waits for one; is IPv6 on?");
+        }
+    }
+
+    fn ends(&mut self, interface: &str) {
+        self.since = None;
+        if std::mem::take(&mut self.told) {
+            tracing::info!(interface, "router advertisements leave again");
         }
     }
 }

@@ -175,7 +175,7 @@ impl Server {
 }
 
 async fn ra_task(cancel: CancellationToken) {
-    ra::advertise("boot0", cancel).await.unwrap();
+    ra::advertise("boot0", cancel).await;
 }
 
 /// A frame as it came.
@@ -462,15 +462,36 @@ fn the_store_comes_back_and_the_waiting_machine_is_served() {
     server.stop();
 }
 
+/// An advertisement: hop limit of the packet, flags, lifetime, length.
+fn advertisement(raw: &[u8]) -> Option<(u8, u8, Vec<u8>, usize)> {
+    let is_one = raw.len() >= 70 && raw[12..14] == [0x86, 0xdd] && raw[20] == 58 && raw[54] == 134;
+    is_one.then(|| (raw[21], raw[59], raw[60..62].to_vec(), raw.len()))
+}
+
+#[test]
+fn an_interface_that_cannot_speak_at_the_start_advertises_as_soon_as_it_can() {
+    let Some(bed) = Bed::lay() else { return };
+    let card = Card::plug(&bed);
+    let inside = |words: &str| run(&format!("ip netns exec {} {words}", bed.server));
+    // Once without a link-local address, once without a socket: below 1280 bytes there is no IPv6 on a link.
+    for (off, on) in [
+        ("sysctl -qw net.ipv6.conf.boot0.disable_ipv6=1", "sysctl -qw net.ipv6.conf.boot0.disable_ipv6=0"),
+        ("ip link set boot0 mtu 1000", "ip link set boot0 mtu 1500"),
+    ] {
+        inside(off);
+        let server = Server::start(&bed, &Arc::new(Rows::default()));
+        assert_eq!(card.listen(Duration::from_secs(1), advertisement), None, "{off}");
+        inside(on);
+        assert!(card.listen(Duration::from_secs(20), advertisement).is_some(), "{on}");
+        server.stop();
+    }
+}
+
 #[test]
 fn a_router_solicitation_is_answered_at_once_with_lifetime_zero() {
     let Some(bed) = Bed::lay() else { return };
     let card = Card::plug(&bed);
     let server = Server::start(&bed, &Arc::new(Rows::default()));
-    let advertisement = |raw: &[u8]| {
-        let is_one = raw.len() >= 70 && raw[12..14] == [0x86, 0xdd] && raw[20] == 58 && raw[54] == 134;
-        is_one.then(|| (raw[21], raw[59], raw[60..62].to_vec(), raw.len()))
-    };
     let said = card.listen(Duration::from_secs(6), advertisement).expect("an advertisement by itself");
     assert_eq!(said, (255, 0, vec![0, 0], 70), "hop limit 255, no flags, no lifetime, no prefix");
     let solicit = inside(&bed.client, || {
