@@ -22,7 +22,7 @@ pub use machines::STATES;
 pub use policy::{Policy, Role, Row};
 pub use problem::Problem;
 pub use routes::{openapi, router, routes};
-pub use tokens::mint;
+pub use tokens::{keep_first, mint};
 
 use muster_conductor::Conductor;
 use std::sync::Arc;

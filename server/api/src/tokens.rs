@@ -46,18 +46,25 @@ pub async fn mint(
     role: Role,
     expires: Option<Millis>,
 ) -> Result<(String, String), Error> {
-    mint_by(me, "daemon".into(), name, role, expires).await
+    let token = fresh_token()?;
+    let id = keep(me, "daemon".into(), name, role, expires, &token).await?;
+    Ok((id, token))
+}
+
+/// Keeps the digest of the first admin's token, which somebody holds already.
+pub async fn keep_first(me: &Conductor, token: &str) -> Result<(), Error> {
+    keep(me, "daemon".into(), "first admin".into(), Role::Admin, None, token).await.map(drop)
 }
 
 /// `by` made it, and stands in the audit log.
-async fn mint_by(
+async fn keep(
     me: &Conductor,
     by: String,
     name: String,
     role: Role,
     expires: Option<Millis>,
-) -> Result<(String, String), Error> {
-    let token = fresh_token()?;
+    token: &str,
+) -> Result<String, Error> {
     let id = format!("{:032x}", fresh_id()?);
     let row = muster_store::Token {
         id: id.clone(),
@@ -84,7 +91,7 @@ async fn mint_by(
         })
     })
     .await?;
-    Ok((id, token))
+    Ok(id)
 }
 
 pub(crate) async fn who(app: &App, token: &str) -> Result<Option<Who>, Problem> {
@@ -122,7 +129,8 @@ pub(crate) async fn make(
         return Err(Problem::bad("a token's name has 1 to 80 characters: who or what will use it"));
     }
     let expires = request.days.map(|days| Millis(now().0.saturating_add(i64::from(days) * 86_400_000)));
-    let (id, token) = mint_by(&app.me, who.name, request.name, request.role, expires).await?;
+    let token = fresh_token()?;
+    let id = keep(&app.me, who.name, request.name, request.role, expires, &token).await?;
     Ok(Json(TokenMade { id, token }))
 }
 

@@ -4,7 +4,7 @@
 use crate::Error;
 use muster_catalog::{BmcAccess, Difference, Located, Witness};
 use muster_diagnosis::Ordered;
-use muster_names::{BootId, CaseId, FirmwareMode, Millis, SwitchPort};
+use muster_names::{BootId, CaseId, FirmwareMode, Mac, Millis, SwitchPort};
 use muster_wire::{Figure, Identity, ImageRef, Mode, NetworkConfig, User};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -31,6 +31,8 @@ pub struct Kept {
     /// Of the newest order, kept for the quality check and shown afterwards.
     pub quality: Vec<Difference>,
     pub firmware_mode: Option<FirmwareMode>,
+    /// The port it last booted from.
+    pub boot_mac: Option<Mac>,
     /// Who asked for what the machine is doing.
     pub requester: String,
     pub why: Option<String>,

@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 const CLAIM_MS: i64 = 120_000;
 /// An act that a rail or its BMC turned away is looked at again after this.
 const LATER_MS: i64 = 3_000;
+/// What a daemon sent just before it died may take a BMC so long to carry out.
+const AFTERMATH_MS: i64 = 15_000;
 const LOOK: Duration = Duration::from_millis(500);
 const MOST: u32 = 256;
 
@@ -44,6 +46,25 @@ struct Work {
     bmc: BmcBody,
     mode: Option<FirmwareMode>,
     phase: Phase,
+}
+
+impl Conductor {
+    /// Takes over what a former run left claimed, without waiting for its claims to run out: a machine must not stand
+    /// still for two minutes whenever its daemon starts anew. Call it before the couriers, and only where no other daemon
+    /// can be at work. Says how many acts it was.
+    pub async fn take_over(&self) -> Result<u64, Error> {
+        self.scribe
+            .write(move |w| {
+                Box::pin(async move {
+                    let power = Weight::Power.label();
+                    let later = Millis(w.now.0.saturating_add(AFTERMATH_MS));
+                    let unsent = acts::cut(w.tx, ActState::Claimed, power, w.now).await.map_err(store)?;
+                    let sent = acts::cut(w.tx, ActState::Sent, power, later).await.map_err(store)?;
+                    Ok(unsent + sent)
+                })
+            })
+            .await
+    }
 }
 
 /// Runs until `cancel`; ends after the acts under way.

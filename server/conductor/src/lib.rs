@@ -46,7 +46,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use boot::Tokens;
 use muster_catalog::{Catalog, Image};
 use muster_diagnosis::Budgets;
-use muster_names::{Digest, Epoch, FirmwareMode, ImageId, Key, Mac, MachineId, OrderId, Seq, Subject};
+use muster_names::{Digest, Epoch, FirmwareMode, ImageId, Key, MachineId, OrderId, Seq, Subject};
 use muster_netboot::Sighting;
 use muster_store::Store;
 use muster_wire::ImageRef;
@@ -117,7 +117,6 @@ pub struct Conductor {
     pub(crate) fleet: Fleet,
     pub(crate) work: Notify,
     pub(crate) busy: Mutex<HashSet<String>>,
-    pub(crate) booted: Mutex<HashSet<Mac>>,
     pub(crate) boot_files: Mutex<Tokens>,
     pub(crate) sighted: mpsc::Sender<Sighting>,
     dropped_sightings: AtomicU64,
@@ -171,7 +170,6 @@ impl Conductor {
             fleet: Fleet::default(),
             work: Notify::new(),
             busy: Mutex::default(),
-            booted: Mutex::default(),
             boot_files: Mutex::default(),
             sighted,
             dropped_sightings: AtomicU64::new(0),

@@ -426,7 +426,7 @@ fn order_body(
         disk,
         hostname: machine.record.name.clone(),
         users: seeded,
-        network: network_of(network, &inventory, me.boot_mac_of(&machine.record)),
+        network: network_of(network, &inventory, machine.kept.boot_mac),
         user_data: user_data.clone(),
         firmware_mode: mode,
         reimage: *reimage,

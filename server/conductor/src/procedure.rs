@@ -80,26 +80,26 @@ impl Procedure<'_> {
     /// Carries `what` to its end from `phase`, where an earlier courier left it.
     pub async fn run(&self, what: &What, phase: Phase) -> Result<(), Stop> {
         match what {
-            What::BootInto { target } => {
-                if phase <= Phase::SetBoot {
-                    self.point(*target).await?;
-                }
-                self.cycle(phase).await
-            }
-            What::PowerCycle => self.cycle(phase).await,
+            What::BootInto { target } => self.cycle(phase, Some(*target)).await,
+            What::PowerCycle => self.cycle(phase, None).await,
             What::PowerOff => self.off().await,
         }
     }
 
-    async fn cycle(&self, phase: Phase) -> Result<(), Stop> {
+    /// Whoever carries on sets the boot device again: a BMC may forget after a minute what it was told for one boot.
+    async fn cycle(&self, phase: Phase, target: Option<BootTarget>) -> Result<(), Stop> {
         if phase < Phase::On {
+            self.point(target, phase).await?;
             self.off().await?;
             return self.on().await;
         }
         match self.settled().await? {
             // Off was confirmed before this phase began: On now is what the lost courier asked for.
             Power::On => Ok(()),
-            Power::Off => self.on().await,
+            Power::Off => {
+                self.point(target, phase).await?;
+                self.on().await
+            }
             Power::Unknown => Err(Stop::Uncertain("the BMC does not say whether the machine is on".into())),
         }
     }
@@ -127,12 +127,13 @@ impl Procedure<'_> {
     }
 
     /// Sets the boot device. Setting it twice is setting it once, so a lost answer is asked again, and nothing is reset
-    /// before the BMC has said yes.
-    async fn point(&self, target: BootTarget) -> Result<(), Stop> {
+    /// before the BMC has said yes. The stored phase never goes back: what it says was sent may yet take effect.
+    async fn point(&self, target: Option<BootTarget>, phase: Phase) -> Result<(), Stop> {
+        let Some(target) = target else { return Ok(()) };
         let mut tries = 0;
         loop {
             tries += 1;
-            self.enter(Phase::SetBoot).await?;
+            self.enter(phase.max(Phase::SetBoot)).await?;
             match self.hand.set_boot(self.bmc, target, self.mode).await {
                 Ok(()) => return Ok(()),
                 Err(error) if (error.later || error.may_have_happened) && tries < self.patience.tries => {

@@ -6,7 +6,7 @@ use crate::error::store;
 use crate::facts::known;
 use crate::scribe::Write;
 use crate::session::Session;
-use crate::{Conductor, Error, clean, resolve};
+use crate::{Conductor, Error, clean, resolve, view};
 use muster_catalog::{Difference, Identified, Located, Signs, Witness, identify, locate};
 use muster_lifecycle::machine::{At, Check, Event, Outcome};
 use muster_names::{Digest, Epoch, Inventory, Key, MachineId, OrderId, Subject};
@@ -140,7 +140,14 @@ async fn inventory_reported(
             session.ports.push((Witness::Lldp, neighbor.switch_port()));
         }
     }
-    if let Some(port) = inventory.macs().find_map(|mac| me.relay_port(mac)) {
+    // The port it booted from: its script was asked for in this MAC's name.
+    let booted = boot_tokens::lookup(w.tx, token).await.map_err(store)?.map(|row| row.mac);
+    let booted = booted.filter(|mac| inventory.macs().any(|own| own == *mac));
+    let relayed = match (inventory.macs().find_map(|mac| me.relay_port(mac)), booted) {
+        (None, Some(mac)) => view::noted_port(w.tx, mac).await?,
+        (port, _) => port,
+    };
+    if let Some(port) = relayed {
         session.ports.retain(|(witness, _)| *witness != Witness::Option82);
         session.ports.push((Witness::Option82, port));
     }
@@ -173,6 +180,7 @@ async fn inventory_reported(
     let identified = identify(&catalog, &inventory);
     let (model, differences) = told(&identified, machine.kept.expected_model.as_deref());
     machine.kept.firmware_mode = inventory.firmware_mode;
+    machine.kept.boot_mac = booted.or(machine.kept.boot_mac);
     machine.kept.differences.clone_from(&differences);
     machine.record.model = model.clone();
     machine.kept.ports.clone_from(&session.ports);

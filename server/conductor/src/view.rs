@@ -6,8 +6,8 @@ use crate::{Conductor, Error, rim};
 
 use muster_lifecycle::{Life, machine::At, machine::MachineLife};
 use muster_names::{BootTarget, Mac, MachineId, Subject, SwitchPort};
-use muster_netboot::{Boot, Host, Lease, LeaseChange, LeaseState, Outcome, Said, Sighting};
-use muster_store::{LeaseRow, machines, sightings};
+use muster_netboot::{Boot, Host, Lease, LeaseChange, LeaseState, Outcome, Sighting};
+use muster_store::{LeaseRow, Tx, machines, sightings};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 /// MACs remembered of whoever sends packets.
 const MOST_MACS: usize = 100_000;
+/// Sightings of one boot and a few more.
+const RECENT: u32 = 64;
 
 #[derive(Default)]
 pub(crate) struct Fleet {
@@ -33,13 +35,6 @@ impl Conductor {
 
     pub(crate) fn relay_port(&self, mac: Mac) -> Option<SwitchPort> {
         self.fleet.relays.read().unwrap_or_else(PoisonError::into_inner).get(&mac).cloned()
-    }
-
-    /// The MAC among a machine's that asked us for a boot.
-    pub(crate) fn boot_mac_of(&self, record: &muster_store::Machine) -> Option<Mac> {
-        let hosts = self.fleet.hosts.read().unwrap_or_else(PoisonError::into_inner);
-        let seen = self.booted.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.iter().filter(|(mac, (id, _))| *id == record.id && seen.contains(*mac)).map(|(mac, _)| *mac).min()
     }
 
     /// Reads every machine once, at start.
@@ -161,24 +156,13 @@ fn unhex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// Writes sightings down in batches, and remembers which MACs boot from us.
+/// Writes sightings down in batches.
 pub async fn keep_sightings(me: Arc<Conductor>, mut queue: mpsc::Receiver<Sighting>, cancel: CancellationToken) {
     loop {
         let mut batch = Vec::new();
         tokio::select! {
             () = cancel.cancelled() => return,
             count = queue.recv_many(&mut batch, 512) => if count == 0 { return },
-        }
-        {
-            let hosts = me.fleet.hosts.read().unwrap_or_else(PoisonError::into_inner);
-            let mut booted = me.booted.lock().unwrap_or_else(PoisonError::into_inner);
-            if booted.len() >= MOST_MACS {
-                // A flood of invented MACs is forgotten, machines that are known are not.
-                booted.retain(|mac| hosts.contains_key(mac));
-            }
-            batch.iter().filter(|s| matches!(s.said, Said::Dhcp { .. } | Said::Words(_))).for_each(|s| {
-                booted.insert(s.mac);
-            });
         }
         let rows: Vec<muster_store::Sighting> = batch.iter().map(sighting_row).collect();
         let written = me
@@ -191,6 +175,17 @@ pub async fn keep_sightings(me: Arc<Conductor>, mut queue: mpsc::Receiver<Sighti
         // A flood becomes few transactions.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// Where a relay said that a MAC hangs, as written down: what was seen before this run of the daemon.
+pub(crate) async fn noted_port(tx: &mut Tx, mac: Mac) -> Result<Option<SwitchPort>, Error> {
+    let seen = sightings::of_mac(tx, mac, RECENT).await.map_err(store)?;
+    Ok(seen.iter().find_map(|row| {
+        let body: serde_json::Value = serde_json::from_str(&row.body).ok()?;
+        let word = |key: &str| body.get(key).and_then(|value| value.as_str()).map(str::to_owned);
+        let relay = word("giaddr")?;
+        Some(SwitchPort { switch: word("remote-id").unwrap_or(relay), port: word("circuit-id")? })
+    }))
 }
 
 fn sighting_row(sighting: &Sighting) -> muster_store::Sighting {

@@ -6,11 +6,13 @@ use crate::config::Config;
 use crate::{data, here, listen, program, tls};
 use anyhow::{Context as _, Result, bail};
 use arc_swap::ArcSwap;
-use muster_api::{App, Role, agent_router, mint, router};
+use muster_api::{App, agent_router, keep_first, router};
 use muster_bootserver::{dhcp, http, ra, tftp};
 use muster_catalog::Catalog;
-use muster_conductor::{BmcHand, Conductor, Settings, couriers, deadlines, fresh_id, keep_sightings, refresh, tidy};
-use muster_store::Store;
+use muster_conductor::{
+    BmcHand, Conductor, Settings, couriers, deadlines, fresh_id, fresh_token, keep_sightings, refresh, tidy,
+};
+use muster_store::{Place, Store};
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -79,6 +81,13 @@ pub async fn serve(config: Config) -> Result<()> {
         base: config.boot_http(),
     });
 
+    if let Place::Sqlite(_) = config.place() {
+        // The lock says that whoever served from this folder before is gone.
+        let acts = me.take_over().await?;
+        if acts > 0 {
+            tracing::info!(acts, "a former run left acts behind; they are looked at and carried on");
+        }
+    }
     let new = me.follow_layouts().await?;
     let known = me.fill_view().await?;
     tracing::info!(new, known, "machines of the rack layouts and the database");
@@ -264,8 +273,16 @@ async fn first_token(config: &Config, me: &Conductor) -> Result<()> {
     let none = muster_store::tokens::list(&mut tx).await?.is_empty();
     drop(tx);
     if none {
-        let (_, token) = mint(me, "first admin".into(), Role::Admin, None).await?;
-        tls::keep(&file, &format!("{token}\n"))?;
+        // The file first: a token that only its digest is left of would lock everybody out.
+        let token = match std::fs::read_to_string(&file) {
+            Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
+            _ => {
+                let token = fresh_token()?;
+                tls::keep(&file, &format!("{token}\n"))?;
+                token
+            }
+        };
+        keep_first(me, &token).await?;
         tracing::info!(file = %file.display(), "made the first admin token");
     }
     Ok(())

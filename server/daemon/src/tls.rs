@@ -26,8 +26,9 @@ pub fn load(data: &Path, addresses: &[IpAddr]) -> Result<Tls> {
     let (ca_file, ca_key_file) = (data.join("ca.pem"), data.join("ca.key"));
     if !ca_key_file.exists() {
         let (pem, key) = authority()?;
-        keep(&ca_key_file, &key)?;
+        // The key last: where it is, everything is.
         keep(&ca_file, &pem)?;
+        keep(&ca_key_file, &key)?;
     }
     let ca_pem = std::fs::read_to_string(&ca_file).with_context(|| format!("{} does not read", ca_file.display()))?;
     let ca_key =
@@ -98,6 +99,20 @@ pub fn keep(file: &Path, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_first_start_that_died_between_its_files_is_begun_again() {
+        let dir = std::env::temp_dir().join(format!("muster-tls-half-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let address = [IpAddr::from([127, 0, 0, 1])];
+        let first = load(&dir, &address).unwrap();
+        std::fs::remove_file(dir.join("ca.key")).unwrap();
+        let second = load(&dir, &address).unwrap();
+        let third = load(&dir, &address).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_ne!(first.ca_pem, second.ca_pem, "nobody trusts an authority whose key is gone");
+        assert_eq!(second.ca_pem, third.ca_pem);
+    }
 
     #[test]
     fn a_certificate_of_a_second_start_is_trusted_by_the_first_starts_authority() {

@@ -173,6 +173,7 @@ const EXTEND: Sql = sql(
     "update act set until = $5 where subject = $1 and epoch = $2 and slot = $3 and courier = $4 \
      and state in ('claimed', 'sent')",
 );
+const CUT: Sql = sql("cut claims short", "update act set until = $3 where state = $1 and weight = $2 and until > $3");
 const FINISH: Sql = sql(
     "finish an act",
     "update act set state = $5, evidence = $6, finished = $7, until = null \
@@ -263,6 +264,12 @@ pub async fn set_phase(tx: &mut Tx, key: &Key, courier: &str, phase: &str) -> Re
 /// Moves the claim's end; `false` when the claim is lost.
 pub async fn extend(tx: &mut Tx, key: &Key, courier: &str, until: Millis) -> Result<bool, Error> {
     Ok(tx.run(EXTEND, cells![key.of, key.epoch, &key.slot, courier, until]).await? == 1)
+}
+
+/// Ends the claims of couriers that are known to be dead at `until`, where they last longer: those in this state and of
+/// this weight, whoever holds them. Says how many.
+pub async fn cut(tx: &mut Tx, state: ActState, weight: &str, until: Millis) -> Result<u64, Error> {
+    tx.run(CUT, cells![state, weight, until]).await
 }
 
 /// Ends an act with its evidence (JSON); `false` when the claim is lost.

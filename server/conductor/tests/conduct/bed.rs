@@ -204,6 +204,7 @@ impl Site {
         running.spawn(muster_conductor::refresh(me.clone(), tasks.refresher, cancel.clone()));
         running.spawn(muster_conductor::keep_sightings(me.clone(), tasks.sightings, cancel.clone()));
         running.spawn(muster_conductor::deadlines(me.clone(), cancel.clone()));
+        me.take_over().await.unwrap();
         if couriers {
             running.spawn(muster_conductor::couriers(me.clone(), cancel.clone()));
         }

@@ -88,8 +88,13 @@ async fn an_act_of_a_state_that_is_over_is_never_sent_and_holds_nothing_up() {
     reset(&site, other).await;
 }
 
-/// An act as a daemon that was killed left it.
+/// An act as a daemon that was killed left it some time ago.
 async fn left_behind(phase: &str, power: Power) -> (Folder, Site, MachineId, Key) {
+    left_behind_until(phase, power, -500).await
+}
+
+/// The same with a claim that ends so many milliseconds from now.
+async fn left_behind_until(phase: &str, power: Power, until: i64) -> (Folder, Site, MachineId, Key) {
     let (folder, place) = folder();
     let bmcs: Arc<Bmcs> = Arc::default();
     let site = Site::open(place, bmcs, Budgets::default(), false).await;
@@ -101,7 +106,7 @@ async fn left_behind(phase: &str, power: Power) -> (Folder, Site, MachineId, Key
     let store = muster_store::Store::open(&place).await.unwrap();
     let mut tx = store.write().await.unwrap();
     let long_ago = Millis(now().0 - 1_000);
-    acts::claim(&mut tx, &key, "daemon-a", Millis(long_ago.0 + 500), Millis(now().0)).await.unwrap();
+    acts::claim(&mut tx, &key, "daemon-a", Millis(now().0 + until), Millis(now().0)).await.unwrap();
     if !phase.is_empty() {
         assert!(acts::mark_sent(&mut tx, &key, "daemon-a", phase, long_ago).await.unwrap());
     }
@@ -111,13 +116,34 @@ async fn left_behind(phase: &str, power: Power) -> (Folder, Site, MachineId, Key
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_daemon_claimed_and_did_not_send_is_carried_on_at_once() {
+    let (_folder, site, id, _) = left_behind_until("", Power::On, 120_000).await;
+    reset(&site, id).await;
+    assert_eq!(site.power_log(id).await, ["boot agent", "off", "on"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_daemon_sent_is_given_time_to_happen_and_restarts_do_not_lengthen_it() {
+    let (_folder, site, id, key) = left_behind_until("on", Power::On, 120_000).await;
+    let first = site.act(id, "boot").await.unwrap().until.unwrap();
+    assert!(first.0 > now().0 + 5_000 && first.0 <= now().0 + 15_000, "{} at {}", first.0, now().0);
+    let site = site.restarted().await;
+    assert_eq!(site.act(id, "boot").await.unwrap().until, Some(first));
+    site.when("the end of the act", async || site.act(id, "boot").await.is_some_and(|act| act.finished.is_some()))
+        .await;
+    assert_eq!(site.act(id, "boot").await.unwrap().key, key);
+    assert!(site.power_log(id).await.is_empty(), "it was on already");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_in_the_middle_of_an_act_carries_on_from_its_phase() {
     for (phase, power, expected) in [
         ("", Power::On, vec!["boot agent", "off", "on"]),
         ("set-boot", Power::On, vec!["boot agent", "off", "on"]),
-        ("off", Power::On, vec!["off", "on"]),
-        ("off", Power::Off, vec!["on"]),
-        ("on", Power::Off, vec!["on"]),
+        // The boot device is set anew: a BMC may have forgotten it since.
+        ("off", Power::On, vec!["boot agent", "off", "on"]),
+        ("off", Power::Off, vec!["boot agent", "on"]),
+        ("on", Power::Off, vec!["boot agent", "on"]),
         // The On of the daemon that died took effect: a second cycle would reset the agent that is booting.
         ("on", Power::On, vec![]),
     ] {

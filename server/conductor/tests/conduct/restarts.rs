@@ -1,8 +1,10 @@
 //! A daemon that dies and comes back loses no event, writes no disk twice and wakes whoever waits.
 
-use crate::agent::{Agent, in_service, installing, ready};
+use crate::agent::{Agent, in_service, installing, inventory, ready};
 use crate::bed::{Site, install};
+use muster_conductor::now;
 use muster_conductor::plans::Action;
+use muster_netboot::{Said, Sighting, SightingKind};
 use muster_store::PermitState;
 use muster_wire::{Permission, Standing};
 use std::time::{Duration, Instant};
@@ -42,6 +44,37 @@ async fn both_tokens_of_an_order_served_before_and_after_a_restart_lead_to_its_m
         let mut resident = Agent::new(token, muster_wire::Mode::Resident, agent.inventory.clone());
         assert!(matches!(resident.introduce(&site).await.unwrap().standing, Standing::Check { .. }));
     }
+}
+
+/// The write in flight is the agent's own: a daemon that starts anew takes nothing from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_in_flight_outlives_the_daemon_that_permitted_it() {
+    let (_folder, site) = Site::sqlite().await;
+    let (id, agent, epoch, order) = installing(&site, "r1-n1", 1).await;
+    assert_eq!(agent.may(&site, &agent.ask(&order, epoch)).await, Permission::Granted);
+    let before = site.act(id, "write").await.unwrap();
+    let site = site.restarted().await;
+    assert_eq!(site.act(id, "write").await.unwrap(), before);
+}
+
+/// A layout may know a machine by its port alone, and a relay tells the port once, at the boot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_a_relay_saw_a_machine_and_how_it_booted_is_known_after_a_restart() {
+    let (_folder, site) = Site::sqlite().await;
+    let inventory = inventory("r1-S1", 1);
+    let boot = inventory.macs().next().unwrap();
+    let mut seen = Sighting::of(now(), boot, SightingKind::Discover, Said::Noted);
+    seen.giaddr = Some([10, 0, 0, 2].into());
+    (seen.circuit_id, seen.remote_id) = (Some(b"Ethernet1/7".to_vec()), Some(b"tor-1".to_vec()));
+    site.me.saw(seen);
+    let mut agent = Agent::try_boot(&site, &inventory, true).await.unwrap();
+    site.when("the sighting", async || !site.me.explain(boot, 9).await.unwrap().is_empty()).await;
+    let site = site.restarted().await;
+    agent.introduce(&site).await.unwrap();
+    let known = site.known(site.id("r1-n1").await).await;
+    let port = muster_names::SwitchPort { switch: "tor-1".into(), port: "Ethernet1/7".into() };
+    assert_eq!(known.kept.ports, [(muster_catalog::Witness::Option82, port)]);
+    assert_eq!(known.kept.boot_mac, Some(boot));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

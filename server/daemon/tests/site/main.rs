@@ -97,6 +97,17 @@ fn the_first_hour_of_a_site_and_its_restart_on_postgresql() {
     assert!(!site.dir.join("data/muster.db").exists(), "nothing is kept beside PostgreSQL");
 }
 
+/// The file is written before the token is kept: in between, a daemon can die.
+#[test]
+fn a_first_start_that_died_before_its_token_was_kept_locks_nobody_out() {
+    let mut site = Site::new("first-token", None);
+    fs::create_dir_all(site.dir.join("data")).unwrap();
+    let token = site.file("data/admin.token", &format!("mstr_{}\n", "5e".repeat(32)));
+    site.serve();
+    assert!(fs::read_to_string(token).unwrap().starts_with("mstr_5e5e"), "the token that somebody may hold already");
+    assert_eq!(site.state(), "expected");
+}
+
 #[test]
 fn a_second_daemon_on_a_data_folder_is_sent_away_with_the_first_ones_process() {
     let mut site = Site::new("second", None);
