@@ -2,7 +2,7 @@
 # Each target is a script in tests/run/, so that it can be read, and run without make.
 
 SHELL := /bin/bash
-export MUSTER_CAPTURES KEEP DEMO_FIRMWARE DEMO_IMAGE ONLY ALLOW_DIRTY
+export MUSTER_CAPTURES PATIENCE KEEP DEMO_FIRMWARE DEMO_IMAGE ONLY ALLOW_DIRTY
 SECONDS ?= 20
 
 .PHONY: help check test prove bench demo fuzz
@@ -14,7 +14,8 @@ help:
 	@echo 'make check    format, clippy, dependencies, documentation, and the tree held against its own rules.'
 	@echo 'make test     what it needs, a build, every test, a short fuzz and one full boot path (root; up to 25 minutes).'
 	@echo 'make prove    every scenario of tests/prove, bound to this commit. Broken off, it goes on where it stopped.'
-	@echo '              ONLY="NAME ..." runs a few; ALLOW_DIRTY=1 runs on a tree with changes and marks the results.'
+	@echo '              ONLY="NAME ..." runs a few; ALLOW_DIRTY=1 runs on a tree with changes and marks the results;'
+	@echo '              PATIENCE=N gives everything N times as long, on a machine that is busy.'
 	@echo 'make bench    every measurement of tests/bench. ONLY="NAME ..." runs a few.'
 	@echo 'make fuzz     every fuzz target for SECONDS=20.'
 

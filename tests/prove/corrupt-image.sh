@@ -20,7 +20,7 @@ machine "$bed" node1 firmware=bios
 discovered node1
 ordered node1
 until [ "$(state node1)" = held ]; do
-    [ $(($(date +%s) - scenario_begun)) -lt 600 ] || fail "node1 is not held but $(state node1)"
+    [ $(($(date +%s) - scenario_begun)) -lt $((600 * patience)) ] || fail "node1 is not held but $(state node1)"
     [[ $(state node1) =~ ^(installing|stopping|held)$ ]] || fail "node1 became $(state node1)"
     sleep 1
 done

@@ -21,7 +21,7 @@ discovered node1
 
 by_hand twin
 name=
-for _ in $(seq 120); do
+for _ in $(seq $((120 * patience))); do
     name=$(observed twin)
     [ -z "$name" ] || break
     sleep 1
@@ -35,7 +35,7 @@ note "same UUID: two lives"
 
 by_hand double
 switched_by_us=$(asked_of double)
-for _ in $(seq 120); do
+for _ in $(seq $((120 * patience))); do
     [ "$(state node1)" != held ] || break
     sleep 1
 done

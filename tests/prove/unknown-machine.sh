@@ -21,14 +21,14 @@ bmc stranger chassis bootdev pxe
 bmc stranger chassis power on
 switched_by_us=$(asked_of stranger)
 found=
-for _ in $(seq 120); do
+for _ in $(seq $((120 * patience))); do
     found=$(listed | jq -r '[.. | objects | select((.name? // "") | startswith("observed-")) | .name] | first // empty')
     [ -z "$found" ] || break
     sleep 1
 done
 [ -n "$found" ] || fail "nobody wrote the stranger down"
 note "it is known as $found"
-for _ in $(seq 30); do
+for _ in $(seq $((30 * patience))); do
     if [ "$(show "$found" | jq '.inventory != null')" = true ]; then break; fi
     sleep 1
 done
@@ -56,7 +56,7 @@ before=$(digest "$bed/machines/guest/disk.raw")
 for name in stranger guest; do
     bmc $name chassis bootdev pxe
     bmc $name chassis power on
-    for _ in $(seq 120); do
+    for _ in $(seq $((120 * patience))); do
         if said $name "THE DISK OF SOMEBODY"; then break; fi
         sleep 1
     done

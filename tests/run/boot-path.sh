@@ -28,9 +28,9 @@ machine "$bed" node1 "firmware=$firmware"
 begun=$(date +%s)
 {
     muster machine discover node1 --yes
-    muster watch node1 --until ready --timeout 420
+    muster watch node1 --until ready --timeout $((420 * patience))
     muster install debian-12 node1 --yes --user 'ops!'
-    muster watch node1 --until in-service --timeout 900
+    muster watch node1 --until in-service --timeout $((900 * patience))
 } >"$bed/timeline.log" 2>&1
 muster machine show node1 --output json >"$bed/node1.json"
 jq -e '.summary.state == "in-service" and .agent.mode == "resident" and (.quality | length) == 0' "$bed/node1.json" >/dev/null

@@ -39,7 +39,7 @@ echo
 echo "$firmware, accelerator $(tests/bed/bed.sh accel "$bed"); the machine is off. API: $MUSTER_SERVER"
 begun=$(date +%s)
 muster machine discover node1 --yes
-muster watch node1 --until ready --timeout "${DEMO_TIMEOUT:-900}"
+muster watch node1 --until ready --timeout "${DEMO_TIMEOUT:-$((900 * patience))}"
 muster install "$image" node1 --yes --user ops! --watch
 seconds=$(($(date +%s) - begun))
 

@@ -6,11 +6,12 @@
 #
 # A run that was broken off goes on where it stopped: what is ok is not run again. ONLY="a b" runs these alone. A scenario
 # that skips itself (exit 77) is red: a proof that was not made is no proof. A tree with changes has no commit to bind to
-# and is refused; ALLOW_DIRTY=1 runs it under a name made from the changes, and the summary says so.
+# and is refused; ALLOW_DIRTY=1 runs it under a name made from the changes, and the summary says so. PATIENCE=N gives
+# everything N times as long, on a machine that has other work.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 scenarios=${PROVE_SCENARIOS:-tests/prove}
-limit=${PROVE_LIMIT:-2400}
+limit=${PROVE_LIMIT:-$((2400 * ${PATIENCE:-1}))}
 
 commit=$(git rev-parse --short=12 HEAD) || exit 1
 dirty=$(git status --porcelain)

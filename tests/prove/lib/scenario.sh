@@ -65,7 +65,7 @@ holds() {
 
 # becomes MACHINE STATE SECONDS: a machine that waits for a person on the way there ends the wait.
 becomes() {
-    local until=$(($(date +%s) + $3)) now=""
+    local until=$(($(date +%s) + $3 * patience)) now=""
     while [ "$(date +%s)" -lt "$until" ]; do
         now=$(state "$1") || now=""
         [ "$now" != "$2" ] || { note "$1 is $2"; return 0; }
