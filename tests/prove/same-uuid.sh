@@ -14,8 +14,8 @@ by_hand() {
 
 site
 machine "$bed" node1 firmware=bios uuid=$uuid
-machine "$bed" twin firmware=bios uuid=$uuid serial=TWIN0001
-machine "$bed" double firmware=bios uuid=$uuid
+machine "$bed" twin firmware=bios disk=1G uuid=$uuid serial=TWIN0001
+machine "$bed" double firmware=bios disk=1G uuid=$uuid
 twin=$(digest "$bed/machines/twin/disk.raw") double=$(digest "$bed/machines/double/disk.raw")
 discovered node1
 
