@@ -6,6 +6,7 @@
 mod brake;
 mod choice;
 mod host;
+pub mod import;
 mod lease;
 mod leases;
 mod network;
