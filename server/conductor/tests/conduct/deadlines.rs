@@ -47,9 +47,10 @@ async fn a_write_that_waits_for_its_turn_is_not_given_up_for_being_late() {
     let near = soon(&site, id).await;
     assert!(matches!(agent.may(&site, &agent.ask(&order, epoch)).await, Permission::Waits { .. }));
     assert!(deadline(&site, id).await.0 > near.0 + 60_000);
-    // One that does not ask again has gone silent, and time runs on.
+    // One that does not ask again has gone silent, and time runs on. It was never allowed to write: it is begun again.
     late(&site, id).await;
-    site.until(id, "stopping").await;
+    site.when("the next attempt", async || site.known(id).await.facts.epoch.0 == epoch.0 + 1).await;
+    assert_eq!(site.label(id).await, "installing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
