@@ -16,7 +16,8 @@ help:
 	@echo 'make prove    every scenario of tests/prove, bound to this commit. Broken off, it goes on where it stopped.'
 	@echo '              ONLY="NAME ..." runs a few; ALLOW_DIRTY=1 runs on a tree with changes and marks the results;'
 	@echo '              PATIENCE=N gives everything N times as long, on a machine that is busy.'
-	@echo 'make bench    every measurement of tests/bench. ONLY="NAME ..." runs a few.'
+	@echo 'make bench    ours beside the servers that people use, in one table and target/bench/results.json (root; twenty'
+	@echo '              minutes). ONLY="dhcp tftp http image" runs a few; ROUNDS=3 is how often each is measured.'
 	@echo 'make fuzz     every fuzz target for SECONDS=20.'
 
 check:

@@ -1,53 +1,64 @@
-#!/bin/sh
-# TFTP reads beside tftpd-hpa in the same run: one client, then four at once (the most for one address), with curl (window 1, as iPXE and GRUB ask).
-# Needs: curl, tftpd-hpa (in.tftpd), root for in.tftpd's -s. Only loopback; own ports; ends what it started by process id.
-set -eu
-cd "$(dirname "$0")/../.."
-rounds=${ROUNDS:-3}
-size=${SIZE_MB:-16}
-work=$(mktemp -d)
-pids=
-trap 'for p in $pids; do kill "$p" 2>/dev/null || true; done; rm -rf "$work"' EXIT INT TERM
-cargo build -q --release -p muster-bootserver --example files
-chmod 755 "$work"
-mkdir "$work/files"
-head -c "$((size * 1048576))" /dev/urandom >"$work/files/loader"
-chmod -R a+rX "$work/files"
+#!/usr/bin/env bash
+# TFTP reads of 8 MiB beside tftpd-hpa, atftpd and dnsmasq: one client and fifty, each with an address of its own, blocks
+# of 1468 bytes one at a time as iPXE and GRUB ask; and one client with windows of 4, as UEFI firmware asks, beside
+# atftpd, the only peer that grants them. One client program for all (tests/src/bin/load); every byte is compared.
+. "$(dirname "$0")/lib.sh"
+begin tftp
+cargo build -q --locked --release -p muster-tests --bin load
+cargo build -q --locked --release -p muster-daemon --bin muster
+network
+for n in 2 3 4; do ip -n "$SERVERS" address add "10.0.0.$n/8" dev eth-servers; done
 
-target/release/examples/files "$work/files" 127.0.0.1:7069 127.0.0.1:7080 >/dev/null & ours_pid=$!
-in.tftpd -L -4 -a 127.0.0.1:7070 -u "$(id -un)" -s "$work/files" & theirs_pid=$!
-pids="$ours_pid $theirs_pid"
+muster_site "$work/muster"
+muster_serve "$work/muster"
+declare -A pid=([muster]=$launched) at=([muster]=10.0.0.1 [tftpd-hpa]=10.0.0.2 [atftpd]=10.0.0.3 [dnsmasq]=10.0.0.4)
+served=$work/muster/served
+launch "$work/hpa.log" "${in_servers[@]}" in.tftpd -L -4 -a "${at[tftpd-hpa]}:69" -u nobody -s "$served"
+pid[tftpd-hpa]=$launched
+launch "$work/atftpd.log" "${in_servers[@]}" .build/bench/atftpd/usr/sbin/atftpd --daemon --no-fork --bind-address "${at[atftpd]}" \
+    --maxthread 200 --user nobody --group nogroup --logfile /dev/null --verbose=0 "$served"
+pid[atftpd]=$launched
+launch "$work/dnsmasq.log" "${in_servers[@]}" dnsmasq --keep-in-foreground --conf-file=/dev/null --pid-file="$work/dnsmasq.pid" --port=0 \
+    --listen-address="${at[dnsmasq]}" --bind-interfaces --enable-tftp --tftp-root="$served" --tftp-max=200 --user=root --log-facility=-
+pid[dnsmasq]=$launched
 sleep 1
+say "# $(in.tftpd -V 2>&1 | head -n 1), atftpd 0.8.0, $(dnsmasq -v | head -n 1 | cut -d' ' -f1-3)"
 
-echo "# $(curl --version | head -n 1)"
-echo "# $(in.tftpd -V 2>&1 | head -n 1)"
-echo "# command: curl --tftp-blksize 1468 tftp://127.0.0.1:PORT/loader, $size MiB, $rounds rounds, best of all"
-
-# seconds for $2 clients at once from port $1
-once() {
-    begin=$(date +%s.%N)
-    waits=
-    for n in $(seq "$2"); do
-        curl -s --tftp-blksize 1468 -o "$work/got.$n" "tftp://127.0.0.1:$1/loader" & waits="$waits $!"
-    done
-    for w in $waits; do wait "$w"; done
-    finish=$(date +%s.%N)
-    for n in $(seq "$2"); do cmp -s "$work/got.$n" "$work/files/loader" || { echo "port $1: content differs" >&2; exit 1; }; done
-    echo "$begin $finish" | awk '{ print $2 - $1 }'
+# fetch NAME CLIENTS TIMES WINDOW
+fetch() {
+    local before report=$work/$1-$2-$4.json
+    before=$(cpu "${pid[$1]}")
+    clients timeout 120 "$LOAD" tftp server="${at[$1]}:69" name=loader.efi file="$served/loader.efi" clients="$2" times="$3" windowsize="$4" \
+        from=10.0.1.1 >"$work/one"
+    jq -c --arg before "$before" --arg after "$(cpu "${pid[$1]}")" '. + {cpu: ((($after | tonumber) - ($before | tonumber)) / .mib * 1024)}' \
+        "$work/one" >>"$report"
+    tail -n 1 "$report" | jq -r --arg who "$1, clients=$2, window=$4" \
+        '"\($who): \(.mib_s | round) MiB/s, \(.cpu * 100 | round / 100) CPU s/GiB, \(.timeouts) timeouts"'
 }
+figure() { jq "$2" "$1" | median; }
 
-# CPU ticks of ours; in.tftpd's children are reaped without being counted.
-ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
-before=$(ticks $ours_pid)
-
-for clients in 1 4; do
-    ours=999 theirs=999
-    for round in $(seq "$rounds"); do
-        t=$(once 7069 "$clients"); ours=$(echo "$ours $t" | awk '{ print ($2 < $1) ? $2 : $1 }')
-        t=$(once 7070 "$clients"); theirs=$(echo "$theirs $t" | awk '{ print ($2 < $1) ? $2 : $1 }')
-    done
-    echo "$clients $ours $theirs $size" | awk '{ printf "clients=%d muster=%.1f MiB/s tftpd-hpa=%.1f MiB/s ratio=%.2f\n", $1, $1 * $4 / $2, $1 * $4 / $3, $3 / $2 }'
+all="muster tftpd-hpa atftpd dnsmasq"
+for round in $(seq "$ROUNDS"); do
+    for name in $(turns "$round" $all); do fetch "$name" 1 12 1; done
+    for name in $(turns "$round" $all); do fetch "$name" 50 1 1; done
+    for name in $(turns "$round" muster atftpd); do fetch "$name" 1 24 4; done
 done
-moved=$((rounds * 5 * size))
-echo "$(ticks $ours_pid) $before $(getconf CLK_TCK) $moved" |
-    awk '{ printf "muster: %.2f CPU s/GiB\n", ($1 - $2) / $3 / $4 * 1024 }'
+
+compare() {
+    local clients=$1 window=$2 words=$3 target=$4 peer best ours command
+    shift 4
+    command="load tftp server=SERVER name=loader.efi clients=$clients windowsize=$window"
+    ours=$(figure "$work/muster-$clients-$window.json" .mib_s)
+    best=$(for peer in "$@"; do echo "$(figure "$work/$peer-$clients-$window.json" .mib_s) $peer"; done | sort -g | tail -n 1)
+    for peer in "$@"; do
+        result "tftp, $words" MiB/s "$ours" "$peer" "$(figure "$work/$peer-$clients-$window.json" .mib_s)" \
+            "$([ "${best#* }" != "$peer" ] || echo "$target")" "$command"
+        # Its children end uncounted.
+        [ "$peer" != tftpd-hpa ] || continue
+        result "tftp, $words, CPU" s/GiB "$(figure "$work/muster-$clients-$window.json" .cpu)" "$peer" \
+            "$(figure "$work/$peer-$clients-$window.json" .cpu)" '' "$command"
+    done
+}
+compare 1 1 "one client" '' tftpd-hpa atftpd dnsmasq
+compare 50 1 "50 clients" '>=1.5' tftpd-hpa atftpd dnsmasq
+compare 1 4 "one client, window 4" '' atftpd

@@ -32,6 +32,7 @@ use pipeline::Broken;
 use ring::digest::{SHA256, digest};
 use rustls::ClientConfig;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -220,9 +221,18 @@ impl<'a> Writer<'a> {
             let sample = block.get(..HOLE).unwrap_or(block);
             self.samples.push((offset, sample.len(), hash(sample)));
         }
+        // Data that lies together is written by one call: a disk is quick with large writes alone.
+        let mut data = 0..0;
         for (n, piece) in block.chunks(HOLE).enumerate() {
-            self.piece(offset + (n * HOLE) as u64, piece)?;
+            let at = n * HOLE;
+            if is_zero(piece) {
+                self.data(offset, block, std::mem::replace(&mut data, 0..0))?;
+                self.hole(offset + at as u64, piece.len() as u64);
+            } else {
+                data = if data.is_empty() { at..at + piece.len() } else { data.start..at + piece.len() };
+            }
         }
+        self.data(offset, block, data)?;
         self.tell(Step::Image, offset + block.len() as u64, self.order.image.raw_bytes);
         Ok(())
     }
@@ -259,16 +269,21 @@ impl<'a> Writer<'a> {
 
     /// Holes are gathered and made in one go; the disk held something else before, so that leaving them out would be
     /// wrong.
-    fn piece(&mut self, offset: u64, piece: &[u8]) -> Result<(), InstallFailure> {
-        let len = piece.len() as u64;
-        if is_zero(piece) {
-            let (start, before) = self.hole.unwrap_or((offset, 0));
-            self.hole = Some((start, before + len));
+    fn hole(&mut self, offset: u64, len: u64) {
+        let (start, before) = self.hole.unwrap_or((offset, 0));
+        self.hole = Some((start, before + len));
+    }
+
+    /// Writes a part of a block.
+    fn data(&mut self, offset: u64, block: &[u8], part: Range<usize>) -> Result<(), InstallFailure> {
+        let at = offset + part.start as u64;
+        let bytes = block.get(part).unwrap_or_default();
+        if bytes.is_empty() {
             return Ok(());
         }
         self.fill()?;
-        self.target()?.write(offset, piece).map_err(disk_failed("write"))?;
-        self.written += len;
+        self.target()?.write(at, bytes).map_err(disk_failed("write"))?;
+        self.written += bytes.len() as u64;
         Ok(())
     }
 

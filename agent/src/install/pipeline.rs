@@ -1,5 +1,6 @@
-//! Fetch, unpack and write at the same time: three threads with short queues between them, so that the slowest of
-//! network, processor and disk sets the pace and memory stays bounded.
+//! Fetch, unpack, hash and write at the same time: a thread each with short queues between them, so that the slowest of
+//! network, processor and disk sets the pace and memory stays bounded. Hashing has a thread of its own because it takes
+//! as long as unpacking.
 
 use super::fetch::{Source, Stop};
 use crate::disk::Aligned;
@@ -12,7 +13,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 pub const BLOCK: usize = 1 << 20;
 const CHUNK: usize = 256 * 1024;
 const QUEUED_CHUNKS: usize = 16;
-const QUEUED_BLOCKS: usize = 8;
+/// Before the hashing thread, and as many again behind it.
+const QUEUED_BLOCKS: usize = 4;
 
 /// Takes the offset and the bytes of one block.
 pub type Sink<'a, E> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), E>;
@@ -59,9 +61,8 @@ impl Read for Chunks {
     }
 }
 
-/// Unpacked and hashed by the second thread.
+/// What the unpacking thread saw.
 struct Unpacked {
-    digest: Digest,
     bytes: u64,
     damage: Option<String>,
 }
@@ -75,15 +76,17 @@ pub fn run<E>(
     sink: Sink<'_, E>,
 ) -> Result<Passed, Broken<E>> {
     let (chunks_in, chunks) = sync_channel::<Vec<u8>>(QUEUED_CHUNKS);
+    let (raw_in, raw) = sync_channel::<Aligned>(QUEUED_BLOCKS);
     let (blocks_in, blocks) = sync_channel::<Aligned>(QUEUED_BLOCKS);
-    let (empties_in, empties) = sync_channel::<Aligned>(QUEUED_BLOCKS + 2);
+    let (empties_in, empties) = sync_channel::<Aligned>(2 * QUEUED_BLOCKS + 3);
     std::thread::scope(|scope| {
         let named = |name: &str| std::thread::Builder::new().name(name.into());
         let fetcher =
             named("fetch").spawn_scoped(scope, move || fetch(&mut source, &chunks_in)).map_err(Broken::Thread)?;
         let unpacker = named("unpack")
-            .spawn_scoped(scope, move || unpack(chunks, compressed, raw_bytes, &blocks_in, &empties))
+            .spawn_scoped(scope, move || unpack(chunks, compressed, raw_bytes, &raw_in, &empties))
             .map_err(Broken::Thread)?;
+        let hasher = named("hash").spawn_scoped(scope, move || hash(raw, &blocks_in)).map_err(Broken::Thread)?;
         let mut offset = 0;
         let mut failed = None;
         for block in &blocks {
@@ -95,16 +98,17 @@ pub fn run<E>(
             offset += u64::try_from(bytes.len()).unwrap_or(0);
             let _ = empties_in.try_send(block);
         }
-        // Closing the queues ends both threads at their next block.
+        // Closing the queues ends the threads at their next block.
         drop((blocks, empties_in));
         let gone = |_| Broken::Thread(io::Error::other("a thread of the pipeline broke"));
+        let raw_digest = hasher.join().map_err(gone)?;
         let unpacked = unpacker.join().map_err(gone)?;
         let fetched = fetcher.join().map_err(gone)?;
         if let Some(error) = failed {
             return Err(Broken::Sink(error));
         }
         let digest = fetched.map_err(Broken::Source)?;
-        Ok(Passed { digest, raw_digest: unpacked.digest, raw_bytes: unpacked.bytes, damage: unpacked.damage })
+        Ok(Passed { digest, raw_digest, raw_bytes: unpacked.bytes, damage: unpacked.damage })
     })
 }
 
@@ -122,6 +126,17 @@ fn fetch(source: &mut Source<'_>, to: &SyncSender<Vec<u8>>) -> Result<Digest, St
     }
 }
 
+fn hash(from: Receiver<Aligned>, to: &SyncSender<Aligned>) -> Digest {
+    let mut hash = Context::new(&SHA256);
+    for block in from {
+        hash.update(block.as_slice());
+        if to.send(block).is_err() {
+            break;
+        }
+    }
+    finish(hash)
+}
+
 fn unpack(
     from: Receiver<Vec<u8>>,
     compressed: bool,
@@ -130,10 +145,9 @@ fn unpack(
     empties: &Receiver<Aligned>,
 ) -> Unpacked {
     let mut chunks = Chunks { from, chunk: io::Cursor::default() };
-    let mut hash = Context::new(&SHA256);
     let mut bytes = 0;
     let damage = {
-        let mut pass = |reader: &mut dyn Read| blocks(reader, raw_bytes, &mut hash, &mut bytes, to, empties);
+        let mut pass = |reader: &mut dyn Read| blocks(reader, raw_bytes, &mut bytes, to, empties);
         if compressed {
             zstd::stream::read::Decoder::new(&mut chunks).and_then(|mut decoder| pass(&mut decoder))
         } else {
@@ -144,13 +158,12 @@ fn unpack(
     if damage.is_err() {
         let _ = io::copy(&mut chunks, &mut io::sink());
     }
-    Unpacked { digest: finish(hash), bytes, damage: damage.err().map(|error| error.to_string()) }
+    Unpacked { bytes, damage: damage.err().map(|error| error.to_string()) }
 }
 
 fn blocks(
     reader: &mut dyn Read,
     raw_bytes: u64,
-    hash: &mut Context,
     bytes: &mut u64,
     to: &SyncSender<Aligned>,
     empties: &Receiver<Aligned>,
@@ -175,7 +188,6 @@ fn blocks(
             return Err(io::Error::other("the image is longer than its order says"));
         }
         block.truncate(filled);
-        hash.update(block.as_slice());
         if to.send(block).is_err() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Serves the files of one folder over TFTP and HTTP, for benches and for trying a firmware by hand:
+//! Serves the files of one folder over TFTP and HTTP, for trying a firmware by hand:
 //! `files FOLDER TFTP_ADDRESS:PORT HTTP_ADDRESS:PORT`. Names are listed once, at the start.
 
 use anyhow::Context;
@@ -34,8 +34,6 @@ async fn main() -> anyhow::Result<()> {
     );
     let http = http::serve(http::Config::new(vec![http::listen(http_at)?]), files, Arc::new(()), cancel.clone());
     println!("{} files on tftp {tftp_at} and http {http_at}", entries.len());
-    // A thread of its own: packets in lockstep lose half their speed when tasks wander between threads.
-    let own = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::spawn(move || own.block_on(tftp));
-    Ok(http.await?)
+    tokio::try_join!(tftp, http)?;
+    Ok(())
 }

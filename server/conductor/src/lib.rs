@@ -39,7 +39,7 @@ pub use hand::{Hand, HandError};
 pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use session::{Caller, TurnedAway};
 pub use tidy::tidy;
-pub use view::keep_sightings;
+pub use view::{commit_leases, keep_sightings, load_leases};
 
 use agents::Agents;
 use arc_swap::{ArcSwap, ArcSwapOption};

@@ -7,7 +7,7 @@ use crate::{Conductor, Error, rim};
 use muster_lifecycle::{Life, machine::At, machine::MachineLife};
 use muster_names::{BootTarget, Mac, MachineId, Subject, SwitchPort};
 use muster_netboot::{Boot, Host, Lease, LeaseChange, LeaseState, Outcome, Sighting};
-use muster_store::{LeaseRow, Tx, machines, sightings};
+use muster_store::{LeaseRow, Store, Tx, machines, sightings};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -100,22 +100,31 @@ impl Conductor {
 
     /// The lease store of the boot path.
     pub async fn commit_leases(&self, batch: &[LeaseChange]) -> Result<Vec<Outcome>, Error> {
-        let rows: Vec<LeaseRow> = batch.iter().map(row_of).collect();
-        let now = batch.iter().map(|change| change.at).max().unwrap_or_default();
-        let outcomes = muster_store::commit_leases(&self.db, &rows, now).await.map_err(store)?;
-        Ok(outcomes
-            .into_iter()
-            .map(|outcome| match outcome {
-                muster_store::Outcome::Granted => Outcome::Done,
-                muster_store::Outcome::Conflict => Outcome::Taken,
-            })
-            .collect())
+        commit_leases(&self.db, batch).await
     }
 
     pub async fn load_leases(&self) -> Result<Vec<Lease>, Error> {
-        let rows = muster_store::load_leases(&self.db).await.map_err(store)?;
-        Ok(rows.into_iter().map(lease_of).collect())
+        load_leases(&self.db).await
     }
+}
+
+/// Makes a batch of lease changes durable.
+pub async fn commit_leases(db: &Store, batch: &[LeaseChange]) -> Result<Vec<Outcome>, Error> {
+    let rows: Vec<LeaseRow> = batch.iter().map(row_of).collect();
+    let now = batch.iter().map(|change| change.at).max().unwrap_or_default();
+    let outcomes = muster_store::commit_leases(db, &rows, now).await.map_err(store)?;
+    Ok(outcomes
+        .into_iter()
+        .map(|outcome| match outcome {
+            muster_store::Outcome::Granted => Outcome::Done,
+            muster_store::Outcome::Conflict => Outcome::Taken,
+        })
+        .collect())
+}
+
+pub async fn load_leases(db: &Store) -> Result<Vec<Lease>, Error> {
+    let rows = muster_store::load_leases(db).await.map_err(store)?;
+    Ok(rows.into_iter().map(lease_of).collect())
 }
 
 fn row_of(change: &LeaseChange) -> LeaseRow {
@@ -125,7 +134,7 @@ fn row_of(change: &LeaseChange) -> LeaseRow {
         LeaseState::Released => muster_store::LeaseState::Released,
         LeaseState::Declined => muster_store::LeaseState::Declined,
     };
-    let relay = lease.relay.as_ref().map(|bytes| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
+    let relay = lease.relay.as_ref().map(|bytes| hex(bytes));
     LeaseRow {
         network: lease.network.clone(),
         address: lease.address,
@@ -133,7 +142,8 @@ fn row_of(change: &LeaseChange) -> LeaseRow {
         until: lease.until,
         state,
         seen: change.at,
-        client: serde_json::json!({ "relay": relay }).to_string(),
+        // Hex digits need no escape.
+        client: relay.map_or_else(|| r#"{"relay":null}"#.into(), |hex| format!(r#"{{"relay":"{hex}"}}"#)),
     }
 }
 
@@ -146,6 +156,11 @@ fn lease_of(row: LeaseRow) -> Lease {
     let client: serde_json::Value = serde_json::from_str(&row.client).unwrap_or_default();
     let relay = client.get("relay").and_then(|hex| hex.as_str()).map(unhex);
     Lease { network: row.network, address: row.address, mac: row.mac, state, until: row.until, relay }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn unhex(text: &str) -> Vec<u8> {

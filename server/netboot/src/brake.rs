@@ -29,6 +29,8 @@ const WINDOW_MS: i64 = 5 * 60 * 1000;
 const ALLOWED: usize = 3;
 /// Machines remembered at most; beyond it the records that ended are dropped first.
 const REMEMBERED: usize = 200_000;
+/// A full memory is walked this often at most: a walk for each grant would stop the server.
+const PRUNE_MS: i64 = 5000;
 
 /// One grant: the exchange, the order it belongs to, and when.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +43,7 @@ struct Granted {
 #[derive(Clone, Debug, Default)]
 pub struct Brake {
     seen: BTreeMap<(Mac, Stage), Vec<Granted>>,
+    pruned: Millis,
 }
 
 impl Brake {
@@ -53,7 +56,8 @@ impl Brake {
 
     /// Counts an exchange that ends in a boot; retransmits of it count once.
     pub fn count(&mut self, mac: Mac, stage: Stage, order: Option<Epoch>, xid: u32, now: Millis) {
-        if self.seen.len() >= REMEMBERED {
+        if self.seen.len() >= REMEMBERED && now.0.saturating_sub(self.pruned.0) >= PRUNE_MS {
+            self.pruned = now;
             self.seen.retain(|_, times| times.iter().any(|granted| is_recent(granted.at, now)));
         }
         if self.seen.len() >= REMEMBERED && !self.seen.contains_key(&(mac, stage)) {

@@ -8,6 +8,8 @@ use crate::sql::{Row, Sql, cells, two, words};
 use crate::store::Store;
 use crate::tx::Tx;
 use muster_names::{Mac, Millis};
+use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::Ipv4Addr;
 
@@ -50,20 +52,28 @@ pub enum Outcome {
 const COMMIT: Sql = two(
     "commit leases",
     "insert into lease (network, address, mac, until, state, seen, client) \
-     select value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6 from json_each($1) where true \
+     select value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6 from jsonb_each($1) where true \
      on conflict (network, address) do update set mac = excluded.mac, until = excluded.until, state = excluded.state, \
      seen = excluded.seen, client = excluded.client \
      where lease.until <= $2 or lease.state = 'released' or (lease.mac = excluded.mac \
-     and (lease.state <> 'declined' or excluded.state = 'declined')) \
-     returning network, address",
+     and (lease.state <> 'declined' or excluded.state = 'declined'))",
     "insert into lease (network, address, mac, until, state, seen, client) \
      select v->>0, (v->>1)::bigint, (v->>2)::bigint, (v->>3)::bigint, v->>4, (v->>5)::bigint, v->>6 \
      from json_array_elements($1::json) as rows(v) \
      on conflict (network, address) do update set mac = excluded.mac, until = excluded.until, state = excluded.state, \
      seen = excluded.seen, client = excluded.client \
      where lease.until <= $2 or lease.state = 'released' or (lease.mac = excluded.mac \
-     and (lease.state <> 'declined' or excluded.state = 'declined')) \
-     returning network, address",
+     and (lease.state <> 'declined' or excluded.state = 'declined'))",
+);
+// A row that gave way is as the batch has it; one that did not differs in MAC or state.
+const HELD: Sql = two(
+    "see which leases gave way",
+    "select lease.network, lease.address from jsonb_each($1) \
+     join lease on lease.network = value->>0 and lease.address = value->>1 \
+     where lease.mac = value->>2 and lease.until = value->>3 and lease.state = value->>4",
+    "select lease.network, lease.address from json_array_elements($1::json) as rows(v) \
+     join lease on lease.network = v->>0 and lease.address = (v->>1)::bigint \
+     where lease.mac = (v->>2)::bigint and lease.until = (v->>3)::bigint and lease.state = v->>4",
 );
 const LOAD: Sql = crate::sql::sql(
     "load leases",
@@ -104,7 +114,7 @@ pub async fn commit_leases(store: &Store, batch: &[LeaseRow], now: Millis) -> Re
         let granted = commit_round(&mut tx, rows, now).await?;
         for at in round {
             if let (Some(row), Some(outcome)) = (batch.get(at), outcomes.get_mut(at))
-                && granted.contains(&(clean(&row.network), u32::from(row.address)))
+                && granted.holds(row)
             {
                 *outcome = Outcome::Granted;
             }
@@ -114,27 +124,44 @@ pub async fn commit_leases(store: &Store, batch: &[LeaseRow], now: Millis) -> Re
     Ok(outcomes)
 }
 
-/// Rows of different keys, as one statement.
-async fn commit_round<'a>(
-    tx: &mut Tx,
-    rows: impl Iterator<Item = &'a LeaseRow>,
-    now: Millis,
-) -> Result<HashSet<(String, u32)>, Error> {
-    let rows: Vec<serde_json::Value> = rows
+/// Which rows of a round gave way.
+enum Gave {
+    All,
+    These(HashSet<(String, u32)>),
+}
+
+impl Gave {
+    fn holds(&self, row: &LeaseRow) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(keys) => keys.contains(&(clean(&row.network).into_owned(), u32::from(row.address))),
+        }
+    }
+}
+
+/// A row as it travels.
+#[derive(Serialize)]
+struct Line<'a>(Cow<'a, str>, u32, u64, i64, &'static str, i64, Cow<'a, str>);
+
+/// Rows of different keys, as one statement. Only where one of them did not give way it is asked which: a conflict is
+/// rare, and rows that come back cost as much as rows that go in.
+async fn commit_round<'a>(tx: &mut Tx, rows: impl Iterator<Item = &'a LeaseRow>, now: Millis) -> Result<Gave, Error> {
+    let rows: Vec<Line<'_>> = rows
         .map(|row| {
-            serde_json::json!([
-                clean(&row.network),
-                u32::from(row.address),
-                number(row.mac),
-                row.until.0,
-                row.state.word(),
-                row.seen.0,
-                clean(&row.client),
-            ])
+            let (network, client) = (clean(&row.network), clean(&row.client));
+            Line(network, row.address.into(), number(row.mac), row.until.0, row.state.word(), row.seen.0, client)
         })
         .collect();
-    let granted = tx.all(COMMIT, cells![serde_json::Value::Array(rows).to_string(), now]).await?;
-    granted.iter().map(|row| Ok((row.text("network")?, u32::from(address(row)?)))).collect()
+    let damaged = |why: serde_json::Error| Error::Damaged { what: COMMIT.what, column: "client", why: why.to_string() };
+    let text = serde_json::to_string(&rows).map_err(damaged)?;
+    if tx.run(COMMIT, cells![&text, now]).await? == rows.len() as u64 {
+        return Ok(Gave::All);
+    }
+    let held = tx.all(HELD, cells![&text]).await?;
+    held.iter()
+        .map(|row| Ok((row.text("network")?, u32::from(address(row)?))))
+        .collect::<Result<_, _>>()
+        .map(Gave::These)
 }
 
 /// Every lease there is, for the DHCP thread's start.
@@ -145,8 +172,8 @@ pub async fn load_leases(store: &Store) -> Result<Vec<LeaseRow>, Error> {
 }
 
 /// What clients send may hold NUL, and must not fail the whole batch.
-fn clean(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
+fn clean(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
 fn number(mac: Mac) -> u64 {

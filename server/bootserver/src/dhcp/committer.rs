@@ -51,15 +51,15 @@ impl Committer {
 
     /// Writes a batch; after an error nobody knows what was written, so the same batch is sent again.
     async fn write(&self, batch: Vec<Job>) {
-        let changes: Vec<LeaseChange> = batch.iter().map(|job| job.change.clone()).collect();
         let mut pause = FIRST_PAUSE;
         let mut away = false;
         let outcomes = loop {
-            match self.commit.commit(changes.clone()).await {
-                Ok(outcomes) if outcomes.len() == changes.len() => break outcomes,
+            let changes: Vec<LeaseChange> = batch.iter().map(|job| job.change.clone()).collect();
+            match self.commit.commit(changes).await {
+                Ok(outcomes) if outcomes.len() == batch.len() => break outcomes,
                 Ok(outcomes) => {
                     self.counters.failed("commit");
-                    tracing::error!(asked = changes.len(), told = outcomes.len(), "the lease store miscounted a batch");
+                    tracing::error!(asked = batch.len(), told = outcomes.len(), "the lease store miscounted a batch");
                 }
                 Err(error) => {
                     self.counters.failed("commit");

@@ -68,7 +68,8 @@ impl Desk {
         let mut failures = 0;
         loop {
             let ready = sys::wait(&fds, 1000)?;
-            if self.hear() {
+            // The bell is the last of them.
+            if ready.last() == Some(&true) && self.hear() {
                 return Ok(());
             }
             let latest = self.networks.load_full();

@@ -3,7 +3,7 @@
 
 use muster_names::{Mac, Millis};
 use muster_netboot::Request;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::Ipv4Addr;
 
@@ -61,16 +61,16 @@ const IN_FLIGHT_MS: i64 = 4_000;
 
 struct Buckets<K> {
     rate: Rate,
-    left: BTreeMap<K, (i64, Millis)>,
+    left: HashMap<K, (i64, Millis)>,
     pruned: Millis,
 }
 
 /// Under a flood the walk over all senders is made this often at most.
 const PRUNE_MS: i64 = 1000;
 
-impl<K: Ord + Copy> Buckets<K> {
+impl<K: Eq + Hash + Copy> Buckets<K> {
     fn new(rate: Rate) -> Self {
-        Self { rate, left: BTreeMap::new(), pruned: Millis(i64::MIN) }
+        Self { rate, left: HashMap::new(), pruned: Millis(i64::MIN) }
     }
 
     /// None when there is no room to remember one more sender.
@@ -81,7 +81,7 @@ impl<K: Ord + Copy> Buckets<K> {
             let passed = now.0.saturating_sub(at.0).max(0);
             tokens.saturating_add(passed.saturating_mul(per_second)).min(full)
         };
-        if !self.left.contains_key(&key) && self.left.len() >= remembered {
+        if self.left.len() >= remembered && !self.left.contains_key(&key) {
             if now.0.saturating_sub(self.pruned.0) >= PRUNE_MS {
                 self.pruned = now;
                 self.left.retain(|_, bucket| refill(*bucket) < full);
@@ -102,14 +102,14 @@ pub struct Gate {
     machines: Buckets<Mac>,
     relays: Buckets<Ipv4Addr>,
     /// When it came in, and whether its commit is under way.
-    recent: BTreeMap<Exchange, (Millis, bool)>,
+    recent: HashMap<Exchange, (Millis, bool)>,
     pruned: Millis,
 }
 
 impl Default for Gate {
     fn default() -> Self {
         let (machines, relays) = (Buckets::new(MACHINE), Buckets::new(RELAY));
-        Self { machines, relays, recent: BTreeMap::new(), pruned: Millis(0) }
+        Self { machines, relays, recent: HashMap::new(), pruned: Millis(0) }
     }
 }
 

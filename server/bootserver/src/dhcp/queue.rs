@@ -4,8 +4,9 @@ use super::gate::Exchange;
 use super::ports::Outgoing;
 use super::sys;
 use muster_netboot::{LeaseChange, LeaseState, Outcome, Sighting};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +29,10 @@ pub struct Job {
 }
 
 impl Job {
+    fn key(&self) -> (&str, Ipv4Addr) {
+        (&self.change.lease.network, self.change.lease.address)
+    }
+
     /// A grant nobody waits for any more. A release or decline never ages: nobody repeats it.
     pub fn is_stale(&self) -> bool {
         self.change.lease.state == LeaseState::Bound && self.at.elapsed() > STALE
@@ -76,16 +81,10 @@ impl Queue {
     /// The next batch: in order, at most [`BATCH`], and no address twice, so that one statement can write it.
     pub fn take(&self) -> Vec<Job> {
         let mut jobs = locked(&self.jobs);
-        let mut keys = BTreeSet::new();
-        let mut batch = Vec::new();
-        while batch.len() < BATCH {
-            let Some(next) = jobs.front() else { break };
-            if !keys.insert((next.change.lease.network.clone(), next.change.lease.address)) {
-                break;
-            }
-            batch.extend(jobs.pop_front());
-        }
-        batch
+        let mut keys = HashSet::new();
+        let size = jobs.iter().take(BATCH).take_while(|job| keys.insert(job.key())).count();
+        drop(keys);
+        jobs.drain(..size).collect()
     }
 
     pub fn len(&self) -> usize {
@@ -112,7 +111,6 @@ mod tests {
     use super::*;
     use muster_names::{Mac, Millis};
     use muster_netboot::{Lease, Said, SightingKind};
-    use std::net::Ipv4Addr;
 
     fn job(address: u32) -> Job {
         let mac = Mac([2, 0, 0, 0, 0, 1]);

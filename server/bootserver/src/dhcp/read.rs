@@ -5,7 +5,6 @@
 //! them is the oracle of the tests instead.
 
 use muster_netboot::{Kind, Relay, Request};
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
@@ -53,7 +52,7 @@ pub fn parse(datagram: &[u8]) -> Result<Request, Malformed> {
     let sname: [u8; 64] = from.take();
     let file: [u8; 128] = from.take();
     let mut found = gather(options, &file, &sname);
-    let mut bytes = |code: u8| found.remove(&code).filter(|value| !value.is_empty());
+    let mut bytes = |code: u8| found.take(code).filter(|value| !value.is_empty());
     Ok(Request {
         op,
         htype,
@@ -81,7 +80,7 @@ pub fn parse(datagram: &[u8]) -> Result<Request, Malformed> {
         archs: bytes(93).map(|value| shorts(&value)).unwrap_or_default(),
         uuid: bytes(97),
         subnet_selection: bytes(118).and_then(address),
-        ipxe: found.remove(&175),
+        ipxe: found.take(175),
     })
 }
 
@@ -100,11 +99,40 @@ impl Cursor<'_> {
     }
 }
 
+/// Options by code. Read once a packet, so without a tree: a table of 256 places, and the values in order.
+struct Found {
+    /// Counted from 1; a code takes one place at most, so that 255 suffice.
+    places: [u8; 256],
+    values: Vec<Vec<u8>>,
+}
+
+impl Found {
+    fn place(&self, code: u8) -> Option<usize> {
+        self.places.get(usize::from(code)).and_then(|place| usize::from(*place).checked_sub(1))
+    }
+
+    /// Adds a piece to a code's value.
+    fn add(&mut self, code: u8, piece: &[u8]) {
+        if let Some(value) = self.place(code).and_then(|at| self.values.get_mut(at)) {
+            return value.extend_from_slice(piece);
+        }
+        self.values.push(piece.to_vec());
+        if let (Some(place), Ok(count)) = (self.places.get_mut(usize::from(code)), u8::try_from(self.values.len())) {
+            *place = count;
+        }
+    }
+
+    fn take(&mut self, code: u8) -> Option<Vec<u8>> {
+        let at = self.place(code)?;
+        self.values.get_mut(at).map(std::mem::take)
+    }
+}
+
 /// All options, the pieces of one code joined (RFC 3396) in the order options, file, sname (option 52).
-fn gather(options: &[u8], file: &[u8], sname: &[u8]) -> BTreeMap<u8, Vec<u8>> {
-    let mut found = BTreeMap::new();
+fn gather(options: &[u8], file: &[u8], sname: &[u8]) -> Found {
+    let mut found = Found { places: [0; 256], values: Vec::with_capacity(16) };
     walk(options, &mut found);
-    let overload = found.get(&52).and_then(|value: &Vec<u8>| value.first().copied()).unwrap_or(0);
+    let overload = found.place(52).and_then(|at| found.values.get(at)?.first().copied()).unwrap_or(0);
     if overload & 1 != 0 {
         walk(file, &mut found);
     }
@@ -115,7 +143,7 @@ fn gather(options: &[u8], file: &[u8], sname: &[u8]) -> BTreeMap<u8, Vec<u8>> {
 }
 
 /// One field of options. An option that runs over the end ends the walk; all before it counts.
-fn walk(field: &[u8], found: &mut BTreeMap<u8, Vec<u8>>) {
+fn walk(field: &[u8], found: &mut Found) {
     let mut rest = field;
     loop {
         match rest {
@@ -123,7 +151,7 @@ fn walk(field: &[u8], found: &mut BTreeMap<u8, Vec<u8>>) {
             [0, tail @ ..] => rest = tail,
             [code, length, tail @ ..] => {
                 let Some((value, next)) = tail.split_at_checked(usize::from(*length)) else { return };
-                found.entry(*code).or_default().extend_from_slice(value);
+                found.add(*code, value);
                 rest = next;
             }
         }

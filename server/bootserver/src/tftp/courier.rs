@@ -32,13 +32,13 @@ impl Shared {
         self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whoever is not the courier itself nudges it afterwards.
     pub fn heard(&self, packet: &Packet, now: Duration) {
         match packet {
             Packet::Ack(number) => self.transfer().heard_ack(*number, now),
             Packet::Error(code) => self.transfer().heard_error(*code),
-            Packet::Read(_) | Packet::Write | Packet::Data | Packet::OptionAck => return,
+            Packet::Read(_) | Packet::Write | Packet::Data | Packet::OptionAck => {}
         }
-        self.nudge.notify_one();
     }
 }
 
@@ -57,8 +57,9 @@ impl Drop for Seat {
 
 /// What the packets travel over.
 pub enum Line {
-    /// A port of the transfer's own: the usual TFTP.
-    Own(UdpSocket),
+    /// A port of the transfer's own: the usual TFTP. Not yet of any runtime: it becomes one of the thread's that runs the
+    /// transfer.
+    Own(std::net::UdpSocket),
     /// The listening port; the desk hands over what arrives.
     Shared,
 }
@@ -74,14 +75,24 @@ pub struct Courier {
 }
 
 impl Courier {
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         let began = self.desk.now();
-        let ending = self.carry().await;
+        let ending = match std::mem::replace(&mut self.line, Line::Shared) {
+            Line::Shared => self.carry(None).await,
+            Line::Own(socket) => match UdpSocket::from_std(socket) {
+                Ok(socket) => self.carry(Some(&socket)).await,
+                Err(_) => {
+                    count(&self.desk.counters().socket_failed);
+                    Ending::Lost
+                }
+            },
+        };
         self.tell(ending, self.desk.now().saturating_sub(began));
         drop(self.seat);
     }
 
-    async fn carry(&self) -> Ending {
+    /// `own` is the transfer's socket, unless it goes over the listening one.
+    async fn carry(&self, own: Option<&UdpSocket>) -> Ending {
         let mut packet = Vec::new();
         let mut foreign = 0;
         let mut input = [0; 600];
@@ -93,7 +104,7 @@ impl Courier {
                 let part = self.shared.transfer().poll(self.desk.now());
                 let Some(part) = part else { break };
                 self.write(part, &mut packet);
-                self.send(&packet).await;
+                self.send(own, &packet).await;
             }
             let (ended, wake) = {
                 let transfer = self.shared.transfer();
@@ -108,8 +119,8 @@ impl Courier {
             }
             tokio::select! {
                 biased;
-                (length, from) = self.receive(&mut input) => {
-                    self.arrived(input.get(..length).unwrap_or_default(), from, &mut foreign).await;
+                (length, from) = receive(own, &mut input) => {
+                    self.arrived(own, input.get(..length).unwrap_or_default(), from, &mut foreign).await;
                 }
                 () = self.shared.nudge.notified() => {}
                 () = &mut alarm => {
@@ -133,30 +144,17 @@ impl Courier {
     }
 
     /// A packet that cannot be sent is a packet lost on the way; the timer repeats it.
-    async fn send(&self, packet: &[u8]) {
-        let sent = match &self.line {
-            Line::Own(socket) => socket.send_to(packet, self.ingress.peer).await.map(|_| ()),
-            Line::Shared => self.ingress.send(packet),
+    async fn send(&self, own: Option<&UdpSocket>, packet: &[u8]) {
+        let sent = match own {
+            Some(socket) => socket.send_to(packet, self.ingress.peer).await.map(|_| ()),
+            None => self.ingress.send(packet),
         };
         if sent.is_err() {
             count(&self.desk.counters().socket_failed);
         }
     }
 
-    async fn receive(&self, input: &mut [u8]) -> (usize, SocketAddr) {
-        match &self.line {
-            Line::Shared => std::future::pending().await,
-            Line::Own(socket) => loop {
-                match socket.recv_from(input).await {
-                    Ok(got) => return got,
-                    // An earlier packet's echo (ICMP); what matters shows as silence.
-                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-                }
-            },
-        }
-    }
-
-    async fn arrived(&self, bytes: &[u8], from: SocketAddr, foreign: &mut u32) {
+    async fn arrived(&self, own: Option<&UdpSocket>, bytes: &[u8], from: SocketAddr, foreign: &mut u32) {
         let Ok(packet) = tftp::parse(bytes) else {
             count(&self.desk.counters().malformed);
             return;
@@ -167,7 +165,7 @@ impl Courier {
         }
         count(&self.desk.counters().wrong_port);
         let answerable = matches!(packet, Packet::Ack(_) | Packet::Data) && is_sound_source(from);
-        if let Line::Own(socket) = &self.line
+        if let Some(socket) = own
             && answerable
             && *foreign < FOREIGN_MAX
             && (self.desk.allow)(from.ip())
@@ -197,5 +195,17 @@ impl Courier {
         counters.repeats.fetch_add(repeats, Ordering::Relaxed);
         let (peer, path) = (self.ingress.peer, self.name.as_str());
         self.desk.watch.ended(&Ended { via: Via::Tftp, peer, path, bytes, took, repeats, how });
+    }
+}
+
+/// The next datagram; never, where the desk hands over what arrives.
+async fn receive(own: Option<&UdpSocket>, input: &mut [u8]) -> (usize, SocketAddr) {
+    let Some(socket) = own else { return std::future::pending().await };
+    loop {
+        match socket.recv_from(input).await {
+            Ok(got) => return got,
+            // An earlier packet's echo (ICMP); what matters shows as silence.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
     }
 }

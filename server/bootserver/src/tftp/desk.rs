@@ -15,10 +15,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 pub struct Desk {
     config: Config,
+    /// Where transfers run, one after the other in turn.
+    threads: Vec<Handle>,
     source: Arc<dyn Source>,
     pub(super) allow: Allow,
     pub(super) watch: Arc<dyn TransferWatch>,
@@ -48,9 +51,15 @@ pub struct Ingress {
 }
 
 impl Desk {
-    pub fn new(config: Config, source: Arc<dyn Source>, allow: Allow, watch: Arc<dyn TransferWatch>) -> Desk {
+    pub fn new(
+        config: Config,
+        threads: Vec<Handle>,
+        source: Arc<dyn Source>,
+        allow: Allow,
+        watch: Arc<dyn TransferWatch>,
+    ) -> Desk {
         let inside = Mutex::new(Inside { door: Door::new(config.caps), ..Inside::default() });
-        Desk { config, source, allow, watch, inside, origin: Instant::now() }
+        Desk { config, threads, source, allow, watch, inside, origin: Instant::now() }
     }
 
     pub fn now(&self) -> Duration {
@@ -73,6 +82,7 @@ impl Desk {
     pub async fn attend(self: Arc<Self>, socket: Arc<UdpSocket>) -> io::Result<()> {
         let bound = socket.local_addr()?.ip();
         let mut couriers = JoinSet::new();
+        let mut turns = self.threads.iter().cycle();
         let mut buffer = vec![0; 2048];
         loop {
             let got = tokio::select! {
@@ -92,7 +102,10 @@ impl Desk {
             };
             let ingress = Ingress { socket: socket.clone(), local, peer };
             if let Some(courier) = self.received(buffer.get(..length).unwrap_or_default(), ingress) {
-                couriers.spawn(courier.run());
+                match turns.next() {
+                    Some(thread) => couriers.spawn_on(courier.run(), thread),
+                    None => couriers.spawn(courier.run()),
+                };
             }
         }
     }
@@ -136,7 +149,10 @@ impl Desk {
             false => None,
         };
         match shared {
-            Some(shared) => shared.heard(packet, self.now()),
+            Some(shared) => {
+                shared.heard(packet, self.now());
+                shared.nudge.notify_one();
+            }
             None => count(&self.counters().stray),
         }
     }
@@ -198,7 +214,7 @@ impl Desk {
         if self.config.single_port {
             return Some(Line::Shared);
         }
-        let own = sys::ephemeral(ingress.local).and_then(UdpSocket::from_std);
+        let own = sys::ephemeral(ingress.local);
         if own.is_err() {
             count(&self.counters().socket_failed);
         }

@@ -63,27 +63,52 @@ impl Table {
     }
 
     pub fn put(&mut self, address: Ipv4Addr, slot: Slot) {
-        if let Some(old) = self.slots.get(&address) {
-            if let Some(ends) = self.ends.get_mut(&old.network) {
-                ends.remove(&(old.until, address));
-            }
-            if let Some(addresses) = self.by_mac.get_mut(&old.mac) {
-                addresses.remove(&address);
-                if addresses.is_empty() {
-                    self.by_mac.remove(&old.mac);
-                }
-            }
+        let old = self.slots.get(&address).map(|old| (old.mac, old.until, old.network == slot.network));
+        let same_holder = old.is_some_and(|(mac, ..)| mac == slot.mac);
+        let same_end = old.is_some_and(|(_, until, network)| network && until == slot.until);
+        if !same_holder {
+            self.forget_holder(address);
+            self.by_mac.entry(slot.mac).or_default().insert(address);
         }
-        self.by_mac.entry(slot.mac).or_default().insert(address);
-        self.ends.entry(slot.network.clone()).or_default().insert((slot.until, address));
+        if !same_end {
+            self.forget_end(address);
+        }
+        match self.ends.get_mut(&slot.network) {
+            Some(ends) => ends.insert((slot.until, address)),
+            None => self.ends.entry(slot.network.clone()).or_default().insert((slot.until, address)),
+        };
         self.slots.insert(address, slot);
     }
 
-    pub fn update(&mut self, address: Ipv4Addr, change: impl FnOnce(&mut Slot)) {
-        if let Some(mut slot) = self.slots.get(&address).cloned() {
-            change(&mut slot);
-            self.put(address, slot);
+    fn forget_holder(&mut self, address: Ipv4Addr) {
+        let Some(old) = self.slots.get(&address) else { return };
+        if let Some(addresses) = self.by_mac.get_mut(&old.mac) {
+            addresses.remove(&address);
+            if addresses.is_empty() {
+                self.by_mac.remove(&old.mac);
+            }
         }
+    }
+
+    fn forget_end(&mut self, address: Ipv4Addr) {
+        let Some(old) = self.slots.get(&address) else { return };
+        if let Some(ends) = self.ends.get_mut(&old.network) {
+            ends.remove(&(old.until, address));
+        }
+    }
+
+    /// Changes a slot in place, unless its holder or its end becomes another.
+    pub fn update(&mut self, address: Ipv4Addr, change: impl FnOnce(&mut Slot)) {
+        let Some(slot) = self.slots.get_mut(&address) else { return };
+        let (mac, until) = (slot.mac, slot.until);
+        change(slot);
+        if (slot.mac, slot.until) == (mac, until) {
+            return;
+        }
+        // The indices still know it as it was.
+        let changed = slot.clone();
+        (slot.mac, slot.until) = (mac, until);
+        self.put(address, changed);
     }
 
     pub fn restore(&mut self, lease: Lease) {

@@ -1,0 +1,57 @@
+//! The one load generator of `tests/bench`: every server, ours and the peers, is driven by the same code from the same
+//! place, so that what differs between two figures is the server.
+//!
+//! It shares no codec with the product. `load` alone prints what it can do.
+
+mod dhcp;
+mod sys;
+mod tftp;
+
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+const USAGE: &str = "usage:
+  load dhcp server=10.0.0.1 clients=new|reserved [pid=SERVER'S] [seconds=2] [rate=N | find=1]
+  load respond at=10.0.0.1            answers every DHCP message without a thought: the generator's own ceiling
+  load reservations                   prints `MAC ADDRESS`, a line for each reserved client
+  load tftp server=10.0.0.1:69 name=FILE file=SAME_FILE clients=1 [times=1] [blksize=1468] [windowsize=1]
+            [from=10.0.1.1]                    the first client's own address; the others count on from it";
+
+fn main() -> Result<()> {
+    let mut words = std::env::args().skip(1);
+    let verb = words.next().unwrap_or_default();
+    let told = Told::read(words)?;
+    match verb.as_str() {
+        "dhcp" => dhcp::run(&told),
+        "respond" => dhcp::respond(told.must("at")?),
+        "reservations" => {
+            dhcp::reservations();
+            Ok(())
+        }
+        "tftp" => tftp::run(&told),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+/// `key=value` words.
+pub struct Told(BTreeMap<String, String>);
+
+impl Told {
+    fn read(words: impl Iterator<Item = String>) -> Result<Self> {
+        let pairs = words.map(|word| match word.split_once('=') {
+            Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+            None => bail!("{word:?} is not KEY=VALUE\n{USAGE}"),
+        });
+        pairs.collect::<Result<_>>().map(Self)
+    }
+
+    pub fn maybe<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(&self, key: &str) -> Result<Option<T>> {
+        let value = self.0.get(key).map(|text| text.parse().with_context(|| format!("{key}={text} does not read")));
+        value.transpose()
+    }
+
+    pub fn must<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(&self, key: &str) -> Result<T> {
+        self.maybe(key)?.with_context(|| format!("{key}= is missing\n{USAGE}"))
+    }
+}
