@@ -1,7 +1,7 @@
 //! What the running system says of itself: the quality check's evidence. It judges nothing; the daemon compares.
 
 use crate::install::filesystem;
-use crate::inventory::{Roots, disks, names, word};
+use crate::inventory::{Roots, disks, names, secure_boot, word};
 use muster_names::Epoch;
 use muster_wire::{Checked, DiskRef, Written};
 use serde_json::Value;
@@ -37,6 +37,7 @@ pub fn look(roots: &Roots, epoch: Epoch, written: Option<&Written>) -> Checked {
         kernel: word(&roots.path("proc/sys/kernel/osrelease")).unwrap_or_default(),
         agent_version: crate::VERSION.into(),
         cloud_init: cloud_init(roots),
+        secure_boot: secure_boot(roots),
     }
 }
 

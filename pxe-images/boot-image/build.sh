@@ -1,5 +1,5 @@
 #!/bin/bash
-# build.sh OUT_DIR AGENT: the image that a machine boots over the network, which is Debian's signed kernel and an
+# build.sh OUT_DIR AGENT [amd64|arm64]: the image that a machine boots over the network, which is Debian's signed kernel and an
 # initramfs that holds the static agent as /init and the modules (with their firmware) for server NICs and storage.
 #
 # The initramfs is two zstd archives, one after the other, as the kernel allows: modules change with the kernel and
@@ -9,16 +9,30 @@ set -euo pipefail
 umask 022
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../common.sh"
-[ $# = 2 ] || die "usage: build.sh OUT_DIR AGENT"
-out=$1 agent=$2
+[ $# = 2 ] || [ $# = 3 ] || die "usage: build.sh OUT_DIR AGENT [amd64|arm64]"
+out=$1 agent=$2 debian=${3:-amd64}
+case $debian in
+    amd64) architecture=x86-64 machine=X86-64 loaders=() ;;
+    # A machine of another architecture cannot have these packages installed, so the loaders come along with the image.
+    arm64)
+        architecture=arm64 machine=AArch64
+        loaders=(shim-signed:shim/shimaa64.efi.signed grub-efi-arm64-signed:grub/arm64-efi-signed/grubnetaa64.efi.signed
+            shim-helpers-arm64-signed:shim/mmaa64.efi.signed)
+        ;;
+    *) die "no boot image is made for $debian: amd64 or arm64" ;;
+esac
 limit=$((64 * 1024 * 1024))
 export LC_ALL=C
 need apt-get dpkg-deb modprobe depmod modinfo cpio zstd jq readelf
 [ -x "$agent" ] || die "no program at $agent"
 must_be_static "$agent"
+readelf -h "$agent" | grep -q "Machine:.*$machine" || die "$agent is not a program for $debian"
+for_architecture "$debian"
+lists=("$here/modules.txt")
+if [ "$debian" = arm64 ]; then lists+=("$here/modules-arm64.txt"); fi
 
 package=$(kernel_package)
-[ -n "$package" ] || die "apt knows no linux-image-amd64: run apt-get update"
+[ -n "$package" ] || die "apt knows no linux-image-$debian: run apt-get update"
 version=$(candidate "$package")
 tree=$(unpacked "$package")
 release=${package#linux-image-}
@@ -45,7 +59,7 @@ modules_archive() {
     root=$work/root
     [ -e "$tree/lib/modules/$release/modules.dep" ] || depmod -b "$tree" "$release"
     mkdir -p "$root/lib/modules/$release"
-    for module in $(sed 's/#.*//' "$here/modules.txt"); do
+    for module in $(sed 's/#.*//' "${lists[@]}"); do
         modprobe -d "$tree" -S "$release" --show-depends "$module" 2>/dev/null || true
     done | awk '$1 == "insmod" {print $2}' | sort -u >"$work/list"
     while read -r path; do
@@ -71,7 +85,7 @@ modules_archive() {
     rm -rf "$work"
 }
 
-key=$(cat "$here/build.sh" "$here/modules.txt" <(echo "$version ${firmware[*]}") | sha256sum | cut -c1-16)
+key=$(cat "$here/build.sh" "${lists[@]}" <(echo "$debian $version ${firmware[*]}") | sha256sum | cut -c1-16)
 modules=$cache/boot-modules-$key
 if [ ! -e "$modules" ]; then
     say "packing modules of $release"
@@ -92,12 +106,21 @@ install -m 755 "$agent" "$work/muster-agent"
 size=$(($(stat -c %s "$work/initrd.zst") + $(stat -c %s "$work/vmlinuz")))
 [ "$size" -le "$limit" ] || die "kernel and initramfs are $size bytes, more than the $limit that the boot image may have: take modules out of modules.txt"
 file() { jq -n --arg sha "$(sha "$1")" --argjson bytes "$(stat -c %s "$1")" '{sha256: $sha, bytes: $bytes}'; }
-jq -n --arg kernel "$release" --arg package "$package=$version" --argjson firmware_packages \
+for loader in "${loaders[@]}"; do
+    name=$(basename "$loader" .signed)
+    # shim asks for its second stage by this name.
+    install -D -m 644 "$(unpacked "${loader%%:*}")/usr/lib/${loader#*:}" "$work/loaders/${name/grubnet/grub}"
+done
+jq -n --arg kernel "$release" --arg architecture "$architecture" --arg package "$package=$version" --argjson firmware_packages \
     "$(printf '%s\n' "${firmware[@]}" | jq -R 'select(. != "")' | jq -s .)" \
     --argjson vmlinuz "$(file "$work/vmlinuz")" --argjson initrd "$(file "$work/initrd.zst")" \
     --argjson program "$(file "$work/muster-agent")" \
     --arg agent "$(sha "$agent")" --slurpfile modules "$modules.modules" --slurpfile missing "$modules.missing" \
-    '{kernel: $kernel, package: $package, files: {"vmlinuz": $vmlinuz, "initrd.zst": $initrd, "muster-agent": $program}, agent_sha256: $agent,
+    '{architecture: $architecture, kernel: $kernel, package: $package, files: {"vmlinuz": $vmlinuz, "initrd.zst": $initrd, "muster-agent": $program}, agent_sha256: $agent,
       firmware_packages: $firmware_packages, modules: $modules[0], missing_firmware: $missing[0]}' >"$work/manifest.json"
 mv "$work"/{vmlinuz,initrd.zst,muster-agent,manifest.json} "$out/"
+if [ -d "$work/loaders" ]; then
+    rm -rf "$out/loaders"
+    mv "$work/loaders" "$out/"
+fi
 say "kernel $release, $((size / 1024 / 1024)) MiB, $(jq '.modules | length' "$out/manifest.json") modules, $(jq '.missing_firmware | length' "$out/manifest.json") firmware files not to be had"

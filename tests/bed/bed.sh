@@ -72,7 +72,8 @@ add() {
     n=$(($(cat "$bed/count") + 1))
     echo $n >"$bed/count"
     declare -A with=(
-        [firmware]=bios                       # bios | uefi | http (UEFI that boots once from boot_uri)
+        # bios | uefi | http (UEFI that boots once from boot_uri) | secure (UEFI with Microsoft's keys enrolled) | aavmf (arm64)
+        [firmware]=bios
         [mac]=$(printf '52:54:00:77:01:%02x' "$n")
         [serial]=$(printf 'BED%05d' "$n")
         [uuid]=$(printf '6d757374-6572-4000-8000-0000000000%02x' "$n")
@@ -108,7 +109,12 @@ disks() {
         mke2fs -q -t ext4 -L somebody "$machine/decoy.raw"
         sha256sum <"$machine/decoy.raw" | cut -d' ' -f1 >"$machine/decoy.sha256"
     fi
-    if [ "$FIRMWARE" != bios ]; then cp /usr/share/OVMF/OVMF_VARS_4M.fd "$machine/vars.fd"; fi
+    case $FIRMWARE in
+        bios) ;;
+        secure) cp /usr/share/OVMF/OVMF_VARS_4M.ms.fd "$machine/vars.fd" ;;
+        aavmf) cp /usr/share/AAVMF/AAVMF_VARS.fd "$machine/vars.fd" ;;
+        *) cp /usr/share/OVMF/OVMF_VARS_4M.fd "$machine/vars.fd" ;;
+    esac
     # Installed now: power-on must not have to wait for it.
     if [ "$FIRMWARE" = http ]; then "$bed_scripts/virt-fw-vars.sh" >/dev/null; fi
 }

@@ -2,10 +2,12 @@
 # install.sh: Debian packages that the recipes, the bed and the tests use; installs only what is absent.
 # Never asks for qemu-utils: on some machines it conflicts with what is installed, and nothing here needs it.
 set -euo pipefail
+# The cross compiler is for the arm64 agent; its own C library is linked in.
 packages="
+gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 apt-utils mmdebstrap debian-archive-keyring zstd cpio kmod jq python3 python3-venv binutils
 gdisk dosfstools mtools e2fsprogs grub-pc-bin grub-efi-amd64-bin grub-efi-amd64-signed shim-signed ipxe
-qemu-system-x86 ipxe-qemu ovmf openipmi ipmitool lldpd iproute2 socat dnsmasq-base tcpdump busybox-static
+qemu-system-x86 ipxe-qemu ovmf qemu-system-arm qemu-efi-aarch64 openipmi ipmitool lldpd iproute2 socat dnsmasq-base tcpdump busybox-static
 postgresql"
 missing=()
 for package in $packages; do

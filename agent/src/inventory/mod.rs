@@ -8,7 +8,8 @@ pub mod nics;
 pub mod signatures;
 pub mod smbios;
 
-use muster_names::{Cpu, FirmwareMode, Inventory, PciDevice, Tpm};
+use muster_names::{Architecture, Cpu, FirmwareMode, Inventory, PciDevice, Tpm};
+use smbios::Socket;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,24 @@ pub fn firmware_mode(roots: &Roots) -> FirmwareMode {
     if roots.path("sys/firmware/efi").is_dir() { FirmwareMode::Uefi } else { FirmwareMode::Bios }
 }
 
+/// The variable `SecureBoot` (UEFI 2.10, 3.3): four bytes of attributes, then 1 where firmware checks signatures.
+pub fn secure_boot(roots: &Roots) -> Option<bool> {
+    let variable = roots.bytes("sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c");
+    match variable.as_slice() {
+        [_, _, _, _, on] => Some(*on == 1),
+        _ => None,
+    }
+}
+
+/// What this program was built for is what the machine runs.
+pub fn architecture() -> Option<Architecture> {
+    match std::env::consts::ARCH {
+        "x86_64" => Some(Architecture::X86_64),
+        "aarch64" => Some(Architecture::Arm64),
+        _ => None,
+    }
+}
+
 /// Looks at everything. Neighbors come later, from [`crate::lldp`].
 pub fn look(roots: &Roots) -> Inventory {
     let tables = smbios::read(
@@ -80,11 +99,15 @@ pub fn look(roots: &Roots) -> Inventory {
         firmware,
         tpm: tpm(roots),
         firmware_mode: Some(firmware_mode(roots)),
+        secure_boot: secure_boot(roots),
+        architecture: architecture(),
     }
 }
 
-/// Groups `/proc/cpuinfo` by socket; SMBIOS gives the sockets their names where both count the same.
-pub fn cpus(cpuinfo: &str, sockets: &[String]) -> Vec<Cpu> {
+/// Groups `/proc/cpuinfo` by socket; SMBIOS gives the sockets their names where both count the same. On arm64 it tells
+/// neither sockets nor cores nor a name: all processors are then one socket, called as SMBIOS calls it, or by the codes of
+/// its maker and part.
+pub fn cpus(cpuinfo: &str, sockets: &[Socket]) -> Vec<Cpu> {
     let mut found: BTreeMap<u32, Cpu> = BTreeMap::new();
     for block in cpuinfo.split("\n\n").filter(|block| !block.trim().is_empty()) {
         let fields: BTreeMap<&str, &str> = block
@@ -100,16 +123,24 @@ pub fn cpus(cpuinfo: &str, sockets: &[String]) -> Vec<Cpu> {
         cpu.threads = cpu.threads.saturating_add(1);
         if let Some(model) = fields.get("model name") {
             cpu.model = model.split_whitespace().collect::<Vec<_>>().join(" ");
+        } else if let (Some(maker), Some(part)) = (fields.get("CPU implementer"), fields.get("CPU part")) {
+            cpu.model = format!("implementer {maker} part {part}");
         }
         cpu.cores = fields.get("cpu cores").and_then(|n| n.parse().ok()).unwrap_or(cpu.threads);
         cpu.microcode = fields.get("microcode").map(|&code| code.to_owned());
     }
     let named = sockets.len() == found.len();
-    let name = |n: usize, package: u32| match sockets.get(n) {
-        Some(name) if named => name.clone(),
-        _ => format!("CPU {package}"),
+    let finish = |(n, (package, mut cpu)): (usize, (u32, Cpu))| {
+        let told = sockets.get(n).filter(|_| named);
+        cpu.socket = told.map_or_else(|| format!("CPU {package}"), |socket| socket.name.clone());
+        if let Some(version) =
+            told.and_then(|socket| socket.version.clone()).filter(|_| cpu.model.starts_with("implementer"))
+        {
+            cpu.model = version;
+        }
+        cpu
     };
-    found.into_iter().enumerate().map(|(n, (package, cpu))| Cpu { socket: name(n, package), ..cpu }).collect()
+    found.into_iter().enumerate().map(finish).collect()
 }
 
 fn pci(roots: &Roots) -> Vec<PciDevice> {
@@ -140,6 +171,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn socket(name: &str, version: Option<&str>) -> Socket {
+        Socket { name: name.into(), version: version.map(Into::into) }
+    }
+
+    #[test]
+    fn processors_of_arm64_are_one_socket_named_by_smbios_or_by_their_codes() {
+        let text: String = (0..4)
+            .map(|n| format!("processor\t: {n}\nBogoMIPS\t: 125.00\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n\n"))
+            .collect();
+        let found = cpus(&text, &[]);
+        assert_eq!((found.len(), found[0].threads, found[0].cores), (1, 4, 4));
+        assert_eq!((found[0].socket.as_str(), found[0].model.as_str()), ("CPU 0", "implementer 0x41 part 0xd0c"));
+        let found = cpus(&text, &[socket("SOC 0", Some("Rock 80-30"))]);
+        assert_eq!((found[0].socket.as_str(), found[0].model.as_str()), ("SOC 0", "Rock 80-30"));
+    }
+
     #[test]
     fn threads_are_grouped_by_socket() {
         let thread = |n: u32, package: u32| {
@@ -148,7 +195,7 @@ mod tests {
             )
         };
         let text: String = (0..8).map(|n| thread(n, n / 4)).collect();
-        let cpus = cpus(&text, &["P0".into(), "P1".into()]);
+        let cpus = cpus(&text, &[socket("P0", None), socket("P1", Some("Other"))]);
         assert_eq!(cpus.len(), 2);
         assert_eq!((cpus[1].socket.as_str(), cpus[1].cores, cpus[1].threads), ("P1", 2, 4));
         assert_eq!(cpus[0].model, "Fast CPU @ 2");
@@ -156,14 +203,31 @@ mod tests {
 
     #[test]
     fn socket_names_that_do_not_fit_are_not_used() {
-        let cpus = cpus("processor : 0\n", &["P0".into(), "P1".into()]);
+        let cpus = cpus("processor : 0\n", &[socket("P0", None), socket("P1", None)]);
         assert_eq!((cpus[0].socket.as_str(), cpus[0].cores), ("CPU 0", 1));
     }
 
     #[test]
     fn an_empty_tree_is_an_empty_inventory() {
         let nothing = look(&Roots::at(Path::new("/nonexistent")));
-        assert_eq!(nothing, Inventory { firmware_mode: Some(FirmwareMode::Bios), ..Inventory::default() });
+        let (firmware_mode, architecture) = (Some(FirmwareMode::Bios), architecture());
+        assert_eq!(nothing, Inventory { firmware_mode, architecture, ..Inventory::default() });
+    }
+
+    #[test]
+    fn secure_boot_is_what_the_firmwares_variable_says() {
+        let root = std::env::temp_dir().join(format!("muster-secure-boot-{}", std::process::id()));
+        let folder = root.join("sys/firmware/efi/efivars");
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c");
+        let roots = Roots::at(&root);
+        assert_eq!(secure_boot(&roots), None);
+        for (bytes, said) in [(vec![6, 0, 0, 0, 1], Some(true)), (vec![6, 0, 0, 0, 0], Some(false)), (vec![6, 0], None)]
+        {
+            fs::write(&file, bytes).unwrap();
+            assert_eq!(secure_boot(&roots), said);
+        }
+        fs::remove_dir_all(root).unwrap();
     }
 
     proptest! {

@@ -10,10 +10,17 @@ use muster_names::{Dimm, Firmware, System};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     pub system: System,
-    /// Designations of the populated CPU sockets, in table order.
-    pub sockets: Vec<String>,
+    /// The populated CPU sockets, in table order.
+    pub sockets: Vec<Socket>,
     pub dimms: Vec<Dimm>,
     pub bios: Option<Firmware>,
+}
+
+/// What type 4 says of a socket: its designation, and the processor's version, which is its name in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Socket {
+    pub name: String,
+    pub version: Option<String>,
 }
 
 /// One structure: its formatted part and its strings.
@@ -118,7 +125,8 @@ pub fn read(entry: &[u8], table: &[u8]) -> Tables {
             // Type 3 = central processor; bit 6 of the status: socket populated.
             4 if byte(structure.body, 5) == Some(3) && byte(structure.body, 0x18).is_some_and(|s| s & 0x40 != 0) => {
                 let number = found.sockets.len();
-                found.sockets.push(structure.string(4).unwrap_or_else(|| format!("CPU {number}")));
+                let name = structure.string(4).unwrap_or_else(|| format!("CPU {number}"));
+                found.sockets.push(Socket { name, version: structure.string(0x10) });
             }
             17 => found.dimms.extend(dimm(&structure)),
             _ => {}
@@ -255,11 +263,12 @@ mod tests {
     fn an_empty_socket_is_not_counted() {
         let socket = |status| {
             let mut body = vec![0; 0x30 - 4];
-            (body[0], body[1], body[0x18 - 4]) = (1, 3, status);
-            structure(4, &body, &["P1"])
+            (body[0], body[1], body[0x10 - 4], body[0x18 - 4]) = (1, 3, 2, status);
+            structure(4, &body, &["P1", "Fast CPU"])
         };
         let table = [socket(0x41), socket(0)].concat();
-        assert_eq!(read(b"", &table).sockets, ["P1"]);
+        let sockets = read(b"", &table).sockets;
+        assert_eq!(sockets, [Socket { name: "P1".into(), version: Some("Fast CPU".into()) }]);
     }
 
     proptest! {

@@ -6,11 +6,13 @@ mod common;
 
 use bytes::Bytes;
 use common::{Seen, Watcher, curl, pattern};
+use futures_core::future::BoxFuture;
 use muster_bootserver::tftp::{self, Config, Source};
 use muster_bootserver::transfers::How;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +22,22 @@ impl Source for Map {
     fn find(&self, name: &str, _: SocketAddr) -> Option<Bytes> {
         self.0.get(name).cloned()
     }
+
+    fn is_made(&self, name: &str) -> bool {
+        name.starts_with("made/")
+    }
+
+    fn make<'a>(&'a self, name: &'a str, from: SocketAddr) -> BoxFuture<'a, Option<Bytes>> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            (name == "made/script")
+                .then(|| Bytes::from(format!("for {}, the {}th", from.ip(), MADE.fetch_add(1, Relaxed))))
+        })
+    }
 }
+
+/// Scripts made by all servers of this process.
+static MADE: AtomicU32 = AtomicU32::new(0);
 
 struct Server {
     at: SocketAddr,
@@ -79,6 +96,40 @@ fn receive(socket: &UdpSocket) -> Option<(Vec<u8>, SocketAddr)> {
     let (length, from) = socket.recv_from(&mut buffer).ok()?;
     buffer.truncate(length);
     Some((buffer, from))
+}
+
+#[test]
+fn b5_7_a_script_is_made_once_however_often_its_client_asks_again() {
+    let server = Server::plain();
+    let socket = client();
+    let before = MADE.load(Relaxed);
+    for _ in 0..4 {
+        socket.send_to(&request("made/script", &[]), server.at).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (data, from) = receive(&socket).unwrap();
+    assert_eq!(&data[..4], b"\0\x03\0\x01");
+    assert_eq!(String::from_utf8_lossy(&data[4..]), format!("for 127.0.0.1, the {before}th"));
+    socket.send_to(b"\0\x04\0\x01", from).unwrap();
+    assert_eq!(MADE.load(Relaxed), before + 1);
+    assert_eq!(server.counted("same_request"), 3);
+}
+
+#[test]
+fn a_script_that_cannot_be_made_is_not_found_and_holds_no_place() {
+    let server = Server::plain();
+    let sockets: Vec<UdpSocket> = (0..5).map(|_| client()).collect();
+    for socket in &sockets {
+        socket.send_to(&request("made/nothing", &[]), server.at).unwrap();
+    }
+    // Four from one address wait at once; the fifth is dropped and asks again.
+    for socket in sockets.iter().take(4) {
+        assert_eq!(&receive(socket).unwrap().0[..4], b"\0\x05\0\x01");
+    }
+    let last = sockets.last().unwrap();
+    assert!(receive(last).is_none(), "a fifth place was given");
+    last.send_to(&request("made/nothing", &[]), server.at).unwrap();
+    assert_eq!(&receive(last).unwrap().0[..4], b"\0\x05\0\x01");
 }
 
 #[test]

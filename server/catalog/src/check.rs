@@ -39,7 +39,8 @@ fn served_archs<'r, 'a>(
     read: &'r Read<'a, Loader>,
 ) -> impl Iterator<Item = (&'r Read<'a, Loader>, &'static str, String)> {
     let client = if read.value.http_client { "HTTPClient" } else { "PXEClient" };
-    read.value.arch.iter().map(move |arch| (read, "arch", format!("architecture {arch} of {client}")))
+    let signed = if read.value.secure_boot { " with Secure Boot" } else { "" };
+    read.value.arch.iter().map(move |arch| (read, "arch", format!("architecture {arch} of {client}{signed}")))
 }
 
 /// Ids and evidence have one form in every kind of file.

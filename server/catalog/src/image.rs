@@ -1,7 +1,7 @@
 //! Operating system images: what a data file says once, and what each build of the image says of itself.
 
 use crate::{Catalog, Evidence};
-use muster_names::{Digest, FirmwareMode, ImageId};
+use muster_names::{Architecture, Digest, FirmwareMode, ImageId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,9 @@ pub struct OsImage {
     pub manifest: String,
     /// How the firmware must come up for this image to boot.
     pub firmware: Vec<FirmwareMode>,
+    /// The machines that can run it.
+    #[serde(default)]
+    pub architecture: Architecture,
     /// The disk must hold at least this much, in MiB.
     pub min_disk_mib: u64,
     /// The installed kernel's console, `ttyS0,115200`; empty for none.

@@ -3,10 +3,11 @@
 //! The files themselves come from Debian's packages and are never in this repository; a loader only says where its
 //! package puts it and under which name it is served.
 
-use crate::{Catalog, Evidence};
-use muster_names::{Digest, FirmwareMode};
+use crate::{Catalog, Evidence, Model};
+use muster_names::{Architecture, Digest, FirmwareMode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -23,7 +24,7 @@ pub struct Loader {
     pub title: String,
     pub evidence: Evidence,
     /// Client architectures (DHCP option 93) that this loader is the first answer for. Empty: only by name, because
-    /// a model or another loader asks for it.
+    /// a model asks for it.
     #[serde(default)]
     pub arch: Vec<u16>,
     /// Serves firmware that says `HTTPClient` instead of `PXEClient`.
@@ -31,7 +32,10 @@ pub struct Loader {
     pub http_client: bool,
     pub transport: Transport,
     pub firmware: FirmwareMode,
-    /// Passes Secure Boot: signed by Microsoft or by what such a loader carries.
+    #[serde(default)]
+    pub architecture: Architecture,
+    /// Passes Secure Boot: signed by Microsoft or by what such a loader carries. It is the first answer where a network
+    /// is for such firmware, and wherever its architectures have no other.
     #[serde(default)]
     pub secure_boot: bool,
     /// The name under which it is served.
@@ -63,13 +67,36 @@ pub struct Companion {
 }
 
 impl Catalog {
-    /// The first answer for a firmware of this architecture; `http` for one that says `HTTPClient`. `None`: do not
-    /// netboot it.
-    pub fn loader_for(&self, arch: u16, http: bool) -> Option<&Loader> {
-        self.loaders.iter().find(|loader| loader.http_client == http && loader.arch.contains(&arch))
+    /// The first answer for a firmware of this architecture; `http` for one that says `HTTPClient`, `secure` for one
+    /// that starts nothing unsigned. `None`: do not netboot it.
+    pub fn loader_for(&self, arch: u16, http: bool, secure: bool) -> Option<&Loader> {
+        let of = |signed: bool| {
+            self.loaders.iter().find(|loader| {
+                loader.http_client == http && loader.secure_boot == signed && loader.arch.contains(&arch)
+            })
+        };
+        if secure { of(true) } else { of(false).or_else(|| of(true)) }
     }
 
     pub fn loader(&self, id: &str) -> Option<&Loader> {
         self.loaders.iter().find(|loader| loader.id == id)
+    }
+
+    /// The first answer for each client architecture that has one.
+    pub fn first_loaders(&self, secure: bool) -> BTreeMap<u16, &Loader> {
+        let archs = self.loaders.iter().flat_map(|loader| loader.arch.iter().map(|arch| (*arch, loader.http_client)));
+        archs.filter_map(|(arch, http)| Some((arch, self.loader_for(arch, http, secure)?))).collect()
+    }
+
+    /// What a model that asks for a loader by id gets in place of the usual ones: that loader for every client
+    /// architecture of its kind. Empty for a model that asks for none.
+    pub fn own_loaders(&self, model: &Model) -> BTreeMap<u16, &str> {
+        let Some(own) = model.boot.loader.as_deref().and_then(|id| self.loader(id)) else { return BTreeMap::new() };
+        let alike = |loader: &&Loader| {
+            (loader.firmware, loader.architecture, loader.http_client)
+                == (own.firmware, own.architecture, own.http_client)
+        };
+        let archs = self.loaders.iter().filter(alike).flat_map(|loader| &loader.arch);
+        archs.map(|arch| (*arch, own.file.as_str())).collect()
     }
 }

@@ -63,12 +63,35 @@ fn the_demos_machine_stands_where_the_demo_says_and_may_be_written() {
 #[test]
 fn every_firmware_of_the_boot_path_has_one_first_loader() {
     let catalog = catalog();
+    let first = |arch, http, secure| catalog.loader_for(arch, http, secure).map(|loader| loader.file.as_str());
     for (arch, http, file) in
         [(0, false, "undionly.kpxe"), (7, false, "ipxe.efi"), (9, false, "ipxe.efi"), (16, true, "ipxe.efi")]
     {
-        assert_eq!(catalog.loader_for(arch, http).map(|loader| loader.file.as_str()), Some(file), "{arch}");
+        assert_eq!(first(arch, http, false), Some(file), "{arch}");
     }
-    assert_eq!(catalog.loader_for(41, false), None, "a Raspberry Pi gets nothing it cannot run");
+    assert_eq!(first(41, false, false), None, "a Raspberry Pi gets nothing it cannot run");
+    assert_eq!(first(11, false, false), Some("shimaa64.efi"), "Debian has no iPXE for arm64");
+}
+
+#[test]
+fn firmware_that_starts_nothing_unsigned_is_offered_nothing_unsigned() {
+    let catalog = catalog();
+    let first = |arch, http| catalog.loader_for(arch, http, true).map(|loader| loader.file.as_str());
+    assert_eq!((first(7, false), first(9, false)), (Some("shimx64.efi"), Some("shimx64.efi")));
+    assert_eq!(first(11, false), Some("shimaa64.efi"));
+    assert_eq!((first(0, false), first(16, true)), (None, None), "unsigned loaders would be refused by the firmware");
+    assert_eq!(catalog.first_loaders(true).keys().copied().collect::<Vec<_>>(), [7, 9, 11]);
+}
+
+#[test]
+fn a_model_gets_the_loader_that_it_asks_for_where_it_can_run_it() {
+    let catalog = catalog();
+    let mut model = catalog.model("qemu-q35").unwrap().clone();
+    assert!(catalog.own_loaders(&model).is_empty());
+    model.boot.loader = Some("ipxe-uefi-snp".into());
+    assert_eq!(catalog.own_loaders(&model), [(7, "snponly.efi"), (9, "snponly.efi")].into());
+    model.boot.loader = Some("shim-grub".into());
+    assert_eq!(catalog.own_loaders(&model), [(7, "shimx64.efi"), (9, "shimx64.efi")].into());
 }
 
 fn words(evidence: &Evidence) -> String {

@@ -401,7 +401,13 @@ fn order_body(
         .image(image)
         .ok_or_else(|| format!("image {image} is not built; known are: {}", me.image_ids().join(", ")))?;
     let text = machine.record.inventory.as_deref().ok_or("it has no inventory; discover it first")?;
-    let inventory = serde_json::from_str(text).map_err(|error| format!("its inventory does not read: {error}"))?;
+    let inventory: muster_names::Inventory =
+        serde_json::from_str(text).map_err(|error| format!("its inventory does not read: {error}"))?;
+    // An agent that did not say it yet was built for x86-64.
+    let (runs, wants) = (inventory.architecture.unwrap_or_default(), built.image.os.architecture);
+    if runs != wants {
+        return Err(format!("image {image} is for {wants}, and this machine is {runs}"));
+    }
     let over = reimage.then_some(machine.record.id);
     let disk = muster_catalog::root_disk(&model.root_disk, &inventory, over)?;
     let disk = DiskRef::of(disk).ok_or("its root disk has neither WWN nor serial, so no order can name it")?;

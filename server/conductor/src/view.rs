@@ -3,10 +3,10 @@
 use crate::error::store;
 use crate::facts::known;
 use crate::{Conductor, Error, rim};
-
+use muster_catalog::Catalog;
 use muster_lifecycle::{Life, machine::At, machine::MachineLife};
 use muster_names::{BootTarget, Mac, MachineId, Subject, SwitchPort};
-use muster_netboot::{Boot, Host, Lease, LeaseChange, LeaseState, Outcome, Sighting};
+use muster_netboot::{Boot, Host, Lease, LeaseChange, LeaseState, Loaders, Outcome, Sighting};
 use muster_store::{LeaseRow, Store, Tx, machines, sightings};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -60,7 +60,10 @@ impl Conductor {
             // What only waits to be looked at is a stranger to the boot path: welcome on a dedicated network alone.
             let ours = machine.record.ours && !matches!(machine.state.at, At::Observed | At::Expected);
             let order = (boot == Boot::Agent).then_some(machine.facts.epoch);
-            let host = Host { ours, reservation: None, hostname: Some(machine.record.name.clone()), boot, order };
+            let model = machine.record.model.as_deref().or(machine.kept.expected_model.as_deref());
+            let loaders = model.and_then(|model| own_loaders(&self.catalog(), model)).map(Arc::new);
+            let hostname = Some(machine.record.name.clone());
+            let host = Host { ours, reservation: None, hostname, boot, order, loaders };
             for mac in machines::macs_of(&mut tx, *id).await.map_err(store)? {
                 fresh.push((mac, (*id, host.clone())));
             }
@@ -125,6 +128,10 @@ pub async fn commit_leases(db: &Store, batch: &[LeaseChange]) -> Result<Vec<Outc
 pub async fn load_leases(db: &Store) -> Result<Vec<Lease>, Error> {
     let rows = muster_store::load_leases(db).await.map_err(store)?;
     Ok(rows.into_iter().map(lease_of).collect())
+/// The loaders that a model wants instead of its network's.
+fn own_loaders(catalog: &Catalog, model: &str) -> Option<Loaders> {
+    let own = catalog.own_loaders(catalog.model(model)?);
+    (!own.is_empty()).then(|| Loaders(own.into_iter().map(|(arch, file)| (arch, file.to_owned())).collect()))
 }
 
 fn row_of(change: &LeaseChange) -> LeaseRow {

@@ -1,6 +1,6 @@
 //! The boot server's questions, answered by the conductor.
 
-use crate::data::{INITRD, KERNEL};
+use crate::data::{INITRD, KERNEL, boot_file};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
@@ -9,10 +9,10 @@ use muster_bootserver::tftp::Source;
 use muster_bootserver::transfers::{Begun, Ended, TransferWatch};
 use muster_bootserver::{Commit, CommitError, View, Watch};
 use muster_conductor::{BootAnswer, Conductor, now};
-use muster_names::Mac;
+use muster_names::{Architecture, Mac};
 use muster_netboot::{
-    AgentBoot, BadScript, Host, Initrd, KernelArgs, Lease, LeaseChange, Link, Networks, Outcome, Said, Script,
-    Sighting, SightingKind, script,
+    AgentBoot, BadScript, FIRST_GRUB_SCRIPT, Host, Initrd, KernelArgs, Lease, LeaseChange, Link, Networks, Outcome,
+    Said, Script, Sighting, SightingKind, by_grub_name, first_grub_script, grub_script, script,
 };
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -49,12 +49,36 @@ impl Watch for BootPath {
 }
 
 impl Source for BootPath {
+    /// Firmware asks for its loader by the plain name; GRUB for everything by the path that its script says.
     fn find(&self, name: &str, _: SocketAddr) -> Option<Bytes> {
-        // Firmware asks for the loader by its plain name.
-        match self.files.get(&format!("boot/{name}"))? {
+        if name == FIRST_GRUB_SCRIPT {
+            return Some(Bytes::from(first_grub_script()));
+        }
+        let path = format!("/{name}");
+        if let Some((_, Asked::Token(nonce))) = asked(&path) {
+            return self.token(nonce);
+        }
+        let body =
+            if name.starts_with("boot/") { self.files.get(&path) } else { self.files.get(&format!("boot/{name}")) };
+        match body? {
             Body::Memory { bytes, .. } => Some(bytes),
             Body::File { .. } => None,
         }
+    }
+
+    fn is_made(&self, name: &str) -> bool {
+        matches!(asked(&format!("/{name}")), Some((_, Asked::Script(Language::Grub, _))))
+    }
+
+    fn make<'a>(&'a self, name: &'a str, from: SocketAddr) -> BoxFuture<'a, Option<Bytes>> {
+        Box::pin(async move {
+            match asked(&format!("/{name}")) {
+                Some((mac, Asked::Script(language, architecture))) => {
+                    Some(Bytes::from(self.script_for(mac, from.ip(), language, architecture).await))
+                }
+                _ => None,
+            }
+        })
     }
 }
 
@@ -62,14 +86,15 @@ impl Content for BootPath {
     fn open<'a>(&'a self, path: &'a str, from: SocketAddr) -> BoxFuture<'a, Option<Body>> {
         Box::pin(async move {
             match asked(path) {
-                Some((mac, Asked::Script)) => Some(text(self.script_for(mac, from.ip()).await)),
+                Some((mac, Asked::Script(language, architecture))) => {
+                    Some(text(self.script_for(mac, from.ip(), language, architecture).await))
+                }
                 Some((mac, Asked::Disk)) => {
                     self.told(mac, "the disk script");
                     Some(text(script(&Script::Disk)))
                 }
                 Some((_, Asked::Token(nonce))) => {
-                    let bytes = self.me.boot_file(nonce)?;
-                    let bytes = Bytes::copy_from_slice(&bytes);
+                    let bytes = self.token(nonce)?;
                     Some(Body::Memory { bytes, content_type: "application/octet-stream" })
                 }
                 None => self.files.get(path),
@@ -78,24 +103,51 @@ impl Content for BootPath {
     }
 }
 
+/// What a boot loader reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Language {
+    Ipxe,
+    Grub,
+}
+
+impl Language {
+    /// A script, and the disk's where there is something that this loader would misread.
+    fn render(self, mac: Mac, wanted: &Script) -> (String, Option<BadScript>) {
+        match self {
+            Self::Ipxe => (script(wanted), None),
+            Self::Grub => match grub_script(wanted) {
+                Ok(text) => (text, None),
+                Err(error) => {
+                    tracing::error!(%mac, %error, "the model's kernel arguments make no script for GRUB; it boots its disk");
+                    (grub_script(&Script::Disk).unwrap_or_default(), Some(error))
+                }
+            },
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
 enum Asked<'a> {
-    Script,
+    Script(Language, Architecture),
     Disk,
     Token(&'a str),
 }
 
-/// `/b/<mac>/boot.ipxe`, `/b/<mac>/disk.ipxe`, `/b/<mac>/<nonce>/agent.cpio`.
+/// `/b/<mac>/boot.ipxe`, `/b/<mac>/arm64/boot.ipxe`, `/b/<mac>/x86_64/boot.grub`, `/b/<mac>/disk.ipxe`,
+/// `/b/<mac>/<nonce>/agent.cpio`.
 fn asked(path: &str) -> Option<(Mac, Asked<'_>)> {
     let (mac, rest) = path.strip_prefix("/b/")?.split_once('/')?;
     let mac = mac.parse().ok()?;
-    Some((
-        mac,
-        match rest {
-            "boot.ipxe" => Asked::Script,
-            "disk.ipxe" => Asked::Disk,
-            _ => Asked::Token(rest.strip_suffix("/agent.cpio")?),
+    let asked = match rest {
+        "boot.ipxe" => Asked::Script(Language::Ipxe, Architecture::X86_64),
+        "arm64/boot.ipxe" => Asked::Script(Language::Ipxe, Architecture::Arm64),
+        "disk.ipxe" => Asked::Disk,
+        _ => match rest.strip_suffix("/boot.grub") {
+            Some(cpu) => Asked::Script(Language::Grub, by_grub_name(cpu)?),
+            None => Asked::Token(rest.strip_suffix("/agent.cpio")?),
         },
-    ))
+    };
+    Some((mac, asked))
 }
 
 fn text(script: String) -> Body {
@@ -134,34 +186,49 @@ impl BootPath {
         Ok(network.dedicated)
     }
 
-    async fn script_for(&self, mac: Mac, from: IpAddr) -> String {
-        let dedicated = match self.own(mac, from).await {
-            Ok(dedicated) => dedicated,
-            Err(why) => {
-                self.told(mac, &format!("the disk script: {why}"));
-                return script(&Script::Disk);
-            }
+    async fn script_for(&self, mac: Mac, from: IpAddr, language: Language, architecture: Architecture) -> String {
+        let (wanted, words) = match self.wanted(mac, from, architecture).await {
+            Ok(boot) => (Script::Agent(boot), "the agent script".to_owned()),
+            Err(why) => (Script::Disk, format!("the disk script: {why}")),
         };
+        let (text, refused) = language.render(mac, &wanted);
+        match refused {
+            None => self.told(mac, &words),
+            Some(error) => self.told(mac, &format!("the disk script: {error}")),
+        }
+        text
+    }
+
+    /// What the agent is booted with, or why the machine boots its disk.
+    async fn wanted(&self, mac: Mac, from: IpAddr, architecture: Architecture) -> Result<AgentBoot, String> {
+        let dedicated = self.own(mac, from).await?;
+        let kernel = boot_file(architecture, KERNEL);
+        if self.files.get(&kernel).is_none() {
+            return Err(format!("there is no boot image for {architecture}"));
+        }
         match self.me.boot_answer(mac, dedicated).await {
-            BootAnswer::Disk { why } => {
-                self.told(mac, &format!("the disk script: {why}"));
-                script(&Script::Disk)
-            }
-            BootAnswer::Agent { nonce, console, kernel_args } => match self.agent(mac, &nonce, console, &kernel_args) {
-                Ok(boot) => {
-                    self.told(mac, "the agent script");
-                    script(&Script::Agent(boot))
-                }
-                Err(error) => {
+            BootAnswer::Disk { why } => Err(why),
+            BootAnswer::Agent { nonce, console, kernel_args } => {
+                self.agent(mac, architecture, &nonce, console, &kernel_args).map_err(|error| {
                     tracing::error!(%mac, %error, "the model's kernel arguments make no script; it boots its disk");
-                    self.told(mac, &format!("the disk script: {error}"));
-                    script(&Script::Disk)
-                }
-            },
+                    error.to_string()
+                })
+            }
         }
     }
 
-    fn agent(&self, mac: Mac, nonce: &str, console: Option<String>, more: &[String]) -> Result<AgentBoot, BadScript> {
+    fn token(&self, nonce: &str) -> Option<Bytes> {
+        self.me.boot_file(nonce).map(|bytes| Bytes::copy_from_slice(&bytes))
+    }
+
+    fn agent(
+        &self,
+        mac: Mac,
+        architecture: Architecture,
+        nonce: &str,
+        console: Option<String>,
+        more: &[String],
+    ) -> Result<AgentBoot, BadScript> {
         let link = |path: &str| Link::new(&format!("{}{path}", self.base));
         let mut args = KernelArgs::new("quiet panic=30")?;
         for console in std::iter::once("tty0".to_string()).chain(console) {
@@ -173,10 +240,15 @@ impl BootPath {
         // The small archive goes first: it is a multiple of four long, so the next one is found behind it.
         let initrds = vec![
             Initrd::new("agent.cpio", link(&format!("/b/{}/{nonce}/agent.cpio", mac.dashed()))?)?,
-            Initrd::new(INITRD, link(&format!("/boot/{INITRD}"))?)?,
+            Initrd::new(INITRD, link(&format!("/{}", boot_file(architecture, INITRD)))?)?,
         ];
-        let script = link(&format!("/b/{}/boot.ipxe", mac.dashed()))?;
-        Ok(AgentBoot { mac, script, kernel: link(&format!("/boot/{KERNEL}"))?, initrds, args })
+        let folder = match architecture {
+            Architecture::X86_64 => "",
+            Architecture::Arm64 => "/arm64",
+        };
+        let script = link(&format!("/b/{}{folder}/boot.ipxe", mac.dashed()))?;
+        let kernel = link(&format!("/{}", boot_file(architecture, KERNEL)))?;
+        Ok(AgentBoot { mac, script, kernel, initrds, args })
     }
 }
 
@@ -204,10 +276,34 @@ mod tests {
 
     #[test]
     fn paths_of_the_boot_listener_read_strictly() {
-        assert!(matches!(asked("/b/52-54-00-77-01-01/boot.ipxe"), Some((_, Asked::Script))));
-        assert!(matches!(asked("/b/52-54-00-77-01-01/ab12/agent.cpio"), Some((_, Asked::Token("ab12")))));
-        for path in ["/b/", "/b/x/boot.ipxe", "/b/52-54-00-77-01-01/", "/boot/ipxe.efi", "/b/52-54-00-77-01-01/other"] {
+        let of = |path: &'static str| asked(path).map(|(_, asked)| asked);
+        let (ipxe, grub) = (Language::Ipxe, Language::Grub);
+        assert_eq!(of("/b/52-54-00-77-01-01/boot.ipxe"), Some(Asked::Script(ipxe, Architecture::X86_64)));
+        assert_eq!(of("/b/52-54-00-77-01-01/arm64/boot.ipxe"), Some(Asked::Script(ipxe, Architecture::Arm64)));
+        assert_eq!(of("/b/52:54:00:77:01:01/x86_64/boot.grub"), Some(Asked::Script(grub, Architecture::X86_64)));
+        assert_eq!(of("/b/52:54:00:77:01:01/arm64/boot.grub"), Some(Asked::Script(grub, Architecture::Arm64)));
+        assert_eq!(of("/b/52-54-00-77-01-01/ab12/agent.cpio"), Some(Asked::Token("ab12")));
+        for path in [
+            "/b/",
+            "/b/x/boot.ipxe",
+            "/b/52-54-00-77-01-01/",
+            "/boot/ipxe.efi",
+            "/b/52-54-00-77-01-01/other",
+            "/b/52-54-00-77-01-01/i386/boot.grub",
+            "/b/52-54-00-77-01-01/boot.grub",
+        ] {
             assert!(asked(path).is_none(), "{path}");
         }
+    }
+
+    #[test]
+    fn a4_what_grub_cannot_be_told_boots_the_disk() {
+        let link = Link::new("http://10.0.0.1:8080/boot/vmlinuz").unwrap();
+        let args = KernelArgs::new("a=\"b\"").unwrap();
+        let (mac, script, kernel) = (Mac([0; 6]), link.clone(), link);
+        let wanted = Script::Agent(AgentBoot { mac, script, kernel, initrds: Vec::new(), args });
+        let (text, refused) = Language::Grub.render(Mac([0; 6]), &wanted);
+        assert!(refused.is_some() && text == grub_script(&Script::Disk).unwrap());
+        assert!(Language::Ipxe.render(Mac([0; 6]), &wanted).1.is_none());
     }
 }

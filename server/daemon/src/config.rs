@@ -5,6 +5,7 @@ mod slips;
 use anyhow::{Context as _, Result};
 use muster_catalog::{Document, Slip};
 use muster_diagnosis::Budgets;
+use muster_names::Architecture;
 use muster_netboot::{BadNetwork, Loaders, Network, Networks, Range, Subnet};
 use muster_store::Place;
 use schemars::JsonSchema;
@@ -31,9 +32,12 @@ pub struct Config {
     /// The folder that holds firmware-profiles, pxe-images and rack-layouts.
     #[serde(default = "files")]
     pub files: PathBuf,
-    /// The folder with vmlinuz, initrd and manifest.json of the boot image.
+    /// The folder with vmlinuz, initrd and manifest.json of the boot image for x86-64.
     #[serde(default = "boot_image")]
     pub boot_image: PathBuf,
+    /// The same for arm64 machines; without it they boot their own disks.
+    #[serde(default)]
+    pub boot_image_arm64: Option<PathBuf>,
     /// The folder with one folder per installable image, each with its manifest.json.
     #[serde(default = "images")]
     pub images: PathBuf,
@@ -84,6 +88,9 @@ pub struct NetworkConfig {
     pub authoritative: bool,
     #[serde(default)]
     pub force_broadcast: bool,
+    /// Firmware here starts nothing that is not signed: machines get the loaders with `secure-boot = true`.
+    #[serde(default)]
+    pub secure_boot: bool,
 }
 
 fn data() -> PathBuf {
@@ -123,9 +130,9 @@ impl Config {
         let name = file.display().to_string();
         let mut config = Self::parse(&name, &text).map_err(Mistakes)?;
         let base = file.parent().unwrap_or(Path::new("."));
-        for folder in
-            [&mut config.data, &mut config.files, &mut config.boot_image, &mut config.images, &mut config.secrets]
-        {
+        let folders =
+            [&mut config.data, &mut config.files, &mut config.boot_image, &mut config.images, &mut config.secrets];
+        for folder in folders.into_iter().chain(&mut config.boot_image_arm64) {
             *folder = base.join(&folder);
         }
         config.overrides()?;
@@ -163,6 +170,14 @@ impl Config {
         }
     }
 
+    /// The folder of an architecture's boot image.
+    pub fn boot_image(&self, architecture: Architecture) -> Option<&Path> {
+        match architecture {
+            Architecture::X86_64 => Some(&self.boot_image),
+            Architecture::Arm64 => self.boot_image_arm64.as_deref(),
+        }
+    }
+
     pub fn boot_http(&self) -> String {
         format!("http://{}:{}", self.boot.address, self.boot.http_port)
     }
@@ -172,10 +187,11 @@ impl Config {
     }
 
     /// The networks as the boot path wants them, checked against each other.
-    pub fn networks(&self, loaders: &Loaders) -> Result<Networks> {
+    /// `loaders` says which loaders a network gets, told whether its firmware starts nothing unsigned.
+    pub fn networks(&self, loaders: &dyn Fn(bool) -> Loaders) -> Result<Networks> {
         let mut list = Vec::new();
         for told in &self.networks {
-            list.push(self.network(told, loaders).with_context(|| format!("network {}", told.name))?);
+            list.push(self.network(told, loaders(told.secure_boot)).with_context(|| format!("network {}", told.name))?);
         }
         Networks::new(list).map_err(|slips| {
             let slips: Vec<String> = slips.iter().map(ToString::to_string).collect();
@@ -183,7 +199,7 @@ impl Config {
         })
     }
 
-    fn network(&self, told: &NetworkConfig, loaders: &Loaders) -> Result<Network, BadNetwork> {
+    fn network(&self, told: &NetworkConfig, loaders: Loaders) -> Result<Network, BadNetwork> {
         let subnet: Subnet = told.subnet.parse()?;
         let mut network = Network::new(&told.name, subnet, self.boot.address, &self.boot_http());
         network.interface.clone_from(&told.interface);
@@ -195,7 +211,7 @@ impl Config {
         network.dedicated = told.dedicated;
         network.authoritative = told.authoritative || told.dedicated;
         network.force_broadcast = told.force_broadcast;
-        network.loaders = loaders.clone();
+        network.loaders = loaders;
         Ok(network)
     }
 

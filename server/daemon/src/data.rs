@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, anyhow};
 use muster_bootserver::http::Entry;
 use muster_catalog::{Catalog, Image, Manifest, Slip};
 use muster_conductor::Built;
+use muster_names::Architecture;
 use muster_netboot::Loaders;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -136,25 +137,31 @@ fn image(manifest: &Path, os: &muster_catalog::OsImage) -> Result<Built> {
     Ok(Built { image, agent_version })
 }
 
-/// Which loader each client architecture gets.
-pub fn loaders(catalog: &Catalog) -> Loaders {
-    let pairs = catalog.loaders.iter().flat_map(|loader| loader.arch.iter().map(|arch| (*arch, loader.file.clone())));
-    Loaders(pairs.collect())
+/// Which loader each client architecture gets, on a network for firmware that starts nothing unsigned or on another. A
+/// loader without a boot image behind it would only cost its machine a minute on the way to its disk.
+pub fn loaders(config: &Config, catalog: &Catalog, secure: bool) -> Loaders {
+    let first = catalog.first_loaders(secure).into_iter();
+    let led_on = first.filter(|(_, loader)| config.boot_image(loader.architecture).is_some());
+    Loaders(led_on.map(|(arch, loader)| (arch, loader.file.clone())).collect())
 }
 
 /// What is served under which name. A loader whose package is not installed is told, and left out.
 pub fn entries(config: &Config, catalog: &Catalog, built: &[Built]) -> (Vec<Entry>, Vec<String>) {
     let (mut entries, mut told) = (Vec::<Entry>::new(), Vec::new());
     for loader in &catalog.loaders {
+        let image = config.boot_image(loader.architecture);
         let files = std::iter::once((&loader.file, &loader.source));
-        for (name, source) in files.chain(loader.companions.iter().map(|more| (&more.file, &more.source))) {
-            let name = format!("boot/{name}");
+        for (file, source) in files.chain(loader.companions.iter().map(|more| (&more.file, &more.source))) {
+            let name = format!("boot/{file}");
             if entries.iter().any(|entry| entry.name == name) {
                 continue;
             }
+            let beside = image.map(|folder| folder.join("loaders").join(file));
             if Path::new(&source.path).is_file() {
                 entries.push(Entry { name, file: source.path.clone().into() });
-            } else if !loader.arch.is_empty() {
+            } else if let Some(file) = beside.filter(|file| file.is_file()) {
+                entries.push(Entry { name, file });
+            } else if !loader.arch.is_empty() && image.is_some() {
                 told.push(format!(
                     "loader {}: {} is not there; install the package {}",
                     loader.id, source.path, source.package
@@ -162,12 +169,13 @@ pub fn entries(config: &Config, catalog: &Catalog, built: &[Built]) -> (Vec<Entr
             }
         }
     }
-    for name in [KERNEL, INITRD] {
-        let file = config.boot_image.join(name);
-        if file.is_file() {
-            entries.push(Entry { name: format!("boot/{name}"), file });
-        } else {
-            told.push(format!("{} is not there; build the boot image (pxe-images/boot-image)", file.display()));
+    for architecture in [Architecture::X86_64, Architecture::Arm64] {
+        let Some(folder) = config.boot_image(architecture) else { continue };
+        for name in [KERNEL, INITRD] {
+            match boot_image_file(folder, architecture, name) {
+                Ok(file) => entries.push(Entry { name: boot_file(architecture, name), file }),
+                Err(why) => told.push(why),
+            }
         }
     }
     for built in built {
@@ -178,5 +186,57 @@ pub fn entries(config: &Config, catalog: &Catalog, built: &[Built]) -> (Vec<Entr
     (entries, told)
 }
 
+/// Under what name a file of a boot image is served.
+pub fn boot_file(architecture: Architecture, name: &str) -> String {
+    match architecture {
+        Architecture::X86_64 => format!("boot/{name}"),
+        Architecture::Arm64 => format!("boot/arm64/{name}"),
+    }
+}
+
+/// A file of a boot image, which must be of the architecture that the setting is for: a kernel of another one would be
+/// fetched by machines that cannot start it.
+pub fn boot_image_file(folder: &Path, architecture: Architecture, name: &str) -> Result<PathBuf, String> {
+    let of = std::fs::read(folder.join("manifest.json"))
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<BootManifest>(&bytes).ok());
+    if let Some(found) = of.map(|manifest| manifest.architecture).filter(|found| *found != architecture) {
+        let folder = folder.display();
+        return Err(format!("{folder} holds a boot image for {found}, where one for {architecture} is expected"));
+    }
+    let file = folder.join(name);
+    if file.is_file() {
+        return Ok(file);
+    }
+    Err(format!("{} is not there; build the boot image for {architecture} (pxe-images/boot-image)", file.display()))
+}
+
+/// What the manifest of a boot image says that concerns us. Older recipes did not say the architecture.
+#[derive(serde::Deserialize)]
+struct BootManifest {
+    #[serde(default)]
+    architecture: Architecture,
+}
+
 pub const KERNEL: &str = "vmlinuz";
 pub const INITRD: &str = "initrd.zst";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boot_image_of_another_architecture_is_not_served() {
+        let folder = std::env::temp_dir().join(format!("muster-boot-image-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(KERNEL), b"kernel").unwrap();
+        let of = |architecture| boot_image_file(&folder, architecture, KERNEL);
+        assert!(of(Architecture::X86_64).is_ok(), "a recipe that did not say it made x86-64");
+        std::fs::write(folder.join("manifest.json"), br#"{"architecture": "arm64", "kernel": "6.1"}"#).unwrap();
+        assert!(of(Architecture::Arm64).is_ok());
+        let why = of(Architecture::X86_64).unwrap_err();
+        assert!(why.contains("for arm64") && why.contains("for x86-64"), "{why}");
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(of(Architecture::Arm64).unwrap_err().contains("build the boot image for arm64"));
+    }
+}

@@ -73,7 +73,8 @@ pub async fn serve(config: Config) -> Result<()> {
         .await?
         .context("a served file does not read")?;
     me.set_agent_program(program::program(&files));
-    let networks = Arc::new(ArcSwap::from_pointee(config.networks(&data::loaders(&catalog))?));
+    let networks =
+        Arc::new(ArcSwap::from_pointee(config.networks(&|secure| data::loaders(&config, &catalog, secure))?));
     let path = Arc::new(BootPath {
         me: me.clone(),
         files: Arc::new(files),
@@ -254,7 +255,7 @@ fn reloader(
                 Ok(entry) => entries.push(entry),
                 Err(why) => told.push(why),
             }
-            let networks = config.networks(&data::loaders(&catalog))?;
+            let networks = config.networks(&|secure| data::loaders(&config, &catalog, secure))?;
             path.files.reload(&entries)?;
             path.me.set_agent_program(program::program(&path.files));
             path.networks.store(Arc::new(networks));

@@ -259,7 +259,13 @@ fn hardware(page: &mut String, inventory: &Value) {
     for one in items(inventory, "firmware") {
         part("firmware", cell(&one, "component"), vec![named(&one, "version", "")]);
     }
-    part("boots", cell(inventory, "firmware-mode"), vec![named(inventory, "tpm", "TPM ")]);
+    let signed = match inventory.get("secure-boot").and_then(Value::as_bool) {
+        Some(true) => Some("Secure Boot".to_owned()),
+        Some(false) => Some("Secure Boot off".to_owned()),
+        None => None,
+    };
+    let told = vec![named(inventory, "architecture", ""), signed, named(inventory, "tpm", "TPM ")];
+    part("boots", cell(inventory, "firmware-mode"), told);
     block(page, "hardware", &["part", "name", "what"], &rows);
 }
 

@@ -103,6 +103,7 @@ mod tests {
             kernel: "6.1".into(),
             agent_version: "0.1.0".into(),
             cloud_init: Some("done".into()),
+            secure_boot: None,
         }
     }
 

@@ -3,7 +3,7 @@
 //! A part that was not told is `None` or an empty text's absence, never a guess: judgement needs to tell "none" from
 //! "not said".
 
-use crate::{FirmwareMode, Mac, SwitchPort};
+use crate::{Architecture, FirmwareMode, Mac, SwitchPort};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,11 @@ pub struct Inventory {
     pub firmware: Vec<Firmware>,
     pub tpm: Option<Tpm>,
     pub firmware_mode: Option<FirmwareMode>,
+    /// Whether the firmware started nothing but what is signed. `None` where it does not say: BIOS, or no variables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secure_boot: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<Architecture>,
 }
 
 /// SMBIOS types 1 and 3.

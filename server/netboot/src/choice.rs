@@ -6,6 +6,7 @@
 use crate::host::{Boot, Host};
 use crate::network::Network;
 use crate::request::{Kind, Request};
+use muster_names::Architecture;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -27,6 +28,15 @@ impl Loaders {
             _ => None,
         };
         self.0.get(&arch).or_else(|| self.0.get(&same?)).map(String::as_str)
+    }
+}
+
+/// What the machine behind a client architecture (option 93) runs; none for what we have no boot image for.
+fn architecture(arch: u16) -> Option<Architecture> {
+    match arch {
+        0 | 7 | 9 | 16 | 17 | 20 => Some(Architecture::X86_64),
+        11 | 19 => Some(Architecture::Arm64),
+        _ => None,
     }
 }
 
@@ -150,9 +160,14 @@ pub fn choose(request: &Request, host: &Host, network: &Network, looping: bool) 
         return disk(WhyDisk::Loop);
     }
     if client == Client::Ipxe {
-        return Choice::Script { url: format!("{base}/b/{}/boot.ipxe", mac.dashed()) };
+        let folder = match request.archs.iter().find_map(|arch| architecture(*arch)) {
+            Some(Architecture::Arm64) => "/arm64",
+            Some(Architecture::X86_64) | None => "",
+        };
+        return Choice::Script { url: format!("{base}/b/{}{folder}/boot.ipxe", mac.dashed()) };
     }
-    match (network.loaders.first(&request.archs), client) {
+    let own = host.loaders.as_deref().and_then(|loaders| loaders.first(&request.archs));
+    match (own.or_else(|| network.loaders.first(&request.archs)), client) {
         (None, _) => disk(WhyDisk::NoLoader),
         (Some(file), Client::Http) => Choice::Http { url: format!("{base}/boot/{file}") },
         (Some(file), _) => Choice::Tftp { file: file.to_owned() },

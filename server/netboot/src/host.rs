@@ -1,7 +1,9 @@
 //! What the rest of Muster says of one MAC address: all that the boot path may know of a machine.
 
+use crate::choice::Loaders;
 use muster_names::Epoch;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 /// Where the machine's next boot shall lead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,4 +26,6 @@ pub struct Host {
     pub boot: Boot,
     /// The state that ordered this boot; none for a machine that boots by itself.
     pub order: Option<Epoch>,
+    /// Loaders that its model wants instead of the network's; shared by all machines of the model.
+    pub loaders: Option<Arc<Loaders>>,
 }

@@ -5,6 +5,7 @@
 
 mod brake;
 mod choice;
+mod grub;
 mod host;
 pub mod import;
 mod lease;
@@ -19,6 +20,7 @@ pub mod tftp;
 
 pub use brake::{Brake, Stage};
 pub use choice::{Choice, Client, Loaders, WhyDisk, choose, client};
+pub use grub::{FIRST_GRUB_SCRIPT, by_grub_name, first_grub_script, grub_script};
 pub use host::{Boot, Host};
 pub use lease::{Lease, LeaseChange, LeaseState, Outcome};
 pub use leases::{Answer, Leases};

@@ -27,8 +27,8 @@ pub struct AgentBoot {
 /// the next one, so whoever makes them pads them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Initrd {
-    name: String,
-    link: Link,
+    pub(crate) name: String,
+    pub(crate) link: Link,
 }
 
 impl Initrd {
@@ -57,6 +57,14 @@ impl Link {
     }
 }
 
+impl Link {
+    /// From the server's root on: `/boot/vmlinuz`.
+    pub fn path(&self) -> &str {
+        let host = self.0.split_once("://").map_or(self.0.as_str(), |(_, rest)| rest);
+        host.split_at_checked(host.find('/').unwrap_or(host.len())).map_or("", |(_, path)| path)
+    }
+}
+
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -78,6 +86,10 @@ impl KernelArgs {
             args.push(token)?;
         }
         Ok(args)
+    }
+
+    pub fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
     }
 
     /// Adds one argument.
@@ -269,7 +281,10 @@ mod tests {
         for good in
             ["http://10.0.0.1:8080/b/52-54-00-00-00-01/boot.ipxe", "https://[fd00::1]/x.efi", "tftp://10.0.0.1/a"]
         {
-            assert!(Link::new(good).is_ok(), "{good}");
+            assert!(
+                Link::new(good).is_ok_and(|link| good.ends_with(link.path()) && link.path().starts_with('/')),
+                "{good}"
+            );
         }
         for bad in ["", "a b", "a\nb", "../x", "é"] {
             assert!(Initrd::new(bad, Link::new("http://a/b").unwrap()).is_err(), "{bad:?}");

@@ -167,6 +167,9 @@ pub struct Checked {
     pub agent_version: String,
     /// cloud-init's own word: `done`, `error`, ...; `None` where it is not there.
     pub cloud_init: Option<String>,
+    /// Whether its firmware starts nothing unsigned; `None` where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure_boot: Option<bool>,
 }
 
 /// What the agent is at just now; the newest one counts, none is kept.

@@ -4,10 +4,12 @@ use super::counters::{Counters, count};
 use super::courier::{Courier, Line, Seat, Shared};
 use super::{Allow, Config, Source, sys};
 use crate::transfers::{Begun, Ended, How, TransferWatch, Via};
+use bytes::Bytes;
+use futures_core::future::BoxFuture;
 use muster_netboot::tftp::{
     self, Again, Door, Fault, Full, Limits, Malformed, Packet, Request, Terms, Transfer, is_sound_source,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
@@ -17,6 +19,9 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
+
+/// What a request starts.
+type Work = BoxFuture<'static, ()>;
 
 pub struct Desk {
     config: Config,
@@ -33,6 +38,8 @@ pub struct Desk {
 struct Inside {
     door: Door,
     running: BTreeMap<SocketAddr, Running>,
+    /// Who waits for a file that is being made; each holds a place at the door.
+    waiting: BTreeSet<SocketAddr>,
     last_id: u64,
 }
 
@@ -101,16 +108,16 @@ impl Desk {
                 continue;
             };
             let ingress = Ingress { socket: socket.clone(), local, peer };
-            if let Some(courier) = self.received(buffer.get(..length).unwrap_or_default(), ingress) {
+            if let Some(work) = self.received(buffer.get(..length).unwrap_or_default(), ingress) {
                 match turns.next() {
-                    Some(thread) => couriers.spawn_on(courier.run(), thread),
-                    None => couriers.spawn(courier.run()),
+                    Some(thread) => couriers.spawn_on(work, thread),
+                    None => couriers.spawn(work),
                 };
             }
         }
     }
 
-    fn received(self: &Arc<Self>, bytes: &[u8], ingress: Ingress) -> Option<Courier> {
+    fn received(self: &Arc<Self>, bytes: &[u8], ingress: Ingress) -> Option<Work> {
         let counters = self.counters();
         if !is_sound_source(ingress.peer) {
             count(&counters.unsound_source);
@@ -157,7 +164,7 @@ impl Desk {
         }
     }
 
-    fn asked(self: &Arc<Self>, request: Request, ingress: Ingress) -> Option<Courier> {
+    fn asked(self: &Arc<Self>, request: Request, ingress: Ingress) -> Option<Work> {
         count(&self.counters().requests);
         if self.is_same_transfer(&request, ingress.peer) {
             count(&self.counters().same_request);
@@ -170,11 +177,64 @@ impl Desk {
             self.refuse(Fault::OctetOnly, &printable(), &ingress);
             return None;
         }
-        let found = name.and_then(|name| self.source.find(&name, ingress.peer).map(|content| (name, content)));
-        let Some((name, content)) = found else {
-            self.refuse(Fault::NotFound, &printable(), &ingress);
+        let found = name.and_then(|name| match self.source.find(&name, ingress.peer) {
+            None if self.source.is_made(&name) => Some((name, None)),
+            found => found.map(|content| (name, Some(content))),
+        });
+        match found {
+            Some((name, Some(content))) => {
+                let courier = self.courier(request, name, content, ingress)?;
+                Some(Box::pin(courier.run()))
+            }
+            Some((name, None)) => self.wait(request, name, ingress),
+            None => {
+                self.refuse(Fault::NotFound, &printable(), &ingress);
+                None
+            }
+        }
+    }
+
+    /// A file that is made first. Its client asks again while it waits, which must not make a second one.
+    fn wait(self: &Arc<Self>, request: Request, name: String, ingress: Ingress) -> Option<Work> {
+        let peer = ingress.peer;
+        let mut inside = self.inside();
+        if inside.waiting.contains(&peer) {
+            count(&self.counters().same_request);
             return None;
-        };
+        }
+        if let Err(full) = inside.door.enter(peer.ip()) {
+            self.turned_away(full);
+            return None;
+        }
+        inside.waiting.insert(peer);
+        drop(inside);
+        let desk = self.clone();
+        Some(Box::pin(async move {
+            let made = desk.source.make(&name, peer).await;
+            {
+                let mut inside = desk.inside();
+                inside.waiting.remove(&peer);
+                inside.door.leave(peer.ip());
+            }
+            match made {
+                None => desk.refuse(Fault::NotFound, &name, &ingress),
+                Some(content) => {
+                    if let Some(courier) = desk.courier(request, name, content, ingress) {
+                        courier.run().await;
+                    }
+                }
+            }
+        }))
+    }
+
+    fn turned_away(&self, full: Full) {
+        count(match full {
+            Full::ThisAddress => &self.counters().full_address,
+            Full::Everybody => &self.counters().full_server,
+        });
+    }
+
+    fn courier(self: &Arc<Self>, request: Request, name: String, content: Bytes, ingress: Ingress) -> Option<Courier> {
         let limits = Limits {
             mtu: sys::path_mtu(ingress.local, ingress.peer),
             ipv6: ingress.peer.is_ipv6(),
@@ -237,10 +297,7 @@ impl Desk {
             entered = inside.door.enter(peer.ip());
         }
         if let Err(full) = entered {
-            count(match full {
-                Full::ThisAddress => &self.counters().full_address,
-                Full::Everybody => &self.counters().full_server,
-            });
+            self.turned_away(full);
             return None;
         }
         inside.last_id += 1;

@@ -18,6 +18,7 @@ pub use sys::listen;
 use crate::transfers::TransferWatch;
 use bytes::Bytes;
 use desk::Desk;
+use futures_core::future::BoxFuture;
 use muster_netboot::tftp::{Caps, Names, Rollover, WINDOW_CAP};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -26,10 +27,20 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// The files, in memory; asked once a request, without waiting.
+/// The files, in memory; asked once a request. `name` is normalised: no leading slash, no `..`.
 pub trait Source: Send + Sync {
-    /// `name` is normalised: no leading slash, no `..`.
+    /// What is there already; must not block.
     fn find(&self, name: &str, from: SocketAddr) -> Option<Bytes>;
+
+    /// Whether a file that is not there is made when it is asked for, as a boot script is.
+    fn is_made(&self, _name: &str) -> bool {
+        false
+    }
+
+    /// Makes it. Dropping the future leaves nothing half-made behind.
+    fn make<'a>(&'a self, _name: &'a str, _from: SocketAddr) -> BoxFuture<'a, Option<Bytes>> {
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// Whether an address may be answered at all: a live lease, a known host or a configured subnet (A2.2). Asked for every

@@ -171,6 +171,7 @@ impl Agent {
             kernel: "6.1".into(),
             agent_version: "0.1.0".into(),
             cloud_init: Some("done".into()),
+            secure_boot: None,
         }))
     }
 

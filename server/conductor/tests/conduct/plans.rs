@@ -1,9 +1,9 @@
 //! Plan, approve, execute.
 
 use crate::agent::{in_service, installing, ready};
-use crate::bed::{Site, install};
+use crate::bed::{Site, catalog, image, install};
 use muster_conductor::plans::{Action, PlanRequest, Planned};
-use muster_names::{Digest, MachineId, TargetSet};
+use muster_names::{Architecture, Digest, MachineId, TargetSet};
 use muster_store::Kind;
 
 async fn plan(site: &Site, by: &str, what: Action, ids: &[MachineId]) -> Planned {
@@ -170,4 +170,17 @@ async fn a_machine_with_an_open_order_takes_no_second_one() {
     let (id, ..) = installing(&site, "bare1", 40).await;
     assert!(site.ask("operator", install(), &[id]).await.is_err());
     assert_eq!(site.orders(id).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_for_another_architecture_is_not_ordered() {
+    let (_folder, site) = Site::sqlite().await;
+    let (id, _) = ready(&site, "r1-n1", 1).await;
+    let mut built = image(&catalog());
+    built.image.os.architecture = Architecture::Arm64;
+    site.me.set_images(vec![built]);
+    let planned = plan(&site, "operator", install(), &[id]).await;
+    assert!(format!("{planned:?}").contains("is for arm64, and this machine is x86-64"), "{planned:?}");
+    let refused = site.me.execute("operator".into(), planned.digest).await;
+    assert!(refused.is_err() && site.orders(id).await.is_empty());
 }

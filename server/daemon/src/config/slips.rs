@@ -121,7 +121,7 @@ fn alone(at: usize, network: &NetworkConfig, document: &Document<'_>, found: &mu
 fn together(config: &Config, document: &Document<'_>, found: &mut Vec<Slip>) {
     let mut list = Vec::new();
     for (at, told) in config.networks.iter().enumerate() {
-        match config.network(told, &Loaders::default()) {
+        match config.network(told, Loaders::default()) {
             Ok(network) => list.push(network),
             Err(error) => found.push(document.slip_at(&format!("network.{at}.subnet"), error.to_string())),
         }

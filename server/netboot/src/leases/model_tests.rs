@@ -255,7 +255,7 @@ proptest! {
         ours: bool, direct: bool, port in prop_oneof![Just(67u16), Just(4011u16)],
     ) {
         let mut bench = Bench::new();
-        bench.host = Host { ours, boot: if direct { Boot::Disk } else { Boot::Agent }, reservation: Some(Ipv4Addr::from_bits(addresses[0])), hostname: Some(String::new()), order: None };
+        bench.host = Host { ours, boot: if direct { Boot::Disk } else { Boot::Agent }, reservation: Some(Ipv4Addr::from_bits(addresses[0])), hostname: Some(String::new()), ..Host::default() };
         let pick = |at: usize| (codes[at] & 1 == 1).then(|| if codes[at] & 2 == 2 { ip(codes[at]) } else { Ipv4Addr::from_bits(addresses[at]) });
         let request = Request {
             op: 1, htype: codes[7] & 3, flags: u16::from(codes[8]) << 8,
