@@ -6,7 +6,7 @@ use crate::{Conductor, Error, rim};
 use muster_catalog::Catalog;
 use muster_lifecycle::{Life, machine::At, machine::MachineLife};
 use muster_names::{BootTarget, Mac, MachineId, Subject, SwitchPort};
-use muster_netboot::{Boot, Host, Lease, LeaseChange, LeaseState, Loaders, Outcome, Sighting};
+use muster_netboot::{Boot, FirstFile, Host, Lease, LeaseChange, LeaseState, Loaders, Outcome, Sighting};
 use muster_store::{LeaseRow, Store, Tx, machines, sightings};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -128,10 +128,13 @@ pub async fn commit_leases(db: &Store, batch: &[LeaseChange]) -> Result<Vec<Outc
 pub async fn load_leases(db: &Store) -> Result<Vec<Lease>, Error> {
     let rows = muster_store::load_leases(db).await.map_err(store)?;
     Ok(rows.into_iter().map(lease_of).collect())
+}
+
 /// The loaders that a model wants instead of its network's.
 fn own_loaders(catalog: &Catalog, model: &str) -> Option<Loaders> {
     let own = catalog.own_loaders(catalog.model(model)?);
-    (!own.is_empty()).then(|| Loaders(own.into_iter().map(|(arch, file)| (arch, file.to_owned())).collect()))
+    let by_arch = own.into_iter().map(|(arch, file)| (arch, FirstFile::new(file))).collect();
+    Some(Loaders { by_arch, kinds: Vec::new() }).filter(|loaders| !loaders.by_arch.is_empty())
 }
 
 fn row_of(change: &LeaseChange) -> LeaseRow {
@@ -214,6 +217,7 @@ fn sighting_row(sighting: &Sighting) -> muster_store::Sighting {
     let body = serde_json::json!({
         "arch": sighting.arch,
         "vendor-class": sighting.vendor_class,
+        "client": sighting.client,
         "giaddr": sighting.giaddr,
         "circuit-id": sighting.circuit_text(),
         "remote-id": sighting.remote_text(),

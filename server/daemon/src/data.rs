@@ -3,10 +3,10 @@
 use crate::config::{Config, Mistakes};
 use anyhow::{Context as _, Result, anyhow};
 use muster_bootserver::http::Entry;
-use muster_catalog::{Catalog, Image, Manifest, Slip};
+use muster_catalog::{BootClient, Catalog, Image, Loader, Manifest, Slip};
 use muster_conductor::Built;
 use muster_names::Architecture;
-use muster_netboot::Loaders;
+use muster_netboot::{ClientKind, FirstFile, Loaders, ProxyStyle};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,13 @@ fn texts(files: &Path) -> Result<Vec<(String, String)>> {
     for beside in ["firmware-profiles", "pxe-images"] {
         take(files, &files.join(beside), &mut found)?;
     }
-    let folders = ["firmware-profiles/models", "firmware-profiles/bmcs", "pxe-images/loaders", "pxe-images/os"];
+    let folders = [
+        "firmware-profiles/models",
+        "firmware-profiles/bmcs",
+        "pxe-images/loaders",
+        "pxe-images/clients",
+        "pxe-images/os",
+    ];
     for folder in folders {
         take(files, &files.join(folder), &mut found)?;
     }
@@ -137,12 +143,38 @@ fn image(manifest: &Path, os: &muster_catalog::OsImage) -> Result<Built> {
     Ok(Built { image, agent_version })
 }
 
-/// Which loader each client architecture gets, on a network for firmware that starts nothing unsigned or on another. A
-/// loader without a boot image behind it would only cost its machine a minute on the way to its disk.
+/// Which loader each client gets, by architecture and by kind. A kind's loader that is not installed is not offered: such
+/// clients are rare, and few sites have its package. On a network for firmware that starts nothing unsigned, the signed ones alone. A loader without a boot image behind it
+/// would only cost its machine a minute on the way to its disk.
 pub fn loaders(config: &Config, catalog: &Catalog, secure: bool) -> Loaders {
-    let first = catalog.first_loaders(secure).into_iter();
-    let led_on = first.filter(|(_, loader)| config.boot_image(loader.architecture).is_some());
-    Loaders(led_on.map(|(arch, loader)| (arch, loader.file.clone())).collect())
+    let first = |loader: &Loader| FirstFile {
+        file: loader.file.clone(),
+        proxy: match loader.proxy_style {
+            muster_catalog::ProxyStyle::Pxe10 => ProxyStyle::Pxe10,
+            muster_catalog::ProxyStyle::Binl4011 => ProxyStyle::Binl4011,
+        },
+    };
+    let led_on = |loader: &Loader| config.boot_image(loader.architecture).is_some();
+    let by_arch = catalog.first_loaders(secure).into_iter().filter(|(_, loader)| led_on(loader));
+    let kind = |client: &BootClient| ClientKind {
+        name: client.title.clone(),
+        class: client.class.clone(),
+        user_class: client.user_class.clone(),
+        ouis: client.ouis(),
+        archs: client.arch.clone(),
+        file: client
+            .loader
+            .as_ref()
+            .and_then(|id| catalog.loader(id))
+            .filter(|loader| Path::new(&loader.source.path).is_file())
+            .map(first),
+        vendor_options: client.vendor_bytes(),
+        lease_seconds: client.lease_seconds,
+    };
+    Loaders {
+        by_arch: by_arch.map(|(arch, loader)| (arch, first(loader))).collect(),
+        kinds: catalog.clients_by_signs().into_iter().map(kind).collect(),
+    }
 }
 
 /// What is served under which name. A loader whose package is not installed is told, and left out.

@@ -1,6 +1,6 @@
 //! What the rest of Muster says of one MAC address: all that the boot path may know of a machine.
 
-use crate::choice::Loaders;
+use crate::clients::Loaders;
 use muster_names::Epoch;
 use std::net::Ipv4Addr;
 use std::sync::Arc;

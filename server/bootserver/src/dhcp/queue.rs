@@ -3,6 +3,7 @@
 use super::gate::Exchange;
 use super::ports::Outgoing;
 use super::sys;
+use muster_names::Mac;
 use muster_netboot::{LeaseChange, LeaseState, Outcome, Sighting};
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -39,8 +40,12 @@ impl Job {
     }
 }
 
-/// From the committer to the thread.
+/// From the committer and the ear to the thread.
 pub enum News {
+    /// What came of asking after an address: who answered, or nobody.
+    Probed(Ipv4Addr, Option<Mac>),
+    /// A host was heard using an address.
+    Claimed(Ipv4Addr, Mac),
     Settled(Exchange, LeaseChange, Outcome),
     GivenUp(Exchange),
     StoreAway(bool),
@@ -109,7 +114,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use muster_names::{Mac, Millis};
+    use muster_names::Millis;
     use muster_netboot::{Lease, Said, SightingKind};
 
     fn job(address: u32) -> Job {
