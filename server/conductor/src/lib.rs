@@ -13,6 +13,7 @@ mod courier;
 mod error;
 mod facts;
 mod hand;
+pub mod import;
 mod layout;
 mod ledger;
 pub mod plans;
@@ -39,7 +40,7 @@ pub use hand::{Hand, HandError};
 pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use session::{Caller, TurnedAway};
 pub use tidy::tidy;
-pub use view::keep_sightings;
+pub use view::{hosts, keep_sightings, leases_of};
 
 use agents::Agents;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -47,7 +48,7 @@ use boot::Tokens;
 use muster_catalog::{Catalog, Image};
 use muster_diagnosis::Budgets;
 use muster_names::{Digest, Epoch, FirmwareMode, ImageId, Key, MachineId, OrderId, Seq, Subject};
-use muster_netboot::Sighting;
+use muster_netboot::{Lease, Networks, Sighting};
 use muster_store::Store;
 use muster_wire::ImageRef;
 use scribe::Scribe;
@@ -113,6 +114,10 @@ pub struct Conductor {
     budgets: ArcSwap<Budgets>,
     images: ArcSwap<BTreeMap<ImageId, Built>>,
     program: ArcSwapOption<AgentProgram>,
+    /// Every network of the configuration, those that are not answered yet included.
+    networks: ArcSwap<Networks>,
+    /// Leases that were written past the thread that answers.
+    learnt: Mutex<Vec<Lease>>,
     pub(crate) agents: Agents,
     pub(crate) fleet: Fleet,
     pub(crate) work: Notify,
@@ -166,6 +171,8 @@ impl Conductor {
             budgets: ArcSwap::from_pointee(budgets),
             images: ArcSwap::default(),
             program: ArcSwapOption::empty(),
+            networks: ArcSwap::default(),
+            learnt: Mutex::default(),
             agents: Agents::default(),
             fleet: Fleet::default(),
             work: Notify::new(),
@@ -206,6 +213,23 @@ impl Conductor {
 
     pub(crate) fn agent_program(&self) -> Option<Arc<AgentProgram>> {
         self.program.load_full()
+    }
+
+    pub fn set_networks(&self, networks: Networks) {
+        self.networks.store(Arc::new(networks));
+    }
+
+    pub fn networks(&self) -> Arc<Networks> {
+        self.networks.load_full()
+    }
+
+    pub(crate) fn learn(&self, leases: Vec<Lease>) {
+        self.learnt.lock().unwrap_or_else(PoisonError::into_inner).extend(leases);
+    }
+
+    /// Takes the leases that the thread which answers does not know of.
+    pub fn learnt(&self) -> Vec<Lease> {
+        std::mem::take(&mut *self.learnt.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub fn image(&self, id: &ImageId) -> Option<Built> {

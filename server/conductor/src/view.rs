@@ -4,14 +4,16 @@ use crate::error::store;
 use crate::facts::known;
 use crate::{Conductor, Error, rim};
 
+use muster_catalog::Catalog;
 use muster_lifecycle::{Life, machine::At, machine::MachineLife};
-use muster_names::{BootTarget, Mac, MachineId, Subject, SwitchPort};
+use muster_names::{BootTarget, Epoch, Mac, MachineId, Subject, SwitchPort};
 use muster_netboot::{Boot, Host, Lease, LeaseChange, LeaseState, Outcome, Sighting};
-use muster_store::{LeaseRow, Tx, machines, sightings};
+use muster_store::{LeaseRow, Tx, machines, reservations, sightings};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// MACs remembered of whoever sends packets.
@@ -24,6 +26,39 @@ pub(crate) struct Fleet {
     hosts: RwLock<HashMap<Mac, (MachineId, Host)>>,
     /// Where a relay says each MAC hangs.
     relays: RwLock<BTreeMap<Mac, SwitchPort>>,
+    /// Addresses that are kept for somebody; whoever hands out addresses follows it.
+    reserved: watch::Sender<BTreeSet<Ipv4Addr>>,
+}
+
+/// What the boot path may know of one machine, for each of its MACs.
+async fn hosts_of(tx: &mut Tx, catalog: &Catalog, id: MachineId) -> Result<Vec<(Mac, Host, Epoch)>, Error> {
+    let machine = known(tx, catalog, id).await?;
+    let epoch = machine.facts.epoch;
+    let plan = MachineLife::plan(&machine.state, &machine.facts);
+    let boot = if plan.want.boot == BootTarget::Agent { Boot::Agent } else { Boot::Disk };
+    // What only waits to be looked at is a stranger to the boot path: welcome on a dedicated network alone.
+    let ours = machine.record.ours && !matches!(machine.state.at, At::Observed | At::Expected);
+    let order = (boot == Boot::Agent).then_some(epoch);
+    let kept = reservations::of_machine(tx, id).await.map_err(store)?;
+    let macs = machines::macs_of(tx, id).await.map_err(store)?;
+    let host = |mac: Mac| Host {
+        ours,
+        reservation: kept.iter().find(|kept| kept.mac == mac).map(|kept| kept.address),
+        hostname: Some(machine.record.name.clone()),
+        boot,
+        order,
+    };
+    Ok(macs.into_iter().map(|mac| (mac, host(mac), epoch)).collect())
+}
+
+/// Every MAC that is known, as the boot path sees it; read once, for whoever keeps no view of its own.
+pub async fn hosts(tx: &mut Tx, catalog: &Catalog) -> Result<Vec<(Mac, Host)>, Error> {
+    let ids: BTreeSet<MachineId> = machines::all_macs(tx).await.map_err(store)?.into_iter().map(|(_, id)| id).collect();
+    let mut all = Vec::new();
+    for id in ids {
+        all.extend(hosts_of(tx, catalog, id).await?.into_iter().map(|(mac, host, _)| (mac, host)));
+    }
+    Ok(all)
 }
 
 impl Conductor {
@@ -31,6 +66,11 @@ impl Conductor {
     pub fn host(&self, mac: Mac) -> Host {
         let hosts = self.fleet.hosts.read().unwrap_or_else(PoisonError::into_inner);
         hosts.get(&mac).map(|(_, host)| host.clone()).unwrap_or_default()
+    }
+
+    /// The addresses that are kept for somebody, now and whenever they change.
+    pub fn reserved(&self) -> watch::Receiver<BTreeSet<Ipv4Addr>> {
+        self.fleet.reserved.subscribe()
     }
 
     pub(crate) fn relay_port(&self, mac: Mac) -> Option<SwitchPort> {
@@ -52,23 +92,23 @@ impl Conductor {
         let mut tx = self.db.read().await.map_err(store)?;
         let mut fresh = Vec::new();
         for id in ids {
-            let Ok(machine) = known(&mut tx, &self.catalog(), *id).await else { continue };
-            let epoch = machine.facts.epoch;
-            self.rails().retain(|key, _| key.of != Subject::Machine(*id) || key.epoch >= epoch);
-            let plan = MachineLife::plan(&machine.state, &machine.facts);
-            let boot = if plan.want.boot == BootTarget::Agent { Boot::Agent } else { Boot::Disk };
-            // What only waits to be looked at is a stranger to the boot path: welcome on a dedicated network alone.
-            let ours = machine.record.ours && !matches!(machine.state.at, At::Observed | At::Expected);
-            let order = (boot == Boot::Agent).then_some(machine.facts.epoch);
-            let host = Host { ours, reservation: None, hostname: Some(machine.record.name.clone()), boot, order };
-            for mac in machines::macs_of(&mut tx, *id).await.map_err(store)? {
-                fresh.push((mac, (*id, host.clone())));
+            let Ok(found) = hosts_of(&mut tx, &self.catalog(), *id).await else { continue };
+            if let Some((_, _, epoch)) = found.first() {
+                self.rails().retain(|key, _| key.of != Subject::Machine(*id) || key.epoch >= *epoch);
             }
+            fresh.extend(found.into_iter().map(|(mac, host, _)| (mac, (*id, host))));
         }
         drop(tx);
         let mut hosts = self.fleet.hosts.write().unwrap_or_else(PoisonError::into_inner);
         hosts.retain(|_, (id, _)| !ids.contains(id));
         hosts.extend(fresh);
+        let reserved: BTreeSet<Ipv4Addr> = hosts.values().filter_map(|(_, host)| host.reservation).collect();
+        drop(hosts);
+        self.fleet.reserved.send_if_modified(|now| {
+            let changed = *now != reserved;
+            *now = reserved;
+            changed
+        });
         Ok(())
     }
 
@@ -114,8 +154,13 @@ impl Conductor {
 
     pub async fn load_leases(&self) -> Result<Vec<Lease>, Error> {
         let rows = muster_store::load_leases(&self.db).await.map_err(store)?;
-        Ok(rows.into_iter().map(lease_of).collect())
+        Ok(leases_of(rows))
     }
+}
+
+/// The store's rows as the boot path has them.
+pub fn leases_of(rows: Vec<LeaseRow>) -> Vec<Lease> {
+    rows.into_iter().map(lease_of).collect()
 }
 
 fn row_of(change: &LeaseChange) -> LeaseRow {

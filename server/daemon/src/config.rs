@@ -84,6 +84,9 @@ pub struct NetworkConfig {
     pub authoritative: bool,
     #[serde(default)]
     pub force_broadcast: bool,
+    /// Known, and neither listened to nor answered yet: another DHCP server still serves it.
+    #[serde(default)]
+    pub quiet: bool,
 }
 
 fn data() -> PathBuf {
@@ -171,16 +174,25 @@ impl Config {
         format!("https://{}:{}", self.boot.address, self.boot.agent_port)
     }
 
-    /// The networks as the boot path wants them, checked against each other.
+    /// The networks that are answered, as the boot path wants them.
     pub fn networks(&self, loaders: &Loaders) -> Result<Networks> {
+        self.every_network(loaders).and_then(|all| {
+            let answered = all.iter().filter(|network| !self.is_quiet(&network.name)).cloned().collect();
+            Networks::new(answered).map_err(contradict)
+        })
+    }
+
+    /// All networks, the quiet ones included, checked against each other.
+    pub fn every_network(&self, loaders: &Loaders) -> Result<Networks> {
         let mut list = Vec::new();
         for told in &self.networks {
             list.push(self.network(told, loaders).with_context(|| format!("network {}", told.name))?);
         }
-        Networks::new(list).map_err(|slips| {
-            let slips: Vec<String> = slips.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!("the networks contradict each other: {}", slips.join("; "))
-        })
+        Networks::new(list).map_err(contradict)
+    }
+
+    fn is_quiet(&self, name: &str) -> bool {
+        self.networks.iter().any(|network| network.quiet && network.name == name)
     }
 
     fn network(&self, told: &NetworkConfig, loaders: &Loaders) -> Result<Network, BadNetwork> {
@@ -199,9 +211,15 @@ impl Config {
         Ok(network)
     }
 
+    /// Where requests are listened for.
     pub fn interfaces(&self) -> Vec<String> {
-        self.networks.iter().filter_map(|network| network.interface.clone()).collect()
+        self.networks.iter().filter(|network| !network.quiet).filter_map(|network| network.interface.clone()).collect()
     }
+}
+
+fn contradict(slips: Vec<BadNetwork>) -> anyhow::Error {
+    let slips: Vec<String> = slips.iter().map(ToString::to_string).collect();
+    anyhow::anyhow!("the networks contradict each other: {}", slips.join("; "))
 }
 
 /// Every mistake of one reading, a line each.
@@ -295,6 +313,15 @@ mod tests {
         let slips = slips(&text);
         let lines: Vec<&str> = slips.iter().filter_map(|slip| slip.split(':').nth(1)).collect();
         assert_eq!(lines, ["7", "12", "13", "15"], "{slips:?}");
+    }
+
+    #[test]
+    fn a_quiet_network_is_known_and_neither_listened_to_nor_answered() {
+        let config = Config::parse("muster.toml", &format!("{EXAMPLE}quiet = true\n")).unwrap();
+        let loaders = Loaders::default();
+        assert_eq!(config.every_network(&loaders).unwrap().iter().count(), 1);
+        assert_eq!(config.networks(&loaders).unwrap().iter().count(), 0);
+        assert!(config.interfaces().is_empty());
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod network;
 mod reply;
 mod request;
 mod script;
+pub mod shadow;
 mod sighting;
 mod silence;
 pub mod tftp;
