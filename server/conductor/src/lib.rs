@@ -53,6 +53,7 @@ use muster_store::Store;
 use muster_wire::ImageRef;
 use scribe::Scribe;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc, watch};
@@ -116,8 +117,8 @@ pub struct Conductor {
     program: ArcSwapOption<AgentProgram>,
     /// Every network of the configuration, those that are not answered yet included.
     networks: ArcSwap<Networks>,
-    /// Leases that were written past the thread that answers.
-    learnt: Mutex<Vec<Lease>>,
+    /// Leases that were written past the thread that answers, one of an address until it takes them.
+    learnt: Mutex<BTreeMap<(String, Ipv4Addr), Lease>>,
     pub(crate) agents: Agents,
     pub(crate) fleet: Fleet,
     pub(crate) work: Notify,
@@ -224,12 +225,14 @@ impl Conductor {
     }
 
     pub(crate) fn learn(&self, leases: Vec<Lease>) {
-        self.learnt.lock().unwrap_or_else(PoisonError::into_inner).extend(leases);
+        let mut learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
+        learnt.extend(leases.into_iter().map(|lease| ((lease.network.clone(), lease.address), lease)));
     }
 
     /// Takes the leases that the thread which answers does not know of.
     pub fn learnt(&self) -> Vec<Lease> {
-        std::mem::take(&mut *self.learnt.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *learnt).into_values().collect()
     }
 
     pub fn image(&self, id: &ImageId) -> Option<Built> {

@@ -80,9 +80,14 @@ pub async fn import(api: &Api, asked: &Import, output: Output) -> Result<ExitCod
         }
         return Err(why);
     }
-    let executed = execute(api, &planned).await?;
+    // What is there already is not carried out again: the same files a second time leave no trace.
+    let changing =
+        |plan: &&Value| ["new", "change"].iter().any(|key| plan.get(*key).and_then(Value::as_u64) != Some(0));
+    let going: Vec<&Value> = planned.iter().filter(changing).collect();
+    let executed = execute(api, &going).await?;
     match output {
         Output::Json => raw(&json!({ "notes": notes, "left-out": left_out, "plans": planned, "executed": executed }))?,
+        Output::Table if executed.is_empty() => println!("nothing to do: everything is known already"),
         Output::Table => println!("{}", said(&executed)),
     }
     Ok(ExitCode::SUCCESS)
@@ -263,7 +268,7 @@ fn tell(planned: &[Value], left_out: &[Value], summed: &Sum) {
     );
 }
 
-async fn execute(api: &Api, planned: &[Value]) -> Result<Vec<Value>> {
+async fn execute(api: &Api, planned: &[&Value]) -> Result<Vec<Value>> {
     let mut executed = Vec::new();
     let total: usize = planned.iter().map(|plan| items(plan, "rows").len()).sum();
     let mut done = 0;

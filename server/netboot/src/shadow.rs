@@ -175,6 +175,11 @@ impl Shadow {
             Ours::Silent(why) => differences.push(difference("silence", format!("no answer: {why}"), said(seen))),
             Ours::Reply(ours) => compare(&open.request, network, ours, seen, &mut differences),
         }
+        if let (false, Ours::Reply(ours)) = (open.unknown, &open.ours)
+            && is_rest_of(ours, seen)
+        {
+            differences.retain(|one| one.what != "lease time");
+        }
         if let (true, Some(network), Ours::Reply(ours)) = (open.unknown, network, &open.ours) {
             let free = network.may_hand_out(ours.yiaddr) && network.may_hand_out(seen.yiaddr);
             let before = differences.len();
@@ -256,6 +261,13 @@ fn spoken(ours: &Reply) -> String {
 fn seconds(seen: &Seen, code: u8) -> Option<u32> {
     let raw = seen.options.get(&code)?;
     <[u8; 4]>::try_from(raw.as_slice()).ok().map(u32::from_be_bytes)
+}
+
+/// Who asks early may be told what is left of its lease: servers spare themselves the write while a quarter of it or less
+/// has passed.
+fn is_rest_of(ours: &Reply, seen: &Seen) -> bool {
+    let whole = ours.option(51).and_then(|raw| <[u8; 4]>::try_from(raw).ok()).map(u32::from_be_bytes);
+    whole.zip(seconds(seen, 51)).is_some_and(|(whole, rest)| rest <= whole && rest >= whole - whole / 4)
 }
 
 /// Options with a name of their own; the others are told by their number.

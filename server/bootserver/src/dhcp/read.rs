@@ -87,7 +87,6 @@ pub fn parse(datagram: &[u8]) -> Result<Request, Malformed> {
 }
 
 /// Reads a reply of another server. `Ok(None)` is a message that is none.
-#[allow(dead_code)]
 pub fn parse_reply(datagram: &[u8]) -> Result<Option<Seen>, Malformed> {
     let request = parse(datagram)?;
     let (Some(mac), 2) = (request.mac(), request.op) else { return Ok(None) };

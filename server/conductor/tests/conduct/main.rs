@@ -10,6 +10,7 @@ mod attacks;
 mod bed;
 mod couriers;
 mod deadlines;
+mod imports;
 mod life;
 mod permits;
 mod plans;

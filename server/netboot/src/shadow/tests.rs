@@ -28,6 +28,10 @@ fn reserved(_: Mac) -> Host {
     Host { ours: true, reservation: Some(at(11)), ..Host::default() }
 }
 
+fn reserved_57(_: Mac) -> Host {
+    Host { reservation: Some(at(57)), ..reserved(MAC) }
+}
+
 fn stranger(_: Mac) -> Host {
     Host::default()
 }
@@ -120,6 +124,19 @@ fn what_the_live_server_grants_is_ours_from_then_on() {
     ask(&mut shadow, Kind::Discover, |_| {}, &stranger);
     let finding = shadow.answered(&networks(), &live(ReplyKind::Offer, at(57)), NOW).unwrap();
     assert_eq!((finding.differences.len(), finding.pool), (0, false), "the same address, by affinity");
+}
+
+#[test]
+fn what_is_left_of_a_lease_is_no_difference_and_a_shorter_one_is() {
+    let mut shadow = Shadow::default();
+    let wants = |request: &mut Request| request.requested = Some(at(57));
+    for (left, differs) in [(3600u32, false), (2700, false), (2699, true), (3601, true)] {
+        ask(&mut shadow, Kind::Request, wants, &reserved_57);
+        let mut ack = live(ReplyKind::Ack, at(57));
+        ack.options.insert(51, left.to_be_bytes().to_vec());
+        let finding = shadow.answered(&networks(), &ack, NOW).unwrap();
+        assert_eq!(finding.differences.iter().any(|one| one.what == "lease time"), differs, "{left}: {finding:?}");
+    }
 }
 
 #[test]
