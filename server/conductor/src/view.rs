@@ -30,8 +30,8 @@ pub(crate) struct Fleet {
     reserved: watch::Sender<BTreeSet<Ipv4Addr>>,
 }
 
-/// What the boot path may know of one machine, for each of its MACs.
-async fn hosts_of(tx: &mut Tx, catalog: &Catalog, id: MachineId) -> Result<Vec<(Mac, Host, Epoch)>, Error> {
+/// What the boot path may know of one machine, for each of its MACs, and the epoch it is in.
+async fn hosts_of(tx: &mut Tx, catalog: &Catalog, id: MachineId) -> Result<(Epoch, Vec<(Mac, Host)>), Error> {
     let machine = known(tx, catalog, id).await?;
     let epoch = machine.facts.epoch;
     let plan = MachineLife::plan(&machine.state, &machine.facts);
@@ -48,7 +48,7 @@ async fn hosts_of(tx: &mut Tx, catalog: &Catalog, id: MachineId) -> Result<Vec<(
         boot,
         order,
     };
-    Ok(macs.into_iter().map(|mac| (mac, host(mac), epoch)).collect())
+    Ok((epoch, macs.into_iter().map(|mac| (mac, host(mac))).collect()))
 }
 
 /// Every MAC that is known, as the boot path sees it; read once, for whoever keeps no view of its own.
@@ -56,7 +56,7 @@ pub async fn hosts(tx: &mut Tx, catalog: &Catalog) -> Result<Vec<(Mac, Host)>, E
     let ids: BTreeSet<MachineId> = machines::all_macs(tx).await.map_err(store)?.into_iter().map(|(_, id)| id).collect();
     let mut all = Vec::new();
     for id in ids {
-        all.extend(hosts_of(tx, catalog, id).await?.into_iter().map(|(mac, host, _)| (mac, host)));
+        all.extend(hosts_of(tx, catalog, id).await?.1);
     }
     Ok(all)
 }
@@ -92,16 +92,23 @@ impl Conductor {
         let mut tx = self.db.read().await.map_err(store)?;
         let mut fresh = Vec::new();
         for id in ids {
-            let Ok(found) = hosts_of(&mut tx, &self.catalog(), *id).await else { continue };
-            if let Some((_, _, epoch)) = found.first() {
-                self.rails().retain(|key, _| key.of != Subject::Machine(*id) || key.epoch >= *epoch);
-            }
-            fresh.extend(found.into_iter().map(|(mac, host, _)| (mac, (*id, host))));
+            let Ok((epoch, found)) = hosts_of(&mut tx, &self.catalog(), *id).await else { continue };
+            self.rails().retain(|key, _| key.of != Subject::Machine(*id) || key.epoch >= epoch);
+            fresh.extend(found.into_iter().map(|(mac, host)| (mac, (*id, host))));
         }
         drop(tx);
         let mut hosts = self.fleet.hosts.write().unwrap_or_else(PoisonError::into_inner);
-        hosts.retain(|_, (id, _)| !ids.contains(id));
+        let mut kept = fresh.iter().any(|(_, (_, host))| host.reservation.is_some());
+        hosts.retain(|_, (id, host)| {
+            let goes = ids.contains(id);
+            kept |= goes && host.reservation.is_some();
+            !goes
+        });
         hosts.extend(fresh);
+        // A walk over all hosts, for those few commits that are about a machine with a reservation.
+        if !kept {
+            return Ok(());
+        }
         let reserved: BTreeSet<Ipv4Addr> = hosts.values().filter_map(|(_, host)| host.reservation).collect();
         drop(hosts);
         self.fleet.reserved.send_if_modified(|now| {
