@@ -2,7 +2,7 @@
 
 use crate::policy::{Policy, Row};
 use crate::{events, machines, plans, problem, site, tokens};
-use muster_conductor::plans as made;
+use muster_conductor::{import, plans as made};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -92,6 +92,9 @@ fn schema(generator: &mut SchemaGenerator, name: &str) -> Value {
         "PlanRequest" => of::<made::PlanRequest>(generator),
         "Planned" => of::<made::Planned>(generator),
         "Executed" => of::<made::Executed>(generator),
+        "ImportRequest" => of::<import::ImportRequest>(generator),
+        "ImportPlanned" => of::<import::ImportPlanned>(generator),
+        "Imported" => of::<import::Imported>(generator),
         "Approval" => of::<plans::Approval>(generator),
         "TokenRequest" => of::<tokens::TokenRequest>(generator),
         "TokenMade" => of::<tokens::TokenMade>(generator),

@@ -7,6 +7,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
+use muster_conductor::import::{ImportPlanned, ImportRequest, Imported};
 use muster_conductor::plans::{Action, Executed, PlanRequest, Planned};
 use muster_names::Digest;
 use schemars::JsonSchema;
@@ -69,4 +70,21 @@ pub(crate) async fn approve(
     let digest = digest_of(&digest)?;
     app.me.approve(who.name, digest, approval.count).await?;
     Ok(Json(serde_json::json!({ "approved": digest })))
+}
+
+pub(crate) async fn plan_import(
+    State(app): State<App>,
+    Extension(who): Extension<Who>,
+    body: Result<Json<ImportRequest>, JsonRejection>,
+) -> Result<Json<ImportPlanned>, Problem> {
+    let Json(request) = body.map_err(|rejection| Problem::bad(rejection.body_text()))?;
+    Ok(Json(app.me.plan_import(who.name, request).await?))
+}
+
+pub(crate) async fn execute_import(
+    State(app): State<App>,
+    Extension(who): Extension<Who>,
+    Path(digest): Path<String>,
+) -> Result<Json<Imported>, Problem> {
+    Ok(Json(app.me.execute_import(who.name, digest_of(&digest)?).await?))
 }

@@ -5,6 +5,7 @@ pub mod dhcp;
 mod error;
 pub mod http;
 pub mod ra;
+pub mod shadow;
 pub mod tftp;
 pub mod transfers;
 
@@ -18,6 +19,11 @@ use muster_netboot::{Conflict, Host, Lease, LeaseChange, Outcome, Sighting};
 pub trait View: Send + Sync {
     /// A MAC that nobody knows is `Host::default()`.
     fn host(&self, mac: Mac) -> Host;
+
+    /// Leases that were written past the thread that answers, since it last asked; asked between two rounds of packets.
+    fn learnt(&self) -> Vec<Lease> {
+        Vec::new()
+    }
 }
 
 /// Where leases are kept. The ACK leaves after `commit` said so.

@@ -13,7 +13,7 @@ use muster_diagnosis::Rail;
 use muster_lifecycle::machine::{After, At, Event, Facts, Machine, MachineLife};
 use muster_lifecycle::{Again, Life, OrderWant, Owner, Plan, Wait, What};
 use muster_names::{Cause, Epoch, Key, MachineId, Millis, Subject, TicketId};
-use muster_store::{Appended, End, NewAct, acts, boot_tokens, machines, orders, subjects, tickets};
+use muster_store::{Appended, End, NewAct, acts, boot_tokens, machines, orders, reservations, subjects, tickets};
 use serde::{Deserialize, Serialize};
 
 /// What came of an event.
@@ -141,6 +141,9 @@ async fn enter(w: &mut Write<'_>, machine: &mut Known, next: Machine, actor: &st
     // The boots that led here are over; one that somebody kept must not speak for the machine's next life.
     if matches!(next.at, At::InService | At::Retired) {
         boot_tokens::revoke_ram(w.tx, id, w.now).await.map_err(store)?;
+    }
+    if next.at == At::Retired {
+        reservations::drop_of(w.tx, id).await.map_err(store)?;
     }
     machine.state = next;
     machine.facts.epoch = epoch;

@@ -14,6 +14,7 @@ mod courier;
 mod error;
 mod facts;
 mod hand;
+pub mod import;
 mod layout;
 mod ledger;
 pub mod plans;
@@ -41,7 +42,7 @@ pub use hand::{Hand, HandError};
 pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use session::{Caller, TurnedAway};
 pub use tidy::tidy;
-pub use view::{commit_leases, keep_sightings, load_leases};
+pub use view::{commit_leases, hosts, keep_sightings, leases_of, load_leases};
 
 use agents::Agents;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -50,11 +51,12 @@ use conflicts::Conflicts;
 use muster_catalog::{Catalog, Image};
 use muster_diagnosis::Budgets;
 use muster_names::{Digest, Epoch, FirmwareMode, ImageId, Key, MachineId, OrderId, Seq, Subject};
-use muster_netboot::{Conflict, Sighting};
+use muster_netboot::{Conflict, Lease, Networks, Sighting};
 use muster_store::Store;
 use muster_wire::ImageRef;
 use scribe::Scribe;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc, watch};
@@ -116,6 +118,10 @@ pub struct Conductor {
     budgets: ArcSwap<Budgets>,
     images: ArcSwap<BTreeMap<ImageId, Built>>,
     program: ArcSwapOption<AgentProgram>,
+    /// Every network of the configuration, those that are not answered yet included.
+    networks: ArcSwap<Networks>,
+    /// Leases that were written past the thread that answers, one of an address until it takes them.
+    learnt: Mutex<BTreeMap<(String, Ipv4Addr), Lease>>,
     pub(crate) agents: Agents,
     pub(crate) fleet: Fleet,
     pub(crate) work: Notify,
@@ -172,6 +178,8 @@ impl Conductor {
             budgets: ArcSwap::from_pointee(budgets),
             images: ArcSwap::default(),
             program: ArcSwapOption::empty(),
+            networks: ArcSwap::default(),
+            learnt: Mutex::default(),
             agents: Agents::default(),
             fleet: Fleet::default(),
             work: Notify::new(),
@@ -213,6 +221,25 @@ impl Conductor {
 
     pub(crate) fn agent_program(&self) -> Option<Arc<AgentProgram>> {
         self.program.load_full()
+    }
+
+    pub fn set_networks(&self, networks: Networks) {
+        self.networks.store(Arc::new(networks));
+    }
+
+    pub fn networks(&self) -> Arc<Networks> {
+        self.networks.load_full()
+    }
+
+    pub(crate) fn learn(&self, leases: Vec<Lease>) {
+        let mut learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
+        learnt.extend(leases.into_iter().map(|lease| ((lease.network.clone(), lease.address), lease)));
+    }
+
+    /// Takes the leases that the thread which answers does not know of.
+    pub fn learnt(&self) -> Vec<Lease> {
+        let mut learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *learnt).into_values().collect()
     }
 
     pub fn image(&self, id: &ImageId) -> Option<Built> {

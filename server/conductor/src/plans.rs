@@ -186,8 +186,7 @@ impl Conductor {
         let mut tx = self.db.read().await.map_err(store)?;
         let row = plans::get(&mut tx, digest).await.map_err(store)?;
         let row = row.ok_or_else(|| Error::refused(format!("there is no plan {digest}; make it first")))?;
-        let request: PlanRequest = body::read("plan", &digest, &row.body)?;
-        Ok(request.what)
+        Ok(request_of(&row)?.what)
     }
 
     /// A second person's word. `count` is the number of machines, typed by hand.
@@ -197,7 +196,7 @@ impl Conductor {
                 Box::pin(async move {
                     let row = plans::get(w.tx, digest).await.map_err(store)?;
                     let row = row.ok_or_else(|| Error::refused(format!("there is no plan {digest}; make it first")))?;
-                    let request: PlanRequest = body::read("plan", &digest, &row.body)?;
+                    let request = request_of(&row)?;
                     if request.targets.ids().len() != count {
                         return Err(Error::refused(format!(
                             "the plan is for {} machines, not {count}; look at it again before you approve",
@@ -279,6 +278,9 @@ async fn too_many_in_a_row(
     let mut taken: BTreeSet<MachineId> = request.targets.ids().iter().copied().collect();
     let since = Millis(w.now.0.saturating_sub(IN_A_ROW_MS));
     for row in plans::executed_since(w.tx, by, since).await.map_err(store)? {
+        if row.action == crate::import::ACTION {
+            continue;
+        }
         let former: PlanRequest = body::read("plan", &row.digest, &row.body)?;
         if former.what.takes_data() && row.approvals.iter().all(|approval| approval.by == row.by) {
             taken.extend(former.targets.ids());
@@ -464,14 +466,12 @@ fn network_of(
 async fn carry_out(w: &mut Write<'_>, me: &Conductor, by: String, digest: Digest) -> Result<Executed, Error> {
     let row = plans::get(w.tx, digest).await.map_err(store)?;
     let row = row.ok_or_else(|| Error::refused(format!("there is no plan {digest}; make it first")))?;
-    let request: PlanRequest = body::read("plan", &digest, &row.body)?;
+    let request = request_of(&row)?;
     if row.executed_at.is_some() {
         let machines = request.targets.ids().to_vec();
         return Ok(Executed { digest, orders: Vec::new(), machines });
     }
-    if w.now.0.saturating_sub(row.created.0) > FRESH_MS {
-        return Err(Error::refused("the plan is older than 15 minutes; make it again and look at it"));
-    }
+    still_fresh(&row, w.now)?;
     let now = draw_up(w, me, &request, &row.by, row.created).await?;
     if now.digest != digest {
         return Err(Error::refused("the world has changed since the plan was made; make it again and look at it"));
@@ -487,12 +487,8 @@ async fn carry_out(w: &mut Write<'_>, me: &Conductor, by: String, digest: Digest
             now.count
         )));
     }
-    let freeze = muster_store::site::frozen(w.tx).await.map_err(store)?;
-    if freeze.frozen && !matches!(request.what, Action::Hold { .. }) {
-        return Err(Error::refused(format!(
-            "frozen by {} ({}); `muster unfreeze` lets it go on",
-            freeze.by, freeze.why
-        )));
+    if !matches!(request.what, Action::Hold { .. }) {
+        not_frozen(w).await?;
     }
     plans::mark_executed(w.tx, digest, w.now).await.map_err(store)?;
     let mut executed = Executed { digest, orders: Vec::new(), machines: Vec::new() };
@@ -501,6 +497,32 @@ async fn carry_out(w: &mut Write<'_>, me: &Conductor, by: String, digest: Digest
         executed.machines.push(*id);
     }
     Ok(executed)
+}
+
+/// The wish of a plan about machines that are known; an import is another kind of plan.
+fn request_of(row: &muster_store::Plan) -> Result<PlanRequest, Error> {
+    if row.action == crate::import::ACTION {
+        return Err(Error::refused(format!("{} is the plan of an import; `muster import` carries it out", row.digest)));
+    }
+    body::read("plan", &row.digest, &row.body)
+}
+
+pub(crate) fn still_fresh(row: &muster_store::Plan, now: Millis) -> Result<(), Error> {
+    if now.0.saturating_sub(row.created.0) > FRESH_MS {
+        return Err(Error::refused("the plan is older than 15 minutes; make it again and look at it"));
+    }
+    Ok(())
+}
+
+pub(crate) async fn not_frozen(w: &mut Write<'_>) -> Result<(), Error> {
+    let freeze = muster_store::site::frozen(w.tx).await.map_err(store)?;
+    if freeze.frozen {
+        return Err(Error::refused(format!(
+            "frozen by {} ({}); `muster unfreeze` lets it go on",
+            freeze.by, freeze.why
+        )));
+    }
+    Ok(())
 }
 
 /// Writes down what stands for one machine, then tells its life.

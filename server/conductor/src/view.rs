@@ -5,13 +5,14 @@ use crate::facts::known;
 use crate::{Conductor, Error, rim};
 use muster_catalog::Catalog;
 use muster_lifecycle::{Life, machine::At, machine::MachineLife};
-use muster_names::{BootTarget, Mac, MachineId, Subject, SwitchPort};
+use muster_names::{BootTarget, Epoch, Mac, MachineId, Subject, SwitchPort};
 use muster_netboot::{Boot, FirstFile, Host, Lease, LeaseChange, LeaseState, Loaders, Outcome, Sighting};
-use muster_store::{LeaseRow, Store, Tx, machines, sightings};
+use muster_store::{LeaseRow, Store, Tx, machines, reservations, sightings};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// MACs remembered of whoever sends packets.
@@ -24,6 +25,42 @@ pub(crate) struct Fleet {
     hosts: RwLock<HashMap<Mac, (MachineId, Host)>>,
     /// Where a relay says each MAC hangs.
     relays: RwLock<BTreeMap<Mac, SwitchPort>>,
+    /// Addresses that are kept for somebody; whoever hands out addresses follows it.
+    reserved: watch::Sender<BTreeSet<Ipv4Addr>>,
+}
+
+/// What the boot path may know of one machine, for each of its MACs, and the epoch it is in.
+async fn hosts_of(tx: &mut Tx, catalog: &Catalog, id: MachineId) -> Result<(Epoch, Vec<(Mac, Host)>), Error> {
+    let machine = known(tx, catalog, id).await?;
+    let epoch = machine.facts.epoch;
+    let plan = MachineLife::plan(&machine.state, &machine.facts);
+    let boot = if plan.want.boot == BootTarget::Agent { Boot::Agent } else { Boot::Disk };
+    // What only waits to be looked at is a stranger to the boot path: welcome on a dedicated network alone.
+    let ours = machine.record.ours && !matches!(machine.state.at, At::Observed | At::Expected);
+    let order = (boot == Boot::Agent).then_some(epoch);
+    let kept = reservations::of_machine(tx, id).await.map_err(store)?;
+    let macs = machines::macs_of(tx, id).await.map_err(store)?;
+    let model = machine.record.model.as_deref().or(machine.kept.expected_model.as_deref());
+    let loaders = model.and_then(|model| own_loaders(catalog, model)).map(Arc::new);
+    let host = |mac: Mac| Host {
+        ours,
+        reservation: kept.iter().find(|kept| kept.mac == mac).map(|kept| kept.address),
+        hostname: Some(machine.record.name.clone()),
+        boot,
+        order,
+        loaders: loaders.clone(),
+    };
+    Ok((epoch, macs.into_iter().map(|mac| (mac, host(mac))).collect()))
+}
+
+/// Every MAC that is known, as the boot path sees it; read once, for whoever keeps no view of its own.
+pub async fn hosts(tx: &mut Tx, catalog: &Catalog) -> Result<Vec<(Mac, Host)>, Error> {
+    let ids: BTreeSet<MachineId> = machines::all_macs(tx).await.map_err(store)?.into_iter().map(|(_, id)| id).collect();
+    let mut all = Vec::new();
+    for id in ids {
+        all.extend(hosts_of(tx, catalog, id).await?.1);
+    }
+    Ok(all)
 }
 
 impl Conductor {
@@ -31,6 +68,11 @@ impl Conductor {
     pub fn host(&self, mac: Mac) -> Host {
         let hosts = self.fleet.hosts.read().unwrap_or_else(PoisonError::into_inner);
         hosts.get(&mac).map(|(_, host)| host.clone()).unwrap_or_default()
+    }
+
+    /// The addresses that are kept for somebody, now and whenever they change.
+    pub fn reserved(&self) -> watch::Receiver<BTreeSet<Ipv4Addr>> {
+        self.fleet.reserved.subscribe()
     }
 
     pub(crate) fn relay_port(&self, mac: Mac) -> Option<SwitchPort> {
@@ -52,26 +94,30 @@ impl Conductor {
         let mut tx = self.db.read().await.map_err(store)?;
         let mut fresh = Vec::new();
         for id in ids {
-            let Ok(machine) = known(&mut tx, &self.catalog(), *id).await else { continue };
-            let epoch = machine.facts.epoch;
+            let Ok((epoch, found)) = hosts_of(&mut tx, &self.catalog(), *id).await else { continue };
             self.rails().retain(|key, _| key.of != Subject::Machine(*id) || key.epoch >= epoch);
-            let plan = MachineLife::plan(&machine.state, &machine.facts);
-            let boot = if plan.want.boot == BootTarget::Agent { Boot::Agent } else { Boot::Disk };
-            // What only waits to be looked at is a stranger to the boot path: welcome on a dedicated network alone.
-            let ours = machine.record.ours && !matches!(machine.state.at, At::Observed | At::Expected);
-            let order = (boot == Boot::Agent).then_some(machine.facts.epoch);
-            let model = machine.record.model.as_deref().or(machine.kept.expected_model.as_deref());
-            let loaders = model.and_then(|model| own_loaders(&self.catalog(), model)).map(Arc::new);
-            let hostname = Some(machine.record.name.clone());
-            let host = Host { ours, reservation: None, hostname, boot, order, loaders };
-            for mac in machines::macs_of(&mut tx, *id).await.map_err(store)? {
-                fresh.push((mac, (*id, host.clone())));
-            }
+            fresh.extend(found.into_iter().map(|(mac, host)| (mac, (*id, host))));
         }
         drop(tx);
         let mut hosts = self.fleet.hosts.write().unwrap_or_else(PoisonError::into_inner);
-        hosts.retain(|_, (id, _)| !ids.contains(id));
+        let mut kept = fresh.iter().any(|(_, (_, host))| host.reservation.is_some());
+        hosts.retain(|_, (id, host)| {
+            let goes = ids.contains(id);
+            kept |= goes && host.reservation.is_some();
+            !goes
+        });
         hosts.extend(fresh);
+        // A walk over all hosts, for those few commits that are about a machine with a reservation.
+        if !kept {
+            return Ok(());
+        }
+        let reserved: BTreeSet<Ipv4Addr> = hosts.values().filter_map(|(_, host)| host.reservation).collect();
+        drop(hosts);
+        self.fleet.reserved.send_if_modified(|now| {
+            let changed = *now != reserved;
+            *now = reserved;
+            changed
+        });
         Ok(())
     }
 
@@ -127,7 +173,7 @@ pub async fn commit_leases(db: &Store, batch: &[LeaseChange]) -> Result<Vec<Outc
 
 pub async fn load_leases(db: &Store) -> Result<Vec<Lease>, Error> {
     let rows = muster_store::load_leases(db).await.map_err(store)?;
-    Ok(rows.into_iter().map(lease_of).collect())
+    Ok(leases_of(rows))
 }
 
 /// The loaders that a model wants instead of its network's.
@@ -135,6 +181,11 @@ fn own_loaders(catalog: &Catalog, model: &str) -> Option<Loaders> {
     let own = catalog.own_loaders(catalog.model(model)?);
     let by_arch = own.into_iter().map(|(arch, file)| (arch, FirstFile::new(file))).collect();
     Some(Loaders { by_arch, kinds: Vec::new() }).filter(|loaders| !loaders.by_arch.is_empty())
+}
+
+/// The store's rows as the boot path has them.
+pub fn leases_of(rows: Vec<LeaseRow>) -> Vec<Lease> {
+    rows.into_iter().map(lease_of).collect()
 }
 
 fn row_of(change: &LeaseChange) -> LeaseRow {

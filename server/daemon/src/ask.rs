@@ -22,6 +22,7 @@ pub async fn ask(api: &Api, command: Command, output: Output) -> Result<ExitCode
         Command::Status => show::status(api, output).await?,
         Command::Machine(command) => return machine(api, command, output).await,
         Command::Install(install) => return plan::install(api, install, output).await,
+        Command::Import(import) => return crate::import::import(api, &import, output).await,
         Command::Watch { machines, until, timeout } => return watch::watch(api, &machines, &until, timeout).await,
         Command::Model(command) => model(api, command, output).await?,
         Command::Images => images(api, output).await?,
@@ -59,6 +60,7 @@ pub async fn ask(api: &Api, command: Command, output: Output) -> Result<ExitCode
         }
         Command::Serve { .. }
         | Command::Check { .. }
+        | Command::Dhcp(_)
         | Command::ExampleConfig
         | Command::Schema
         | Command::Completions { .. } => {}

@@ -16,12 +16,15 @@ use muster_netboot::{
 };
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// One object behind all of the boot server's traits.
 pub struct BootPath {
     pub me: Arc<Conductor>,
     pub files: Arc<Files>,
     pub networks: Arc<ArcSwap<Networks>>,
+    /// As the configuration has them.
+    pub configured: ArcSwap<Networks>,
     /// `http://10.77.0.1:8080`
     pub base: String,
 }
@@ -29,6 +32,10 @@ pub struct BootPath {
 impl View for BootPath {
     fn host(&self, mac: Mac) -> Host {
         self.me.host(mac)
+    }
+
+    fn learnt(&self) -> Vec<Lease> {
+        self.me.learnt()
     }
 }
 
@@ -159,6 +166,26 @@ fn text(script: String) -> Body {
 }
 
 impl BootPath {
+    /// Puts networks in force, with what is kept for somebody kept back.
+    pub fn put_networks(&self, networks: Networks) {
+        let reserved = self.me.reserved();
+        self.networks.store(Arc::new(networks.with_reserved(&reserved.borrow())));
+        self.configured.store(Arc::new(networks));
+    }
+
+    /// Keeps reserved addresses out of what is handed out, as soon as they are reserved.
+    pub async fn follow_reservations(&self, cancel: CancellationToken) {
+        let mut reserved = self.me.reserved();
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                changed = reserved.changed() => if changed.is_err() { return },
+            }
+            let now = reserved.borrow_and_update().clone();
+            self.networks.store(Arc::new(self.configured.load().with_reserved(&now)));
+        }
+    }
+
     /// Whether TFTP answers this address at all (A2.2).
     pub fn allows(&self, address: IpAddr) -> bool {
         match address {

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 /// Every change is planned first: `--dry-run` shows the plan and changes nothing.
 ///
 /// Exit codes: 0 done; 1 refused or failed, the message says why; 2 not a command; 3 the daemon did not answer, the same
-/// again may work later.
+/// again may work later; 4 (`dhcp shadow`) there were differences.
 #[derive(Parser)]
 #[command(name = "muster", version, max_term_width = 110)]
 pub struct Cli {
@@ -61,6 +61,11 @@ pub enum Command {
     Machine(MachineCommand),
     /// Install an image on machines that are Ready
     Install(Install),
+    /// Take over what another DHCP server knows: reservations, leases, machines that run
+    Import(Import),
+    /// The DHCP server
+    #[command(subcommand)]
+    Dhcp(DhcpCommand),
     /// Follow machines until they are in service, or held
     Watch {
         #[arg(required = true)]
@@ -118,6 +123,69 @@ pub struct Targets {
     /// Follow the machines afterwards until they are in a state
     #[arg(long, value_name = "STATE", value_parser = PossibleValuesParser::new(muster_api::STATES), hide_possible_values = true)]
     pub until: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub struct Import {
+    /// Whose files they are; configuration and leases are told apart by what is in them
+    #[arg(value_enum)]
+    pub format: Format,
+    /// Files of that server, or tables with a first line like mac,address,name,running
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// The machines that have reservations run: take them over as they are, in service, without a reboot
+    #[arg(long)]
+    pub running: bool,
+    /// Make machines of MACs that have a lease and no reservation too
+    #[arg(long)]
+    pub leases_are_machines: bool,
+    /// Leave out what conflicts or does not read, and import the rest
+    #[arg(long)]
+    pub leave_out: bool,
+    /// Show what would become of each row, change nothing; so it is without --yes too where there is no terminal
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Format {
+    /// A table
+    Csv,
+    /// dhcpd.conf, dhcpd.leases
+    Isc,
+    /// kea-dhcp4.conf, the lease file of memfile
+    Kea,
+    /// dnsmasq.conf, a hosts file, dnsmasq.leases
+    Dnsmasq,
+}
+
+#[derive(Subcommand)]
+pub enum DhcpCommand {
+    /// Listen beside a live DHCP server and say where our answers would differ; nothing is ever sent
+    ///
+    /// It takes the configuration and, if there is one, the database of this machine, and writes nothing. It ends after
+    /// --for seconds, or by Ctrl-C.
+    ///
+    /// Exit codes: 0 no difference; 1 failed, or nothing was seen; 4 there were differences.
+    Shadow(Shadow),
+}
+
+#[derive(clap::Args)]
+pub struct Shadow {
+    #[arg(long, env = "MUSTER_CONFIG", default_value = config::USUAL)]
+    pub config: PathBuf,
+    /// Where to listen; the interfaces of the configured networks without it. Repeatable
+    #[arg(long = "interface", value_name = "NAME")]
+    pub interfaces: Vec<String>,
+    /// End after so many seconds
+    #[arg(long = "for", value_name = "SECONDS")]
+    pub duration: Option<u64>,
+    /// A summary every so many seconds, beside the one at the end
+    #[arg(long, value_name = "SECONDS")]
+    pub every: Option<u64>,
 }
 
 #[derive(Subcommand)]
@@ -298,6 +366,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             runtime()?.block_on(serve::serve(config))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Dhcp(DhcpCommand::Shadow(shadow)) => crate::shadow::shadow(&shadow, cli.output, runtime()?),
         Command::Check { config } => check::check(&config, cli.output == Output::Json),
         Command::ExampleConfig => {
             print!("{}", config::EXAMPLE);
@@ -355,7 +424,14 @@ mod tests {
 
     #[test]
     fn no_verb_that_changes_machines_goes_without_naming_them() {
-        for line in ["machine release", "machine discover -y", "install debian-12", "machine hold --why x", "watch"] {
+        for line in [
+            "machine release",
+            "machine discover -y",
+            "install debian-12",
+            "machine hold --why x",
+            "watch",
+            "import isc",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
         assert!(parse("machine release node1 node2 --dry-run").is_ok());

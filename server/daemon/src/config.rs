@@ -94,6 +94,9 @@ pub struct NetworkConfig {
     /// Firmware here starts nothing that is not signed: machines get the loaders with `secure-boot = true`.
     #[serde(default)]
     pub secure_boot: bool,
+    /// Known, and neither listened to nor answered yet: another DHCP server still serves it.
+    #[serde(default)]
+    pub quiet: bool,
 }
 
 /// What is given on a network, beside whom, and for how long.
@@ -218,17 +221,26 @@ impl Config {
         format!("https://{}:{}", self.boot.address, self.boot.agent_port)
     }
 
-    /// The networks as the boot path wants them, checked against each other.
-    /// `loaders` says which loaders a network gets, told whether its firmware starts nothing unsigned.
+    /// The networks that are answered, as the boot path wants them. `loaders` says which loaders a network gets, told whether
+    /// its firmware starts nothing unsigned.
     pub fn networks(&self, loaders: &dyn Fn(bool) -> Loaders) -> Result<Networks> {
+        self.every_network(loaders).and_then(|all| {
+            let answered = all.iter().filter(|network| !self.is_quiet(&network.name)).cloned().collect();
+            Networks::new(answered).map_err(contradict)
+        })
+    }
+
+    /// All networks, the quiet ones included, checked against each other.
+    pub fn every_network(&self, loaders: &dyn Fn(bool) -> Loaders) -> Result<Networks> {
         let mut list = Vec::new();
         for told in &self.networks {
             list.push(self.network(told, loaders(told.secure_boot)).with_context(|| format!("network {}", told.name))?);
         }
-        Networks::new(list).map_err(|slips| {
-            let slips: Vec<String> = slips.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!("the networks contradict each other: {}", slips.join("; "))
-        })
+        Networks::new(list).map_err(contradict)
+    }
+
+    fn is_quiet(&self, name: &str) -> bool {
+        self.networks.iter().any(|network| network.quiet && network.name == name)
     }
 
     fn network(&self, told: &NetworkConfig, loaders: Loaders) -> Result<Network, BadNetwork> {
@@ -255,9 +267,15 @@ impl Config {
         Ok(network)
     }
 
+    /// Where requests are listened for.
     pub fn interfaces(&self) -> Vec<String> {
-        self.networks.iter().filter_map(|network| network.interface.clone()).collect()
+        self.networks.iter().filter(|network| !network.quiet).filter_map(|network| network.interface.clone()).collect()
     }
+}
+
+fn contradict(slips: Vec<BadNetwork>) -> anyhow::Error {
+    let slips: Vec<String> = slips.iter().map(ToString::to_string).collect();
+    anyhow::anyhow!("the networks contradict each other: {}", slips.join("; "))
 }
 
 /// Every mistake of one reading, a line each.
@@ -354,6 +372,15 @@ mod tests {
     }
 
     #[test]
+    fn a_quiet_network_is_known_and_neither_listened_to_nor_answered() {
+        let config = Config::parse("muster.toml", &format!("{EXAMPLE}quiet = true\n")).unwrap();
+        let loaders = |_| Loaders::default();
+        assert_eq!(config.every_network(&loaders).unwrap().iter().count(), 1);
+        assert_eq!(config.networks(&loaders).unwrap().iter().count(), 0);
+        assert!(config.interfaces().is_empty());
+    }
+
+    #[test]
     fn a_range_outside_its_subnet_is_refused_at_its_line() {
         let said = one("10.77.0.200", "10.78.0.200");
         assert!(said.starts_with("muster.toml:13:13: ") && said.contains("10.78.0.200"), "{said}");
@@ -401,7 +428,7 @@ mod tests {
             "dhcp.mode = \"proxy\"\ndhcp.other-servers = [\"10.77.0.9\"]",
         );
         let config = Config::parse("muster.toml", &beside).unwrap();
-        let networks = config.networks(&Loaders::default()).unwrap();
+        let networks = config.networks(&|_| Loaders::default()).unwrap();
         let network = networks.named("provisioning").unwrap();
         assert_eq!((network.dhcp, network.dedicated, network.authoritative), (Dhcp::Proxy, true, false));
         assert!(network.other_servers.contains(&Ipv4Addr::new(10, 77, 0, 9)) && network.ranges.is_empty());

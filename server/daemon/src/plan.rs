@@ -65,6 +65,11 @@ fn may_go(planned: &Value, executable: bool, yes: bool) -> Result<()> {
             "nothing was changed: a second person has to approve it within 15 minutes: `muster plan approve {digest} --count {machines}`, then `muster plan execute {digest}`"
         );
     }
+    go_on(yes)
+}
+
+/// A person's word, by `--yes` or on a terminal.
+pub fn go_on(yes: bool) -> Result<()> {
     if yes {
         return Ok(());
     }

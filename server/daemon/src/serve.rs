@@ -74,12 +74,15 @@ pub async fn serve(config: Config) -> Result<()> {
         .await?
         .context("a served file does not read")?;
     me.set_agent_program(program::program(&files));
-    let networks =
-        Arc::new(ArcSwap::from_pointee(config.networks(&|secure| data::loaders(&config, &catalog, secure))?));
+    let loaders = |secure| data::loaders(&config, &catalog, secure);
+    let configured = config.networks(&loaders)?;
+    me.set_networks(config.every_network(&loaders)?);
+    let networks = Arc::new(ArcSwap::from_pointee(configured.clone()));
     let path = Arc::new(BootPath {
         me: me.clone(),
         files: Arc::new(files),
         networks: networks.clone(),
+        configured: ArcSwap::from_pointee(configured.clone()),
         base: config.boot_http(),
     });
 
@@ -92,12 +95,16 @@ pub async fn serve(config: Config) -> Result<()> {
     }
     let new = me.follow_layouts().await?;
     let known = me.fill_view().await?;
+    path.put_networks(configured);
     tracing::info!(new, known, "machines of the rack layouts and the database");
     first_token(&config, &me).await?;
 
     running.spawn(named("view", refresh(me.clone(), tasks.refresher, cancel.clone()), cancel.clone()));
     running.spawn(named("sightings", keep_sightings(me.clone(), tasks.sightings, cancel.clone()), cancel.clone()));
     running.spawn(named("conflicts", keep_conflicts(me.clone(), tasks.conflicts, cancel.clone()), cancel.clone()));
+    let (follows, stop) = (path.clone(), cancel.clone());
+    let followed = async move { follows.follow_reservations(stop).await };
+    running.spawn(named("reservations", followed, cancel.clone()));
     running.spawn(named("couriers", couriers(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("tidying", tidy(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("deadlines", deadlines(me.clone(), cancel.clone()), cancel.clone()));
@@ -197,7 +204,7 @@ fn boot_servers(
         ));
     }
     if interfaces.is_empty() {
-        tracing::warn!("no network is configured: no machine can boot from here");
+        tracing::warn!("no network is answered: none is configured, or all are quiet; no machine can boot from here");
     } else {
         let dhcp = dhcp::Config { networks: networks.clone(), interfaces, counters: counted.dhcp.clone() };
         let served = dhcp::serve(dhcp, path.clone(), path.clone(), path.clone(), cancel.clone());
@@ -257,10 +264,12 @@ fn reloader(
                 Ok(entry) => entries.push(entry),
                 Err(why) => told.push(why),
             }
-            let networks = config.networks(&|secure| data::loaders(&config, &catalog, secure))?;
+            let loaders = |secure| data::loaders(&config, &catalog, secure);
+            let networks = config.networks(&loaders)?;
             path.files.reload(&entries)?;
             path.me.set_agent_program(program::program(&path.files));
-            path.networks.store(Arc::new(networks));
+            path.put_networks(networks);
+            path.me.set_networks(config.every_network(&loaders)?);
             path.me.set_images(built);
             in_force.store(Arc::new(catalog.clone()));
             path.me.set_catalog(catalog);

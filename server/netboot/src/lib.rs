@@ -16,6 +16,7 @@ mod network;
 mod reply;
 mod request;
 mod script;
+pub mod shadow;
 mod sighting;
 mod silence;
 pub mod tftp;

@@ -245,6 +245,15 @@ impl Networks {
         self.list.iter()
     }
 
+    /// The same networks with these addresses kept back, beside those that were kept before.
+    pub fn with_reserved(&self, reserved: &BTreeSet<Ipv4Addr>) -> Self {
+        let mut list = self.list.clone();
+        for network in &mut list {
+            network.reserved.extend(reserved.iter().filter(|address| network.subnet.contains(**address)));
+        }
+        Self { list }
+    }
+
     pub fn named(&self, name: &str) -> Option<&Network> {
         self.list.iter().find(|network| network.name == name)
     }
@@ -389,6 +398,20 @@ mod tests {
         let subnet: Subnet = "10.0.4.0/22".parse().unwrap();
         assert!(!subnet.is_host(Ipv4Addr::new(10, 0, 4, 0)) && !subnet.is_host(Ipv4Addr::new(10, 0, 7, 255)));
         assert!(subnet.is_host(Ipv4Addr::new(10, 0, 5, 0)));
+    }
+
+    #[test]
+    fn what_is_kept_for_somebody_is_not_handed_out_and_other_networks_are_as_they_were() {
+        let mut list = vec![network("a", 1), network("b", 2)];
+        for (third, network) in (1..).zip(&mut list) {
+            network.ranges =
+                vec![Range { first: Ipv4Addr::new(10, 0, third, 10), last: Ipv4Addr::new(10, 0, third, 20) }];
+        }
+        let kept = Ipv4Addr::new(10, 0, 1, 15);
+        let before = Networks::new(list).unwrap();
+        let after = before.with_reserved(&BTreeSet::from([kept]));
+        assert!(before.named("a").unwrap().may_hand_out(kept) && !after.named("a").unwrap().may_hand_out(kept));
+        assert_eq!(before.named("b"), after.named("b"));
     }
 
     #[test]

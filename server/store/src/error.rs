@@ -39,6 +39,8 @@ pub enum Error {
          start the newer program, or restore a backup made by this one"
     )]
     Newer { part: &'static str, found: i64, known: i64 },
+    #[error("the database's {part} schema is version {found}, this program wants {known}: `muster serve` brings it up")]
+    Older { part: &'static str, found: i64, known: i64 },
     #[error("cannot begin a transaction")]
     Begin {
         #[source]
@@ -100,6 +102,7 @@ impl Error {
             | Self::Query { source, .. }
             | Self::Commit { source } => kind_of(source),
             Self::Newer { .. }
+            | Self::Older { .. }
             | Self::Rail { .. }
             | Self::Nul { .. }
             | Self::Missing { .. }
@@ -119,6 +122,7 @@ impl Error {
             Self::Folder { .. } => "folder",
             Self::Open { .. } => "open",
             Self::Newer { .. } => "newer",
+            Self::Older { .. } => "older",
             Self::Begin { .. } => "begin",
             Self::Query { .. } => "query",
             Self::Commit { .. } => "commit",

@@ -93,6 +93,17 @@ pub async fn holder(store: &Store, network: &str, address: Ipv4Addr, now: Millis
     Ok(row.filter(|row| row.state == LeaseState::Leased && row.until > now).map(|row| row.mac))
 }
 
+/// The rows of these addresses, where there are any; what has ended or was given back included.
+pub async fn leases_at(store: &Store, keys: &[(String, Ipv4Addr)]) -> Result<Vec<LeaseRow>, Error> {
+    let mut tx = store.lease_tx().await?;
+    let mut rows = Vec::new();
+    for (network, address) in keys {
+        let row = tx.one(HOLDER, crate::sql::cells![network.as_str(), i64::from(u32::from(*address))]).await?;
+        rows.extend(row.as_ref().map(lease).transpose()?);
+    }
+    Ok(rows)
+}
+
 /// Commits a batch in order, and says for each row what became of it. One statement, unless an address comes twice.
 ///
 /// After an error nothing is known: send the same batch again, it gives the same answer.

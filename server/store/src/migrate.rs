@@ -15,11 +15,14 @@ struct Step {
 }
 
 /// Step 1 is the first entry.
-const MAIN: &[Step] = &[Step {
-    tables: include_str!("../migrations/0001-start.sql"),
-    lite: include_str!("../migrations/0001-start.sqlite.sql"),
-    pg: include_str!("../migrations/0001-start.postgres.sql"),
-}];
+const MAIN: &[Step] = &[
+    Step {
+        tables: include_str!("../migrations/0001-start.sql"),
+        lite: include_str!("../migrations/0001-start.sqlite.sql"),
+        pg: include_str!("../migrations/0001-start.postgres.sql"),
+    },
+    Step { tables: include_str!("../migrations/0002-reservations.sql"), lite: "", pg: "" },
+];
 
 /// Leases are a database of their own on SQLite.
 const LEASES: &[Step] = &[Step { tables: include_str!("../migrations/leases-0001.sql"), lite: "", pg: "" }];
@@ -39,6 +42,23 @@ const KEEP: Sql = sql(
 pub(crate) async fn bring_up(store: &Store) -> Result<(), Error> {
     apply(store.write().await?, "main", MAIN).await?;
     apply(store.lease_tx().await?, "leases", LEASES).await
+}
+
+/// Whether the tables are those of this program; looks, and brings nothing up.
+pub(crate) async fn is_current(store: &Store) -> Result<(), Error> {
+    compare(store.read().await?, "main", MAIN).await?;
+    compare(store.lease_tx().await?, "leases", LEASES).await
+}
+
+async fn compare(mut tx: Tx, part: &'static str, steps: &[Step]) -> Result<(), Error> {
+    let found = tx.one(FOUND, cells![part]).await?.map(|row| row.int("number")).transpose()?.unwrap_or(0);
+    let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
+    match found.cmp(&known) {
+        std::cmp::Ordering::Less => return Err(Error::Older { part, found, known }),
+        std::cmp::Ordering::Greater => return Err(Error::Newer { part, found, known }),
+        std::cmp::Ordering::Equal => {}
+    }
+    Ok(())
 }
 
 async fn apply(mut tx: Tx, part: &'static str, steps: &[Step]) -> Result<(), Error> {

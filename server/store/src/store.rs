@@ -50,7 +50,13 @@ pub struct Store {
 
 #[derive(Clone, Debug)]
 enum Pools {
-    Lite { writer: SqlitePool, readers: SqlitePool, leases: SqlitePool },
+    /// `looks`: nothing is ever written.
+    Lite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+        leases: SqlitePool,
+        looks: bool,
+    },
     Pg(PgPool),
 }
 
@@ -72,13 +78,39 @@ impl Store {
                 let writer = lite(&main, 1, false).await.map_err(failed)?;
                 let leases = lite(&dir.join("leases.db"), 1, false).await.map_err(failed)?;
                 let readers = lite(&main, READERS, true).await.map_err(failed)?;
-                Pools::Lite { writer, readers, leases }
+                Pools::Lite { writer, readers, leases, looks: false }
             }
             Place::Postgres(url) => Pools::Pg(postgres(url).await.map_err(failed)?),
         };
         let store = Self { pools };
         migrate::bring_up(&store).await?;
         Ok(store)
+    }
+
+    /// Opens a database that is there for looking alone: nothing is made, brought up or written, and a daemon may serve
+    /// from it at the same time. `None` when there is none.
+    pub async fn look(place: &Place) -> Result<Option<Self>, Error> {
+        let failed = |source| Error::Open { place: place.to_string(), source };
+        let pools = match place {
+            Place::Sqlite(dir) => {
+                let (main, leases) = (dir.join("muster.db"), dir.join("leases.db"));
+                if !main.exists() || !leases.exists() {
+                    return Ok(None);
+                }
+                let readers = looking(&main).await.map_err(failed)?;
+                let leases = looking(&leases).await.map_err(failed)?;
+                Pools::Lite { writer: readers.clone(), readers, leases, looks: true }
+            }
+            Place::Postgres(url) => {
+                let options = PgConnectOptions::from_str(url).map_err(failed)?;
+                let options =
+                    options.options([("default_transaction_read_only", "on")]).application_name("muster-look");
+                Pools::Pg(PgPoolOptions::new().max_connections(1).connect_with(options).await.map_err(failed)?)
+            }
+        };
+        let store = Self { pools };
+        migrate::is_current(&store).await?;
+        Ok(Some(store))
     }
 
     /// Begins a transaction that may write. On SQLite there is one at a time: callers queue here.
@@ -104,6 +136,9 @@ impl Store {
     /// A transaction on the leases alone.
     pub(crate) async fn lease_tx(&self) -> Result<Tx, Error> {
         match &self.pools {
+            Pools::Lite { leases, looks: true, .. } => {
+                leases.begin_with("begin").await.map(|tx| Tx::lite(tx, false)).map_err(|source| Error::Begin { source })
+            }
             Pools::Lite { leases, .. } => leases
                 .begin_with("begin immediate")
                 .await
@@ -116,7 +151,7 @@ impl Store {
     /// Closes all connections, after the transactions that are open.
     pub async fn close(&self) {
         match &self.pools {
-            Pools::Lite { writer, readers, leases } => {
+            Pools::Lite { writer, readers, leases, .. } => {
                 readers.close().await;
                 leases.close().await;
                 writer.close().await;
@@ -158,6 +193,16 @@ async fn lite(file: &Path, connections: u32, reads_only: bool) -> Result<SqliteP
         .test_before_acquire(false)
         .connect_with(options)
         .await
+}
+
+/// A connection that cannot write. Without the files of a running daemon beside it nobody writes, and then SQLite need
+/// not make those files either.
+async fn looking(file: &Path) -> Result<SqlitePool, sqlx::Error> {
+    let mut wal = file.as_os_str().to_owned();
+    wal.push("-wal");
+    let alone = !Path::new(&wal).exists();
+    let options = SqliteConnectOptions::new().filename(file).read_only(true).immutable(alone).busy_timeout(BUSY);
+    SqlitePoolOptions::new().max_connections(1).acquire_timeout(QUEUE).connect_with(options).await
 }
 
 async fn postgres(url: &str) -> Result<PgPool, sqlx::Error> {

@@ -14,4 +14,5 @@ libfuzzer_sys::fuzz_target!(|datagram: &[u8]| {
         Ok(request) => drop(format!("{request:?}")),
         Err(malformed) => assert!(!malformed.label().is_empty()),
     }
+    let _ = read::parse_reply(datagram);
 });

@@ -90,6 +90,7 @@ impl Desk {
             if ready.last() == Some(&true) && self.hear(&current) {
                 return Ok(());
             }
+            self.view.learnt().into_iter().for_each(|lease| self.leases.learn(lease));
             let latest = self.networks.load_full();
             if !Arc::ptr_eq(&latest, &current) {
                 current = latest;

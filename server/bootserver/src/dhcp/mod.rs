@@ -18,10 +18,10 @@ mod sys;
 mod write;
 
 pub use counters::Counters;
-pub use read::{Malformed, parse};
+pub use read::{Malformed, parse, parse_reply};
 pub use write::encode;
 
-pub(crate) use sys::interface_index;
+pub(crate) use sys::{interface_index, wait};
 
 use crate::{Commit, Error, View, Watch};
 use arc_swap::ArcSwap;

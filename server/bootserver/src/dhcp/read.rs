@@ -4,7 +4,9 @@
 //! architecture of a list and stop the process at a hardware address that is too long (decision record 0003); one of
 //! them is the oracle of the tests instead.
 
-use muster_netboot::{Kind, Relay, Request};
+use muster_netboot::shadow::Seen;
+use muster_netboot::{Kind, Relay, ReplyKind, Request};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
@@ -82,6 +84,28 @@ pub fn parse(datagram: &[u8]) -> Result<Request, Malformed> {
         subnet_selection: bytes(118).and_then(address),
         ipxe: found.take(175),
     })
+}
+
+/// Reads a reply of another server. `Ok(None)` is a message that is none.
+pub fn parse_reply(datagram: &[u8]) -> Result<Option<Seen>, Malformed> {
+    let request = parse(datagram)?;
+    let (Some(mac), 2) = (request.mac(), request.op) else { return Ok(None) };
+    let kind = match request.kind {
+        Some(Kind::Offer) => ReplyKind::Offer,
+        Some(Kind::Ack) => ReplyKind::Ack,
+        Some(Kind::Nak) => ReplyKind::Nak,
+        _ => return Ok(None),
+    };
+    let (header, options) = datagram.split_at_checked(HEADER + COOKIE.len()).ok_or(Malformed::Short)?;
+    let field = |from: usize, length: usize| header.get(from..from + length).unwrap_or_default();
+    let (sname, file) = (field(44, 64), field(108, 128));
+    let found = gather(options, file, sname);
+    // An overloaded field is options, not a name.
+    let overloaded = found.get(&52).and_then(|value| value.first()).is_some_and(|which| which & 1 != 0);
+    let name = file.split(|byte| *byte == 0).next().unwrap_or_default();
+    let file = if overloaded { Vec::new() } else { name.to_vec() };
+    let (xid, yiaddr, siaddr) = (request.xid, request.yiaddr, request.siaddr);
+    Ok(Some(Seen { xid, mac, kind, yiaddr, siaddr, file, options: found }))
 }
 
 /// Takes arrays off the front of a slice whose length was checked; what is missing reads as zero.
@@ -266,10 +290,28 @@ mod tests {
         assert_eq!(with(&[53, 1, 1, 255]).ipxe, None);
     }
 
+    #[test]
+    fn a_servers_reply_is_read_with_all_its_options_and_a_request_is_none() {
+        let mut bytes = [bare(), vec![53, 1, 5, 51, 4, 0, 0, 14, 16, 42, 4, 10, 0, 0, 9, 255]].concat();
+        bytes[0] = 2;
+        bytes[16..20].copy_from_slice(&[10, 0, 0, 5]);
+        bytes[108..112].copy_from_slice(b"boot");
+        let seen = parse_reply(&bytes).unwrap().unwrap();
+        assert_eq!(
+            (seen.kind, seen.yiaddr, seen.file.as_slice()),
+            (ReplyKind::Ack, Ipv4Addr::new(10, 0, 0, 5), &b"boot"[..])
+        );
+        assert_eq!(seen.options.keys().copied().collect::<Vec<_>>(), [42, 51, 53]);
+        bytes[0] = 1;
+        assert_eq!(parse_reply(&bytes), Ok(None));
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {
             let _ = parse(&bytes);
+            let _ = parse_reply(&bytes);
+            let _ = parse_reply(&[bare(), bytes.clone()].concat());
             let _ = parse(&[bare(), bytes].concat());
         }
 

@@ -11,6 +11,7 @@ mod bed;
 mod conflicts;
 mod couriers;
 mod deadlines;
+mod imports;
 mod life;
 mod permits;
 mod plans;

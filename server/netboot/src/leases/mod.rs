@@ -127,6 +127,14 @@ impl Leases {
         leases
     }
 
+    /// A lease that was written past this table: imported, or seen at another server. One of ours that lasts longer stays.
+    pub fn learn(&mut self, lease: Lease) {
+        let longer = self.table.bound_until(lease.address, lease.mac) >= lease.until;
+        if !(longer && lease.state == LeaseState::Bound) {
+            self.table.restore(lease);
+        }
+    }
+
     /// While the store is away, known leases are confirmed for their remaining time and nothing is allocated.
     pub fn store_is_away(&mut self, away: bool) {
         self.store_away = away;
@@ -135,6 +143,11 @@ impl Leases {
     /// Ranges or reservations changed.
     pub fn networks_changed(&mut self) {
         self.table.rewind();
+    }
+
+    /// Whether anything is remembered of this machine.
+    pub fn knows(&self, mac: Mac) -> bool {
+        self.table.knows(mac)
     }
 
     /// Addresses held now (leased, offered, quarantined).

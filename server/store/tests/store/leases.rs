@@ -2,7 +2,7 @@
 
 use crate::bed::{NOW, later};
 use muster_names::{Mac, Millis};
-use muster_store::{LeaseRow, LeaseState, Outcome, Store, commit_leases, holder, load_leases};
+use muster_store::{LeaseRow, LeaseState, Outcome, Store, commit_leases, holder, leases_at, load_leases};
 use std::net::Ipv4Addr;
 
 fn row(address: u8, mac: u8, until: Millis) -> LeaseRow {
@@ -27,6 +27,14 @@ both! {
         assert_eq!(commit_leases(store, &[row(5, 1, later(150))], later(99)).await.unwrap(), [Granted], "its own");
         assert_eq!(commit_leases(store, &[row(5, 9, later(300))], later(150)).await.unwrap(), [Granted], "expired");
         assert_eq!(load_leases(store).await.unwrap(), [row(5, 9, later(300)), row(6, 2, later(100))]);
+    }
+
+    async fn addresses_tell_what_is_written_of_them(bed: Bed) {
+        let store = &bed.store;
+        commit_leases(store, &[row(5, 1, later(100)), row(6, 2, later(100))], NOW).await.unwrap();
+        let key = |address: u8| ("provision".to_owned(), Ipv4Addr::new(10, 77, 0, address));
+        assert_eq!(leases_at(store, &[key(6), key(7)]).await.unwrap(), [row(6, 2, later(100))]);
+        assert_eq!(leases_at(store, &[("elsewhere".to_owned(), key(5).1)]).await.unwrap(), []);
     }
 
     async fn an_address_tells_who_holds_it_just_now(bed: Bed) {

@@ -11,4 +11,5 @@ mod lives;
 mod log;
 mod opening;
 mod orders;
+mod reservations;
 mod rows;

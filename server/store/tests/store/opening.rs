@@ -26,6 +26,24 @@ both! {
         assert!(error.to_string().contains("start the newer program"), "{error}");
     }
 
+    async fn who_only_looks_reads_beside_a_daemon_and_can_write_nothing(bed: Bed) {
+        let mut tx = bed.write().await;
+        tx.append(event(machine(1), "a")).await.unwrap();
+        tx.commit(NOW).await.unwrap();
+        let looking = Store::look(&bed.place).await.unwrap().unwrap();
+        assert_eq!(events::events(&mut looking.read().await.unwrap(), Seq(0), 10, None).await.unwrap().len(), 1);
+        assert!(muster_store::load_leases(&looking).await.unwrap().is_empty());
+        let refused = async {
+            let mut tx = looking.write().await?;
+            tx.append(event(machine(1), "b")).await?;
+            tx.commit(NOW).await
+        };
+        assert!(refused.await.is_err(), "it wrote");
+        bed.raw("update schema_version set number = 1 where part = 'main'").await.unwrap();
+        let error = Store::look(&bed.place).await.unwrap_err_or_panic();
+        assert!(matches!(error, Error::Older { part: "main", found: 1, .. }), "{error}");
+    }
+
     async fn daemons_that_start_together_make_the_schema_once(bed: Bed) {
         let place = match &bed.place {
             Place::Sqlite(dir) => Place::Sqlite(dir.join("fresh")),
@@ -52,6 +70,26 @@ impl<T> UnwrapErr for Result<T, Error> {
     fn unwrap_err_or_panic(self) -> Error {
         self.err().expect("it should have failed")
     }
+}
+
+#[test]
+fn looking_where_nothing_is_makes_nothing() {
+    crate::bed::run(async {
+        let dir = std::env::temp_dir().join(format!("muster-store-look-{}", std::process::id()));
+        assert!(Store::look(&Place::Sqlite(dir.clone())).await.unwrap().is_none());
+        assert!(!dir.exists());
+        Store::open(&Place::Sqlite(dir.clone())).await.unwrap().close().await;
+        let names = || {
+            let mut names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let before = names();
+        Store::look(&Place::Sqlite(dir.clone())).await.unwrap().unwrap().close().await;
+        let after = names();
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(before, after, "a file was made beside a database that nobody has open");
+    });
 }
 
 /// A data folder made by hand or under a lax umask would let everybody read a site's cloud-config.
