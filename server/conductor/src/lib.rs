@@ -25,6 +25,7 @@ mod seed;
 mod session;
 mod standing;
 mod tidy;
+pub mod timeline;
 mod view;
 
 pub use agents::{Live, MOST_REPORTS};
@@ -39,7 +40,6 @@ pub use hand::{Hand, HandError};
 pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use session::{Caller, TurnedAway};
 pub use tidy::tidy;
-pub use view::keep_sightings;
 
 use agents::Agents;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -47,13 +47,12 @@ use boot::Tokens;
 use muster_catalog::{Catalog, Image};
 use muster_diagnosis::Budgets;
 use muster_names::{Digest, Epoch, FirmwareMode, ImageId, Key, MachineId, OrderId, Seq, Subject};
-use muster_netboot::Sighting;
 use muster_store::Store;
 use muster_wire::ImageRef;
 use scribe::Scribe;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use timeline::{Note, Timeline};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use view::Fleet;
@@ -118,8 +117,7 @@ pub struct Conductor {
     pub(crate) work: Notify,
     pub(crate) busy: Mutex<HashSet<String>>,
     pub(crate) boot_files: Mutex<Tokens>,
-    pub(crate) sighted: mpsc::Sender<Sighting>,
-    dropped_sightings: AtomicU64,
+    pub(crate) timeline: Timeline,
     resident: Mutex<BTreeMap<(OrderId, Epoch), String>>,
     rails: Mutex<BTreeMap<Key, String>>,
     newest: watch::Sender<Seq>,
@@ -129,7 +127,7 @@ pub struct Conductor {
 /// Tasks that run beside the conductor; each ends when the token is cancelled.
 pub struct Tasks {
     pub scribe: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
-    pub sightings: mpsc::Receiver<Sighting>,
+    pub timeline: mpsc::Receiver<Note>,
     pub refresher: mpsc::UnboundedReceiver<BTreeSet<MachineId>>,
 }
 
@@ -142,7 +140,7 @@ impl Conductor {
         budgets: Budgets,
         cancel: &CancellationToken,
     ) -> (Arc<Self>, Tasks) {
-        let (sighted, sightings) = mpsc::channel(8192);
+        let (timeline, notes) = Timeline::new();
         let (touched, refresher) = mpsc::unbounded_channel();
         let (newest, _) = watch::channel(Seq(0));
         let tell = newest.clone();
@@ -171,14 +169,13 @@ impl Conductor {
             work: Notify::new(),
             busy: Mutex::default(),
             boot_files: Mutex::default(),
-            sighted,
-            dropped_sightings: AtomicU64::new(0),
+            timeline,
             resident: Mutex::default(),
             rails: Mutex::default(),
             newest,
             courier,
         };
-        (Arc::new(me), Tasks { scribe: Box::pin(task), sightings, refresher })
+        (Arc::new(me), Tasks { scribe: Box::pin(task), timeline: notes, refresher })
     }
 
     pub fn catalog(&self) -> Arc<Catalog> {
@@ -232,10 +229,6 @@ impl Conductor {
     /// Which rail holds back what the subject asks for in this epoch, in words.
     pub fn rail_of(&self, of: Subject, epoch: Epoch) -> Option<String> {
         self.rails().iter().find(|(key, _)| key.of == of && key.epoch == epoch).map(|(_, rail)| rail.clone())
-    }
-
-    pub fn dropped_sightings(&self) -> u64 {
-        self.dropped_sightings.load(Ordering::Relaxed)
     }
 
     /// Presses or releases the red button.

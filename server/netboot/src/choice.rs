@@ -6,6 +6,7 @@
 use crate::host::{Boot, Host};
 use crate::network::Network;
 use crate::request::{Kind, Request};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -31,9 +32,11 @@ impl Loaders {
 }
 
 /// Who is asking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Client {
     /// An operating system, or anything that does not boot from the network.
+    #[default]
     Plain,
     /// PXE firmware.
     Pxe,
@@ -43,6 +46,18 @@ pub enum Client {
     Ipxe,
     /// iPXE in a NIC's ROM without HTTP: it gets our own loader first.
     BareIpxe,
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "system",
+            Self::Pxe => "firmware, PXE",
+            Self::Http => "firmware, HTTP boot",
+            Self::Ipxe => "iPXE",
+            Self::BareIpxe => "iPXE without HTTP",
+        })
+    }
 }
 
 const IPXE: &[u8] = b"iPXE";
@@ -122,7 +137,7 @@ impl fmt::Display for Choice {
             Self::Disk { why, .. } => f.write_str(match why {
                 WhyDisk::Asked => "boot its own disk",
                 WhyDisk::Stranger => "boot its own disk, for it is not ours and the network is not dedicated",
-                WhyDisk::Loop => "boot its own disk, for it asked for the same stage over three times in five minutes",
+                WhyDisk::Loop => return write!(f, "boot loop: {}", crate::brake::SENT),
                 WhyDisk::NoLoader => "boot its own disk, for there is no loader for its architecture",
             }),
         }

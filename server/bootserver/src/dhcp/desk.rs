@@ -10,7 +10,7 @@ use crate::{View, Watch};
 use arc_swap::ArcSwap;
 use muster_names::{Mac, Millis};
 use muster_netboot::{
-    Answer, Ingress, Kind, Leases, Networks, Reply, Request, Said, Sighting, SightingKind, plain_text,
+    Answer, Ingress, Kind, Leases, Networks, Reply, Request, Said, Sighting, SightingKind, client, plain_text,
 };
 use std::io;
 use std::sync::Arc;
@@ -206,6 +206,8 @@ fn sighting(
 ) -> Sighting {
     Sighting {
         network: networks.of(request, ingress).map(|network| network.name.clone()),
+        client: client(request),
+        xid: request.xid,
         arch: request.archs.first().copied(),
         vendor_class: request.vendor_class.as_deref().map(plain_text),
         giaddr: request.is_relayed().then_some(request.giaddr),

@@ -18,3 +18,4 @@ mod plans;
 mod postgres;
 mod restarts;
 mod strangers;
+mod timeline;
