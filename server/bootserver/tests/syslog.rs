@@ -41,7 +41,9 @@ impl Bed {
 
     fn send(&self, from: &str, lines: &[&[u8]]) {
         let socket = UdpSocket::bind((from, 0)).unwrap();
-        lines.iter().for_each(|line| drop(socket.send_to(line, self.to).unwrap()));
+        for line in lines {
+            socket.send_to(line, self.to).unwrap();
+        }
     }
 
     fn count(&self, reason: &str) -> u64 {

@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn a_length_falls_into_the_first_bound_that_holds_it() {
         let mut histogram = Histogram::default();
-        [900, 1_000, 1_001, 61_000, 5_000_000].map(|millis| histogram.add(millis));
+        [900, 1_000, 1_001, 61_000, 5_000_000].into_iter().for_each(|millis| histogram.add(millis));
         assert_eq!(
             (histogram.counts.first(), histogram.counts.get(1), histogram.counts.get(7)),
             (Some(&2), Some(&1), Some(&1))

@@ -131,7 +131,8 @@ impl Conductor {
         let now = rim::now();
         let Some(mac) = self.timeline.holder(began.peer.ip(), now) else { return };
         let Began { via, peer, path, size, gone } = began;
-        let running = Running { began: now, via, file: File::of(&path), path, bytes: 0, size };
+        let (file, path) = named(path);
+        let running = Running { began: now, via, file, path, bytes: 0, size };
         let mut all = self.timeline.under_way();
         if all.len() < MOST_RUNNING {
             all.insert((via, peer), Under { mac, running, gone });
@@ -146,7 +147,7 @@ impl Conductor {
             return;
         };
         let Ended { via, path, bytes, took_ms, repeats, how, .. } = ended;
-        let file = File::of(&path);
+        let (file, path) = named(path);
         // A script that came tells itself, with the reason in it.
         if file == File::Script && how == How::Whole {
             return;
@@ -174,6 +175,14 @@ impl Conductor {
     pub(crate) fn switched_on(&self, id: MachineId) {
         let hosts = self.fleet.macs_of(id);
         self.timeline.figures.lock().unwrap_or_else(PoisonError::into_inner).touched(hosts, rim::now());
+    }
+}
+
+/// The path of a boot's token is a secret while the token waits to be fetched: a reader of the list must not fetch it.
+fn named(path: String) -> (File, String) {
+    match File::of(&path) {
+        File::Token => (File::Token, "agent.cpio".into()),
+        file => (file, path),
     }
 }
 

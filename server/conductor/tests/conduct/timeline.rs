@@ -103,6 +103,19 @@ async fn a_transfer_belongs_to_the_port_that_leased_the_address_and_shows_while_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_way_to_a_boots_token_is_not_told() {
+    let (_folder, site) = Site::sqlite().await;
+    lease(&site).await;
+    let path = "/b/02-00-00-00-09-09/5ec2e7/agent.cpio";
+    let began = Began { via: Via::Tftp, peer: peer(), path: path.into(), size: 9, gone: Arc::default() };
+    site.me.transfer_began(began);
+    assert_eq!(told(&site, MAC).await.running[0].path, "agent.cpio");
+    site.me.transfer_ended(ended(path, 9, How::Whole));
+    let found = until(&site, MAC, "the transfer", |told| entries(told) == 1).await;
+    assert!(!format!("{found:?}").contains("5ec2e7"), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_of_a_log_is_taken_from_a_lease_of_ours_alone_also_after_a_restart() {
     let (_folder, site) = Site::sqlite().await;
     let line = |text: &str| LogLine { severity: 3, program: "kernel".into(), text: text.into() };
