@@ -27,6 +27,7 @@ mod seed;
 mod session;
 mod standing;
 mod tidy;
+pub mod timeline;
 mod view;
 
 pub use agents::{Live, MOST_REPORTS};
@@ -42,7 +43,7 @@ pub use hand::{Hand, HandError};
 pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use session::{Caller, TurnedAway};
 pub use tidy::tidy;
-pub use view::{commit_leases, hosts, keep_sightings, leases_of, load_leases};
+pub use view::{commit_leases, hosts, leases_of, load_leases};
 
 use agents::Agents;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -51,14 +52,14 @@ use conflicts::Conflicts;
 use muster_catalog::{Catalog, Image};
 use muster_diagnosis::Budgets;
 use muster_names::{Digest, Epoch, FirmwareMode, ImageId, Key, MachineId, OrderId, Seq, Subject};
-use muster_netboot::{Conflict, Lease, Networks, Sighting};
+use muster_netboot::{Conflict, Lease, Networks};
 use muster_store::Store;
 use muster_wire::ImageRef;
 use scribe::Scribe;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use timeline::{Note, Timeline};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use view::Fleet;
@@ -127,9 +128,8 @@ pub struct Conductor {
     pub(crate) work: Notify,
     pub(crate) busy: Mutex<HashSet<String>>,
     pub(crate) boot_files: Mutex<Tokens>,
-    pub(crate) sighted: mpsc::Sender<Sighting>,
     pub(crate) conflicts: Conflicts,
-    dropped_sightings: AtomicU64,
+    pub(crate) timeline: Timeline,
     resident: Mutex<BTreeMap<(OrderId, Epoch), String>>,
     rails: Mutex<BTreeMap<Key, String>>,
     newest: watch::Sender<Seq>,
@@ -139,8 +139,8 @@ pub struct Conductor {
 /// Tasks that run beside the conductor; each ends when the token is cancelled.
 pub struct Tasks {
     pub scribe: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
-    pub sightings: mpsc::Receiver<Sighting>,
     pub conflicts: mpsc::Receiver<Conflict>,
+    pub timeline: mpsc::Receiver<Note>,
     pub refresher: mpsc::UnboundedReceiver<BTreeSet<MachineId>>,
 }
 
@@ -153,8 +153,8 @@ impl Conductor {
         budgets: Budgets,
         cancel: &CancellationToken,
     ) -> (Arc<Self>, Tasks) {
-        let (sighted, sightings) = mpsc::channel(8192);
         let (conflicts, met) = Conflicts::new();
+        let (timeline, notes) = Timeline::new();
         let (touched, refresher) = mpsc::unbounded_channel();
         let (newest, _) = watch::channel(Seq(0));
         let tell = newest.clone();
@@ -185,15 +185,14 @@ impl Conductor {
             work: Notify::new(),
             busy: Mutex::default(),
             boot_files: Mutex::default(),
-            sighted,
             conflicts,
-            dropped_sightings: AtomicU64::new(0),
+            timeline,
             resident: Mutex::default(),
             rails: Mutex::default(),
             newest,
             courier,
         };
-        (Arc::new(me), Tasks { scribe: Box::pin(task), sightings, conflicts: met, refresher })
+        (Arc::new(me), Tasks { scribe: Box::pin(task), conflicts: met, timeline: notes, refresher })
     }
 
     pub fn catalog(&self) -> Arc<Catalog> {
@@ -266,10 +265,6 @@ impl Conductor {
     /// Which rail holds back what the subject asks for in this epoch, in words.
     pub fn rail_of(&self, of: Subject, epoch: Epoch) -> Option<String> {
         self.rails().iter().find(|(key, _)| key.of == of && key.epoch == epoch).map(|(_, rail)| rail.clone())
-    }
-
-    pub fn dropped_sightings(&self) -> u64 {
-        self.dropped_sightings.load(Ordering::Relaxed)
     }
 
     /// Presses or releases the red button.

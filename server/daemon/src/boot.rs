@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures_core::future::BoxFuture;
 use muster_bootserver::http::{Body, Content, Files};
 use muster_bootserver::tftp::Source;
-use muster_bootserver::transfers::{Begun, Ended, TransferWatch};
 use muster_bootserver::{Commit, CommitError, View, Watch};
 use muster_conductor::{BootAnswer, Conductor, now};
 use muster_names::{Architecture, Mac};
@@ -27,6 +26,8 @@ pub struct BootPath {
     pub configured: ArcSwap<Networks>,
     /// `http://10.77.0.1:8080`
     pub base: String,
+    /// Kernel arguments that name the receiver of system logs, as Debian's installer reads them too.
+    pub log_args: Vec<String>,
 }
 
 impl View for BootPath {
@@ -101,7 +102,8 @@ impl Content for BootPath {
                     Some(text(self.script_for(mac, from.ip(), language, architecture).await))
                 }
                 Some((mac, Asked::Disk)) => {
-                    self.told(mac, "the disk script");
+                    // Its address came with the reason.
+                    self.told(mac, false, false, "");
                     Some(text(script(&Script::Disk)))
                 }
                 Some((_, Asked::Token(nonce))) => {
@@ -165,6 +167,19 @@ fn text(script: String) -> Body {
     Body::Memory { bytes: Bytes::from(script), content_type: "text/plain; charset=utf-8" }
 }
 
+/// Why a machine is given the script that boots its disk.
+struct Unserved {
+    /// The disk is what its state wants.
+    wanted: bool,
+    words: String,
+}
+
+impl Unserved {
+    fn of(words: impl Into<String>) -> Self {
+        Self { wanted: false, words: words.into() }
+    }
+}
+
 impl BootPath {
     /// Puts networks in force, with what is kept for somebody kept back.
     pub fn put_networks(&self, networks: Networks) {
@@ -194,8 +209,9 @@ impl BootPath {
         }
     }
 
-    fn told(&self, mac: Mac, words: &str) {
-        self.me.saw(Sighting::of(now(), mac, SightingKind::Http, Said::Words(words.to_string())));
+    fn told(&self, mac: Mac, agent: bool, wanted: bool, why: &str) {
+        let said = Said::Script { agent, wanted, why: why.to_string() };
+        self.me.saw(Sighting::of(now(), mac, SightingKind::Http, said));
     }
 
     /// Whether the network is dedicated; or why this address cannot ask in that MAC's name. Where our leases are the only
@@ -218,31 +234,31 @@ impl BootPath {
     }
 
     async fn script_for(&self, mac: Mac, from: IpAddr, language: Language, architecture: Architecture) -> String {
-        let (wanted, words) = match self.wanted(mac, from, architecture).await {
-            Ok(boot) => (Script::Agent(boot), "the agent script".to_owned()),
-            Err(why) => (Script::Disk, format!("the disk script: {why}")),
+        let (wanted, why) = match self.wanted(mac, from, architecture).await {
+            Ok(boot) => (Script::Agent(boot), None),
+            Err(why) => (Script::Disk, Some(why)),
         };
         let (text, refused) = language.render(mac, &wanted);
-        match refused {
-            None => self.told(mac, &words),
-            Some(error) => self.told(mac, &format!("the disk script: {error}")),
+        match why.or_else(|| refused.map(|error| Unserved::of(error.to_string()))) {
+            None => self.told(mac, true, false, ""),
+            Some(why) => self.told(mac, false, why.wanted, &why.words),
         }
         text
     }
 
     /// What the agent is booted with, or why the machine boots its disk.
-    async fn wanted(&self, mac: Mac, from: IpAddr, architecture: Architecture) -> Result<AgentBoot, String> {
-        let dedicated = self.own(mac, from).await?;
+    async fn wanted(&self, mac: Mac, from: IpAddr, architecture: Architecture) -> Result<AgentBoot, Unserved> {
+        let dedicated = self.own(mac, from).await.map_err(Unserved::of)?;
         let kernel = boot_file(architecture, KERNEL);
         if self.files.get(&kernel).is_none() {
-            return Err(format!("there is no boot image for {architecture}"));
+            return Err(Unserved::of(format!("there is no boot image for {architecture}")));
         }
         match self.me.boot_answer(mac, dedicated).await {
-            BootAnswer::Disk { why } => Err(why),
+            BootAnswer::Disk { wanted, why } => Err(Unserved { wanted, words: why }),
             BootAnswer::Agent { nonce, console, kernel_args } => {
                 self.agent(mac, architecture, &nonce, console, &kernel_args).map_err(|error| {
                     tracing::error!(%mac, %error, "the model's kernel arguments make no script; it boots its disk");
-                    error.to_string()
+                    Unserved::of(error.to_string())
                 })
             }
         }
@@ -265,7 +281,7 @@ impl BootPath {
         for console in std::iter::once("tty0".to_string()).chain(console) {
             args.push(&format!("console={console}"))?;
         }
-        for argument in more {
+        for argument in self.log_args.iter().chain(more) {
             args.push(argument)?;
         }
         // The small archive goes first: it is a multiple of four long, so the next one is found behind it.
@@ -280,24 +296,6 @@ impl BootPath {
         let script = link(&format!("/b/{}{folder}/boot.ipxe", mac.dashed()))?;
         let kernel = link(&format!("/{}", boot_file(architecture, KERNEL)))?;
         Ok(AgentBoot { mac, script, kernel, initrds, args })
-    }
-}
-
-/// Notes every file a machine fetched in the daemon's own log.
-pub struct Transfers;
-
-impl TransferWatch for Transfers {
-    fn began(&self, begun: &Begun<'_>) {
-        tracing::debug!(via = ?begun.via, peer = %begun.peer, path = begun.path, size = begun.size, "sending");
-    }
-
-    fn ended(&self, ended: &Ended<'_>) {
-        let (how, bytes, took) = (ended.how.label(), ended.bytes, ended.took.as_millis());
-        if ended.how.went_well() {
-            tracing::info!(via = ?ended.via, peer = %ended.peer, path = ended.path, how, bytes, ms = took, "sent");
-        } else {
-            tracing::warn!(via = ?ended.via, peer = %ended.peer, path = ended.path, how, bytes, ms = took, "not sent");
-        }
     }
 }
 

@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod config;
 mod data;
+mod explain;
 mod here;
 mod import;
 mod listen;
@@ -18,6 +19,7 @@ mod shadow;
 mod show;
 mod table;
 mod tls;
+mod transfers;
 mod watch;
 mod words;
 

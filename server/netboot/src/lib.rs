@@ -19,7 +19,9 @@ mod script;
 pub mod shadow;
 mod sighting;
 mod silence;
+pub mod syslog;
 pub mod tftp;
+pub mod timeline;
 
 pub use brake::{Brake, Stage};
 pub use choice::{Choice, Client, WhyDisk, choose, client, client_on};

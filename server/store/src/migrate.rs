@@ -22,6 +22,7 @@ const MAIN: &[Step] = &[
         pg: include_str!("../migrations/0001-start.postgres.sql"),
     },
     Step { tables: include_str!("../migrations/0002-reservations.sql"), lite: "", pg: "" },
+    Step { tables: include_str!("../migrations/0003-boots.sql"), lite: "", pg: "" },
 ];
 
 /// Leases are a database of their own on SQLite.

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use muster_names::{Mac, Millis};
 use muster_netboot::{
     Answer, Conflict, ConflictKind, Ingress, Kind, LeaseChange, LeaseState, Leases, Networks, Outcome, Repeats, Reply,
-    Request, Said, Sighting, SightingKind, Silence, plain_text, taken_elsewhere,
+    Request, Said, Sighting, SightingKind, Silence, client, client_on, plain_text, taken_elsewhere,
 };
 use std::io;
 use std::net::Ipv4Addr;
@@ -276,8 +276,10 @@ fn sighting(
 ) -> Sighting {
     let network = networks.of(request, ingress);
     Sighting {
-        client: network.and_then(|network| network.loaders.kind_of(request)).map(|kind| kind.name.clone()),
+        known_as: network.and_then(|network| network.loaders.kind_of(request)).map(|kind| kind.name.clone()),
         network: network.map(|network| network.name.clone()),
+        client: network.map_or_else(|| client(request), |network| client_on(request, network)),
+        xid: request.xid,
         arch: request.archs.first().copied(),
         vendor_class: request.vendor_class.as_deref().map(plain_text),
         giaddr: request.is_relayed().then_some(request.giaddr),

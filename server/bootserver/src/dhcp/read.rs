@@ -99,13 +99,13 @@ pub fn parse_reply(datagram: &[u8]) -> Result<Option<Seen>, Malformed> {
     let (header, options) = datagram.split_at_checked(HEADER + COOKIE.len()).ok_or(Malformed::Short)?;
     let field = |from: usize, length: usize| header.get(from..from + length).unwrap_or_default();
     let (sname, file) = (field(44, 64), field(108, 128));
-    let found = gather(options, file, sname);
+    let options = gather(options, file, sname).all();
     // An overloaded field is options, not a name.
-    let overloaded = found.get(&52).and_then(|value| value.first()).is_some_and(|which| which & 1 != 0);
+    let overloaded = options.get(&52).and_then(|value| value.first()).is_some_and(|which| which & 1 != 0);
     let name = file.split(|byte| *byte == 0).next().unwrap_or_default();
     let file = if overloaded { Vec::new() } else { name.to_vec() };
     let (xid, yiaddr, siaddr) = (request.xid, request.yiaddr, request.siaddr);
-    Ok(Some(Seen { xid, mac, kind, yiaddr, siaddr, file, options: found }))
+    Ok(Some(Seen { xid, mac, kind, yiaddr, siaddr, file, options }))
 }
 
 /// Takes arrays off the front of a slice whose length was checked; what is missing reads as zero.
@@ -144,6 +144,11 @@ impl Found {
         if let (Some(place), Ok(count)) = (self.places.get_mut(usize::from(code)), u8::try_from(self.values.len())) {
             *place = count;
         }
+    }
+
+    /// Every option, for whoever compares whole packets.
+    fn all(mut self) -> BTreeMap<u8, Vec<u8>> {
+        (0..=u8::MAX).filter_map(|code| Some((code, self.take(code)?))).collect()
     }
 
     fn take(&mut self, code: u8) -> Option<Vec<u8>> {

@@ -20,3 +20,4 @@ mod plans;
 mod postgres;
 mod restarts;
 mod strangers;
+mod timeline;
