@@ -41,7 +41,7 @@ site_up() {
     mkdir -p "$dir/site/secrets" "$dir/site/files"
     cp -r "$site_repo/firmware-profiles" "$site_repo/rack-layouts" "$dir/site/files/"
     mkdir -p "$dir/site/files/pxe-images"
-    cp -r "$site_repo"/pxe-images/{loaders,os} "$dir/site/files/pxe-images/"
+    cp -r "$site_repo"/pxe-images/{loaders,clients,os} "$dir/site/files/pxe-images/"
     unhurried "$dir/site/files/firmware-profiles/models/qemu-q35.toml"
     echo secret >"$dir/site/secrets/bmc-password"
     chmod 600 "$dir/site/secrets/bmc-password"

@@ -35,6 +35,12 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<impl IntoResponse,
         head.seq.0,
         app.me.dropped_sightings(),
     );
+    text.push_str("# HELP muster_conflicts Open conflicts on the boot networks.\n# TYPE muster_conflicts gauge\n");
+    let open = app.me.open_conflicts();
+    for kind in muster_conductor::CONFLICT_KINDS {
+        let count = open.iter().filter(|conflict| conflict.kind == kind).count();
+        let _ = writeln!(text, "muster_conflicts{{kind=\"{kind}\"}} {count}");
+    }
     text.push_str(&(app.counters)());
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }

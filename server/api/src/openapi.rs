@@ -86,6 +86,7 @@ fn schema(generator: &mut SchemaGenerator, name: &str) -> Value {
         "Orders" => of::<Vec<site::OrderShown>>(generator),
         "Tickets" => of::<Vec<site::TicketShown>>(generator),
         "Sightings" => of::<Vec<site::SightingShown>>(generator),
+        "Conflicts" => of::<Vec<site::ConflictShown>>(generator),
         "Freeze" => of::<site::Freeze>(generator),
         "FreezeRequest" => of::<site::FreezeRequest>(generator),
         "PlanRequest" => of::<made::PlanRequest>(generator),

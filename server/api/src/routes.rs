@@ -65,6 +65,13 @@ pub fn routes() -> Vec<Row> {
             || get(site::explain),
         ),
         row(
+            ("GET", "/api/v1/conflicts"),
+            READ,
+            "Who else speaks for what is ours on the boot networks",
+            gives("Conflicts"),
+            || get(site::conflicts),
+        ),
+        row(
             ("POST", "/api/v1/plans"),
             RACK,
             "Make a plan; changes nothing else",

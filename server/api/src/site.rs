@@ -8,10 +8,11 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use muster_catalog::{Model, Rack};
-use muster_names::{Digest, ImageId, Mac, MachineId, Millis, OrderId, Subject};
+use muster_names::{Digest, ImageId, Mac, MachineId, Millis, OrderId, Subject, SwitchPort};
 use muster_store::{Tx, orders as order_rows, site as site_rows, tickets as ticket_rows};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
 
 pub(crate) async fn racks(State(app): State<App>) -> Json<Vec<Rack>> {
     Json(app.me.catalog().racks.clone())
@@ -145,6 +146,46 @@ pub(crate) async fn explain(
         body: serde_json::from_str(&row.body).unwrap_or_default(),
     };
     Ok(Json(app.me.explain(mac, 200).await?.into_iter().map(shown).collect()))
+}
+
+/// Somebody else who speaks for what is ours on a boot network.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConflictShown {
+    /// `dhcp-server`, `boot-server`, `own-address`, `address`, `reservation`.
+    pub kind: String,
+    pub network: String,
+    pub address: Ipv4Addr,
+    /// Who is there.
+    pub mac: Option<Mac>,
+    /// Whose lease or reservation it disturbs.
+    pub holder: Option<Mac>,
+    /// The machine of ours that it is, where it is one.
+    pub machine: Option<String>,
+    /// Where its cable ends, as option 82 or LLDP told.
+    pub port: Option<SwitchPort>,
+    pub first: Millis,
+    pub last: Millis,
+    pub seen: u64,
+    /// What it is, and what to do.
+    pub words: String,
+}
+
+pub(crate) async fn conflicts(State(app): State<App>) -> Json<Vec<ConflictShown>> {
+    let shown = |open: muster_conductor::OpenConflict| ConflictShown {
+        kind: open.kind,
+        network: open.network,
+        address: open.address,
+        mac: open.mac,
+        holder: open.holder,
+        machine: open.machine,
+        port: open.port,
+        first: open.first,
+        last: open.last,
+        seen: open.seen,
+        words: open.words,
+    };
+    Json(app.me.open_conflicts().into_iter().map(shown).collect())
 }
 
 #[derive(Debug, Serialize, JsonSchema)]

@@ -25,6 +25,8 @@ pub enum Error {
     Open { interface: String, port: u16, source: io::Error },
     #[error("no socket for frames; CAP_NET_RAW is needed")]
     Frames { source: io::Error },
+    #[error("cannot listen beside the server on interface {interface}; CAP_NET_RAW is needed")]
+    Listen { interface: String, source: io::Error },
     #[error("the leases could not be read from the store")]
     Load { source: CommitError },
     #[error("the DHCP thread could not be started")]
@@ -38,7 +40,7 @@ pub enum Error {
 impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Open { .. } | Self::Frames { .. } => ErrorKind::Refused,
+            Self::Open { .. } | Self::Frames { .. } | Self::Listen { .. } => ErrorKind::Refused,
             Self::Load { .. } => ErrorKind::Unreachable,
             Self::Thread { .. } | Self::Receive { .. } => ErrorKind::Later,
             Self::Panicked => ErrorKind::Bug,
@@ -49,6 +51,7 @@ impl Error {
         match self {
             Self::Open { .. } => "open",
             Self::Frames { .. } => "frames",
+            Self::Listen { .. } => "listen",
             Self::Load { .. } => "load",
             Self::Thread { .. } => "thread",
             Self::Receive { .. } => "receive",

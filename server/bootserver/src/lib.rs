@@ -12,7 +12,7 @@ pub use error::{Error, ErrorKind};
 
 use futures_core::future::BoxFuture;
 use muster_names::Mac;
-use muster_netboot::{Host, Lease, LeaseChange, Outcome, Sighting};
+use muster_netboot::{Conflict, Host, Lease, LeaseChange, Outcome, Sighting};
 
 /// What the rest of Muster knows of a machine, asked once a packet: in memory, without waiting.
 pub trait View: Send + Sync {
@@ -39,4 +39,7 @@ pub struct CommitError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 /// Who wants to know what was seen. Must not block: it is called between two packets.
 pub trait Watch: Send + Sync {
     fn saw(&self, sighting: Sighting);
+
+    /// Somebody else speaks for what is ours, or has stopped. The same one comes again about once a minute.
+    fn met(&self, conflict: Conflict);
 }

@@ -1,8 +1,9 @@
 //! What no single type can say: ids that must exist, names and places that must not be taken twice, rules that must
 //! be able to resolve.
 
+use crate::client::{hex, oui};
 use crate::read::{Read, Whole};
-use crate::{BmcProfile, Evidence, Loader, Model, Number, OsImage, Slip, Text, Transport, Version};
+use crate::{BmcProfile, BootClient, Evidence, Loader, Model, Number, OsImage, Slip, Text, Transport, Version};
 use std::collections::BTreeMap;
 
 mod racks;
@@ -22,6 +23,10 @@ pub fn check(whole: &Whole<'_>) -> Vec<Slip> {
         common(read, &read.value.id, &read.value.evidence, &mut slips);
         loader(read, &mut slips);
     }
+    for read in &whole.clients {
+        common(read, &read.value.id, &read.value.evidence, &mut slips);
+        client(read, whole, &mut slips);
+    }
     for read in &whole.images {
         common(read, &read.value.id.0, &read.value.evidence, &mut slips);
         image(read, &mut slips);
@@ -29,6 +34,7 @@ pub fn check(whole: &Whole<'_>) -> Vec<Slip> {
     twice(whole.models.iter().map(|read| (read, "id", read.value.id.clone())), "model", &mut slips);
     twice(whole.bmcs.iter().map(|read| (read, "id", read.value.id.clone())), "BMC profile", &mut slips);
     twice(whole.loaders.iter().map(|read| (read, "id", read.value.id.clone())), "loader", &mut slips);
+    twice(whole.clients.iter().map(|read| (read, "id", read.value.id.clone())), "boot client", &mut slips);
     twice(whole.images.iter().map(|read| (read, "id", read.value.id.0.clone())), "image", &mut slips);
     twice(whole.loaders.iter().flat_map(served_archs), "loader for", &mut slips);
     racks::check(whole, &mut slips);
@@ -323,6 +329,45 @@ fn loader(read: &Read<'_, Loader>, slips: &mut Vec<Slip>) {
             let message = format!("path {:?} must be the file's whole path in the package, from '/'", source.path);
             slips.push(read.document.slip_at(&path, message));
         }
+    }
+}
+
+/// Option 43 takes one length octet for all of them, ours included.
+const VENDOR_BYTES: usize = 200;
+
+fn client(read: &Read<'_, BootClient>, whole: &Whole<'_>, slips: &mut Vec<Slip>) {
+    let client = &read.value;
+    let mut say = |path: &str, said: String| slips.push(read.document.slip_at(path, said));
+    if client.class.is_none() && client.user_class.is_none() && client.oui.is_empty() {
+        say("id", "this would be everybody: give class, user-class or oui".into());
+    }
+    for (path, text) in [("class", &client.class), ("user-class", &client.user_class)] {
+        if text.as_ref().is_some_and(String::is_empty) {
+            say(path, "an empty text says nothing; leave it out".into());
+        }
+    }
+    for text in client.oui.iter().filter(|text| oui(text).is_none()) {
+        say("oui", format!("{text:?} must be the first three octets of a MAC address, like \"02:00:5e\""));
+    }
+    if client.lease_seconds.is_some_and(|seconds| seconds < 60) {
+        say("lease-seconds", "a lease lasts at least 60 seconds".into());
+    }
+    for (number, text) in &client.vendor_options {
+        match number.parse::<u8>() {
+            Ok(6 | 71) => say("vendor-options", format!("sub-option {number} is ours to set")),
+            Ok(1..=254) => {}
+            _ => say("vendor-options", format!("{number:?} must be the number of a sub-option, 1 to 254")),
+        }
+        if hex(text).is_none_or(|bytes| bytes.is_empty()) {
+            say("vendor-options", format!("{text:?} must be bytes in hexadecimal, two digits each"));
+        }
+    }
+    if client.vendor_bytes().len() > VENDOR_BYTES {
+        say("vendor-options", format!("they do not fit into option 43; {VENDOR_BYTES} bytes at most"));
+    }
+    if let Some(loader) = &client.loader {
+        let loaders = || whole.loaders.iter().map(|read| read.value.id.clone());
+        known(read, "loader", "loader", loader, whole, loaders, slips);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The data files: hardware models, BMC profiles, boot loaders, operating system images, rack layouts.
+//! The data files: hardware models, BMC profiles, boot loaders and clients, operating system images, rack layouts.
 //!
 //! Text in, catalog or slips out: this crate opens no file and knows no clock, so that everything it decides can be
 //! tried on plain text. What differs between models, vendors and sites is data; a reader of the data is shown every
@@ -7,6 +7,7 @@
 
 mod bmc;
 mod check;
+mod client;
 mod compare;
 mod document;
 mod evidence;
@@ -22,12 +23,13 @@ mod root_disk;
 mod slip;
 
 pub use bmc::{BmcProfile, Protocol, Quirk};
+pub use client::BootClient;
 pub use compare::{Difference, Identified, compare, identify};
 pub use document::Document;
 pub use evidence::{Evidence, Tally, usable_for_writes};
 pub use image::{Compression, Image, Manifest, OsImage};
 pub use learn::{About, learn};
-pub use loader::{Companion, Loader, Source, Transport};
+pub use loader::{Companion, Loader, ProxyStyle, Source, Transport};
 pub use locate::{Located, Signs, Spot, Witness, locate};
 pub use model::{
     Boot, CpuClaim, DiskClaim, Identify, Limits, MemoryClaim, Model, ModelBmc, NicClaim, Others, Pick, Role, RootDisk,
@@ -49,6 +51,8 @@ pub struct Catalog {
     pub models: Vec<Model>,
     pub bmcs: Vec<BmcProfile>,
     pub loaders: Vec<Loader>,
+    #[serde(default)]
+    pub clients: Vec<BootClient>,
     pub images: Vec<OsImage>,
     pub racks: Vec<Rack>,
 }
@@ -59,9 +63,10 @@ impl Catalog {
         let models = self.models.iter().map(|model| &model.evidence);
         let bmcs = self.bmcs.iter().map(|profile| &profile.evidence);
         let loaders = self.loaders.iter().map(|loader| &loader.evidence);
+        let clients = self.clients.iter().map(|client| &client.evidence);
         let images = self.images.iter().map(|image| &image.evidence);
         let racks = self.racks.iter().map(|rack| &rack.evidence);
-        Tally::of(models.chain(bmcs).chain(loaders).chain(images).chain(racks))
+        Tally::of(models.chain(bmcs).chain(loaders).chain(clients).chain(images).chain(racks))
     }
 }
 

@@ -15,6 +15,17 @@ pub enum Transport {
     Http,
 }
 
+/// How it is brought to firmware on a network where another server gives the addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyStyle {
+    /// The file stands in the offer on port 67.
+    #[default]
+    Pxe10,
+    /// The offer names the server alone; firmware asks on port 4011 for the file.
+    Binl4011,
+}
+
 /// `pxe-images/loaders/ID.toml`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -31,6 +42,8 @@ pub struct Loader {
     pub http_client: bool,
     pub transport: Transport,
     pub firmware: FirmwareMode,
+    #[serde(default)]
+    pub proxy_style: ProxyStyle,
     /// Passes Secure Boot: signed by Microsoft or by what such a loader carries.
     #[serde(default)]
     pub secure_boot: bool,

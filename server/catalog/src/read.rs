@@ -1,7 +1,7 @@
 //! All data files at once into a [`Catalog`], or every slip of all of them.
 
 use crate::document::{Document, slip};
-use crate::{BmcProfile, Catalog, Loader, Model, OsImage, Rack, Slip, check};
+use crate::{BmcProfile, BootClient, Catalog, Loader, Model, OsImage, Rack, Slip, check};
 use serde::de::DeserializeOwned;
 
 /// A file's kind is its folder's name; a rack layout's folder is its site's.
@@ -10,14 +10,16 @@ enum Kind {
     Model,
     Bmc,
     Loader,
+    Client,
     Os,
     Rack,
 }
 
-const FOLDERS: [&str; 5] = [
+const FOLDERS: [&str; 6] = [
     "firmware-profiles/models/",
     "firmware-profiles/bmcs/",
     "pxe-images/loaders/",
+    "pxe-images/clients/",
     "pxe-images/os/",
     "rack-layouts/SITE/",
 ];
@@ -29,6 +31,7 @@ fn kind(file: &str) -> Option<Kind> {
         ("models", _) => Some(Kind::Model),
         ("bmcs", _) => Some(Kind::Bmc),
         ("loaders", _) => Some(Kind::Loader),
+        ("clients", _) => Some(Kind::Client),
         ("os", _) => Some(Kind::Os),
         _ => None,
     }
@@ -47,6 +50,7 @@ pub struct Whole<'a> {
     pub models: Vec<Read<'a, Model>>,
     pub bmcs: Vec<Read<'a, BmcProfile>>,
     pub loaders: Vec<Read<'a, Loader>>,
+    pub clients: Vec<Read<'a, BootClient>>,
     pub images: Vec<Read<'a, OsImage>>,
     pub racks: Vec<Read<'a, Rack>>,
     pub broken: Vec<String>,
@@ -81,6 +85,7 @@ fn take_in<'a>(whole: &mut Whole<'a>, file: &'a str, text: &'a str) -> Result<()
         Kind::Model => one(&mut whole.models, &mut whole.broken, file, text),
         Kind::Bmc => one(&mut whole.bmcs, &mut whole.broken, file, text),
         Kind::Loader => one(&mut whole.loaders, &mut whole.broken, file, text),
+        Kind::Client => one(&mut whole.clients, &mut whole.broken, file, text),
         Kind::Os => one(&mut whole.images, &mut whole.broken, file, text),
         Kind::Rack => one(&mut whole.racks, &mut whole.broken, file, text),
     }
@@ -128,6 +133,7 @@ fn catalog(whole: Whole<'_>) -> Catalog {
         models: values(whole.models, |model| model.id.clone()),
         bmcs: values(whole.bmcs, |profile| profile.id.clone()),
         loaders: values(whole.loaders, |loader| loader.id.clone()),
+        clients: values(whole.clients, |client| client.id.clone()),
         images: values(whole.images, |image| image.id.0.clone()),
         racks: values(whole.racks, |rack| (rack.site.clone(), rack.rack.clone())),
     }

@@ -26,9 +26,14 @@ fn collect(dir: &Path, files: &mut Vec<(String, String)>) {
 
 fn files() -> Vec<(String, String)> {
     let mut files = Vec::new();
-    for folder in
-        ["firmware-profiles/models", "firmware-profiles/bmcs", "pxe-images/loaders", "pxe-images/os", "rack-layouts"]
-    {
+    for folder in [
+        "firmware-profiles/models",
+        "firmware-profiles/bmcs",
+        "pxe-images/loaders",
+        "pxe-images/clients",
+        "pxe-images/os",
+        "rack-layouts",
+    ] {
         collect(&root().join(folder), &mut files);
     }
     files
@@ -92,6 +97,7 @@ fn tally(catalog: &Catalog) -> String {
     catalog.models.iter().for_each(|model| row("firmware-profiles/models", &model.id, &model.evidence));
     catalog.bmcs.iter().for_each(|profile| row("firmware-profiles/bmcs", &profile.id, &profile.evidence));
     catalog.loaders.iter().for_each(|loader| row("pxe-images/loaders", &loader.id, &loader.evidence));
+    catalog.clients.iter().for_each(|client| row("pxe-images/clients", &client.id, &client.evidence));
     catalog.images.iter().for_each(|image| row("pxe-images/os", &image.id.0, &image.evidence));
     catalog.racks.iter().for_each(|rack| row(&format!("rack-layouts/{}", rack.site), &rack.rack, &rack.evidence));
     text

@@ -9,6 +9,7 @@ mod bmcs;
 mod body;
 mod boot;
 mod clean;
+mod conflicts;
 mod courier;
 mod error;
 mod facts;
@@ -32,6 +33,7 @@ pub use apply::{ActBody, Applied, LogBody};
 pub use bmcs::BmcHand;
 pub use body::{AgentSeen, BmcBody, Fault, Kept, OrderBody};
 pub use boot::BootAnswer;
+pub use conflicts::{CONFLICT_KINDS, OpenConflict, keep_conflicts};
 pub use courier::{couriers, deadlines};
 pub use error::Error;
 pub use facts::{Known, known};
@@ -44,10 +46,11 @@ pub use view::keep_sightings;
 use agents::Agents;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use boot::Tokens;
+use conflicts::Conflicts;
 use muster_catalog::{Catalog, Image};
 use muster_diagnosis::Budgets;
 use muster_names::{Digest, Epoch, FirmwareMode, ImageId, Key, MachineId, OrderId, Seq, Subject};
-use muster_netboot::Sighting;
+use muster_netboot::{Conflict, Sighting};
 use muster_store::Store;
 use muster_wire::ImageRef;
 use scribe::Scribe;
@@ -119,6 +122,7 @@ pub struct Conductor {
     pub(crate) busy: Mutex<HashSet<String>>,
     pub(crate) boot_files: Mutex<Tokens>,
     pub(crate) sighted: mpsc::Sender<Sighting>,
+    pub(crate) conflicts: Conflicts,
     dropped_sightings: AtomicU64,
     resident: Mutex<BTreeMap<(OrderId, Epoch), String>>,
     rails: Mutex<BTreeMap<Key, String>>,
@@ -130,6 +134,7 @@ pub struct Conductor {
 pub struct Tasks {
     pub scribe: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
     pub sightings: mpsc::Receiver<Sighting>,
+    pub conflicts: mpsc::Receiver<Conflict>,
     pub refresher: mpsc::UnboundedReceiver<BTreeSet<MachineId>>,
 }
 
@@ -143,6 +148,7 @@ impl Conductor {
         cancel: &CancellationToken,
     ) -> (Arc<Self>, Tasks) {
         let (sighted, sightings) = mpsc::channel(8192);
+        let (conflicts, met) = Conflicts::new();
         let (touched, refresher) = mpsc::unbounded_channel();
         let (newest, _) = watch::channel(Seq(0));
         let tell = newest.clone();
@@ -172,13 +178,14 @@ impl Conductor {
             busy: Mutex::default(),
             boot_files: Mutex::default(),
             sighted,
+            conflicts,
             dropped_sightings: AtomicU64::new(0),
             resident: Mutex::default(),
             rails: Mutex::default(),
             newest,
             courier,
         };
-        (Arc::new(me), Tasks { scribe: Box::pin(task), sightings, refresher })
+        (Arc::new(me), Tasks { scribe: Box::pin(task), sightings, conflicts: met, refresher })
     }
 
     pub fn catalog(&self) -> Arc<Catalog> {

@@ -192,6 +192,7 @@ fn sighting_row(sighting: &Sighting) -> muster_store::Sighting {
     let body = serde_json::json!({
         "arch": sighting.arch,
         "vendor-class": sighting.vendor_class,
+        "client": sighting.client,
         "giaddr": sighting.giaddr,
         "circuit-id": sighting.circuit_text(),
         "remote-id": sighting.remote_text(),

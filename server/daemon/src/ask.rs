@@ -29,6 +29,7 @@ pub async fn ask(api: &Api, command: Command, output: Output) -> Result<ExitCode
         Command::Rack(RackCommand::Show { rack }) => rack::show(api, &rack, output).await?,
         Command::Orders => orders(api, output).await?,
         Command::Tickets => show::tickets(&api.get("/api/v1/tickets").await?, output)?,
+        Command::Boot(BootCommand::Conflicts) => show::conflicts(&api.get("/api/v1/conflicts").await?, output)?,
         Command::Boot(BootCommand::Explain { mac }) => explain(api, &mac, output).await?,
         Command::Freeze { why } => freeze(api, true, &why, output).await?,
         Command::Unfreeze { why } => freeze(api, false, &why, output).await?,

@@ -11,8 +11,8 @@ use muster_bootserver::{Commit, CommitError, View, Watch};
 use muster_conductor::{BootAnswer, Conductor, now};
 use muster_names::Mac;
 use muster_netboot::{
-    AgentBoot, BadScript, Host, Initrd, KernelArgs, Lease, LeaseChange, Link, Networks, Outcome, Said, Script,
-    Sighting, SightingKind, script,
+    AgentBoot, BadScript, Conflict, Host, Initrd, KernelArgs, Lease, LeaseChange, Link, Networks, Outcome, Said,
+    Script, Sighting, SightingKind, script,
 };
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -45,6 +45,10 @@ impl Commit for BootPath {
 impl Watch for BootPath {
     fn saw(&self, sighting: Sighting) {
         self.me.saw(sighting);
+    }
+
+    fn met(&self, conflict: Conflict) {
+        self.me.met(conflict);
     }
 }
 

@@ -75,6 +75,7 @@ fn whole(config: &Config, catalog: &Catalog, found: &mut Found) {
         (catalog.models.len(), "model"),
         (catalog.bmcs.len(), "BMC profile"),
         (catalog.loaders.len(), "loader"),
+        (catalog.clients.len(), "boot client"),
         (catalog.images.len(), "image"),
         (catalog.racks.len(), "rack"),
         (catalog.machines().count(), "machine"),

@@ -239,6 +239,8 @@ pub enum RackCommand {
 pub enum BootCommand {
     /// Why did this MAC get no answer?
     Explain { mac: String },
+    /// Who else speaks for what is ours: other DHCP and boot servers, other hosts on addresses of ours
+    Conflicts,
 }
 
 #[derive(Subcommand)]

@@ -5,7 +5,7 @@ mod slips;
 use anyhow::{Context as _, Result};
 use muster_catalog::{Document, Slip};
 use muster_diagnosis::Budgets;
-use muster_netboot::{BadNetwork, Loaders, Network, Networks, Range, Subnet};
+use muster_netboot::{BadNetwork, Dhcp, Loaders, Network, Networks, Range, Subnet};
 use muster_store::Place;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -68,8 +68,11 @@ pub struct NetworkConfig {
     pub interface: Option<String>,
     /// `10.77.0.0/24`
     pub subnet: String,
-    /// First and last address to hand out.
-    pub range: (Ipv4Addr, Ipv4Addr),
+    #[serde(default)]
+    pub dhcp: DhcpConfig,
+    /// First and last address to hand out; none where another server gives them.
+    #[serde(default)]
+    pub range: Option<(Ipv4Addr, Ipv4Addr)>,
     #[serde(default)]
     pub gateway: Option<Ipv4Addr>,
     #[serde(default)]
@@ -84,6 +87,35 @@ pub struct NetworkConfig {
     pub authoritative: bool,
     #[serde(default)]
     pub force_broadcast: bool,
+}
+
+/// What is given on a network, beside whom, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct DhcpConfig {
+    pub mode: DhcpMode,
+    /// Servers that may answer here beside us; any other one is reported.
+    pub other_servers: Vec<Ipv4Addr>,
+    /// How long a system's lease lasts.
+    pub lease_seconds: u32,
+    /// How long the lease of a boot stage lasts.
+    pub boot_lease_seconds: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DhcpMode {
+    /// Addresses and boot files.
+    #[default]
+    Full,
+    /// Boot files alone, beside another server's addresses.
+    Proxy,
+}
+
+impl Default for DhcpConfig {
+    fn default() -> Self {
+        Self { mode: DhcpMode::Full, other_servers: Vec::new(), lease_seconds: 3600, boot_lease_seconds: 300 }
+    }
 }
 
 fn data() -> PathBuf {
@@ -187,13 +219,21 @@ impl Config {
         let subnet: Subnet = told.subnet.parse()?;
         let mut network = Network::new(&told.name, subnet, self.boot.address, &self.boot_http());
         network.interface.clone_from(&told.interface);
-        network.ranges = vec![Range { first: told.range.0, last: told.range.1 }];
+        let dhcp = &told.dhcp;
+        network.dhcp = match dhcp.mode {
+            DhcpMode::Full => Dhcp::Full,
+            DhcpMode::Proxy => Dhcp::Proxy,
+        };
+        network.other_servers = dhcp.other_servers.iter().copied().collect();
+        network.ranges = told.range.map(|(first, last)| Range { first, last }).into_iter().collect();
+        (network.os_seconds, network.pxe_seconds) = (dhcp.lease_seconds, dhcp.boot_lease_seconds);
         network.gateway = told.gateway;
         // Debian's installer stops when no name server is told at all.
         network.dns = if told.dns.is_empty() { vec![self.boot.address] } else { told.dns.clone() };
         network.mtu = told.mtu;
         network.dedicated = told.dedicated;
-        network.authoritative = told.authoritative || told.dedicated;
+        // Where another server gives the addresses ours say nothing of who sits behind one.
+        network.authoritative = told.authoritative || (told.dedicated && dhcp.mode == DhcpMode::Full);
         network.force_broadcast = told.force_broadcast;
         network.loaders = loaders.clone();
         Ok(network)
@@ -328,11 +368,27 @@ mod tests {
                 "0 lets no wipe",
             ),
             ("[boot]", "[boot]\nhttp-port = 8444", "cannot both have port 8444"),
+            ("dedicated = true", "dhcp.mode = \"proxy\"", "has no range of ours"),
+            ("range     = [\"10.77.0.50\", \"10.77.0.200\"]", "", "no range of addresses to hand out"),
+            ("dedicated = true", "dhcp.boot-lease-seconds = 5", "at least 60 seconds"),
         ] {
             let slips = slips(&EXAMPLE.replace(from, to));
             assert!(slips.iter().any(|slip| slip.contains(said)), "{to}: {slips:?}");
             assert!(slips.iter().all(|slip| !slip.contains("secret")), "{slips:?}");
         }
+    }
+
+    #[test]
+    fn beside_another_server_a_dedicated_network_is_ours_to_discover_and_not_ours_to_rule() {
+        let beside = EXAMPLE.replace(
+            "range     = [\"10.77.0.50\", \"10.77.0.200\"]",
+            "dhcp.mode = \"proxy\"\ndhcp.other-servers = [\"10.77.0.9\"]",
+        );
+        let config = Config::parse("muster.toml", &beside).unwrap();
+        let networks = config.networks(&Loaders::default()).unwrap();
+        let network = networks.named("provisioning").unwrap();
+        assert_eq!((network.dhcp, network.dedicated, network.authoritative), (Dhcp::Proxy, true, false));
+        assert!(network.other_servers.contains(&Ipv4Addr::new(10, 77, 0, 9)) && network.ranges.is_empty());
     }
 
     /// `MUSTER_BLESS=1` writes the schema anew.

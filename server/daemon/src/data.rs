@@ -3,9 +3,9 @@
 use crate::config::{Config, Mistakes};
 use anyhow::{Context as _, Result, anyhow};
 use muster_bootserver::http::Entry;
-use muster_catalog::{Catalog, Image, Manifest, Slip};
+use muster_catalog::{BootClient, Catalog, Image, Loader, Manifest, Slip};
 use muster_conductor::Built;
-use muster_netboot::Loaders;
+use muster_netboot::{ClientKind, FirstFile, Loaders, ProxyStyle};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,13 @@ fn texts(files: &Path) -> Result<Vec<(String, String)>> {
     for beside in ["firmware-profiles", "pxe-images"] {
         take(files, &files.join(beside), &mut found)?;
     }
-    let folders = ["firmware-profiles/models", "firmware-profiles/bmcs", "pxe-images/loaders", "pxe-images/os"];
+    let folders = [
+        "firmware-profiles/models",
+        "firmware-profiles/bmcs",
+        "pxe-images/loaders",
+        "pxe-images/clients",
+        "pxe-images/os",
+    ];
     for folder in folders {
         take(files, &files.join(folder), &mut found)?;
     }
@@ -136,10 +142,33 @@ fn image(manifest: &Path, os: &muster_catalog::OsImage) -> Result<Built> {
     Ok(Built { image, agent_version })
 }
 
-/// Which loader each client architecture gets.
+/// Which loader each client gets, by architecture and by kind. A kind's loader that is not installed is not offered: such
+/// clients are rare, and few sites have its package.
 pub fn loaders(catalog: &Catalog) -> Loaders {
-    let pairs = catalog.loaders.iter().flat_map(|loader| loader.arch.iter().map(|arch| (*arch, loader.file.clone())));
-    Loaders(pairs.collect())
+    let first = |loader: &Loader| FirstFile {
+        file: loader.file.clone(),
+        proxy: match loader.proxy_style {
+            muster_catalog::ProxyStyle::Pxe10 => ProxyStyle::Pxe10,
+            muster_catalog::ProxyStyle::Binl4011 => ProxyStyle::Binl4011,
+        },
+    };
+    let by_arch = catalog.loaders.iter().flat_map(|loader| loader.arch.iter().map(move |arch| (*arch, first(loader))));
+    let kind = |client: &BootClient| ClientKind {
+        name: client.title.clone(),
+        class: client.class.clone(),
+        user_class: client.user_class.clone(),
+        ouis: client.ouis(),
+        archs: client.arch.clone(),
+        file: client
+            .loader
+            .as_ref()
+            .and_then(|id| catalog.loader(id))
+            .filter(|loader| Path::new(&loader.source.path).is_file())
+            .map(first),
+        vendor_options: client.vendor_bytes(),
+        lease_seconds: client.lease_seconds,
+    };
+    Loaders { by_arch: by_arch.collect(), kinds: catalog.clients_by_signs().into_iter().map(kind).collect() }
 }
 
 /// What is served under which name. A loader whose package is not installed is told, and left out.

@@ -10,7 +10,8 @@ use muster_api::{App, agent_router, keep_first, router};
 use muster_bootserver::{dhcp, http, ra, tftp};
 use muster_catalog::Catalog;
 use muster_conductor::{
-    BmcHand, Conductor, Settings, couriers, deadlines, fresh_id, fresh_token, keep_sightings, refresh, tidy,
+    BmcHand, Conductor, Settings, couriers, deadlines, fresh_id, fresh_token, keep_conflicts, keep_sightings, refresh,
+    tidy,
 };
 use muster_store::{Place, Store};
 use std::fmt::Write as _;
@@ -95,6 +96,7 @@ pub async fn serve(config: Config) -> Result<()> {
 
     running.spawn(named("view", refresh(me.clone(), tasks.refresher, cancel.clone()), cancel.clone()));
     running.spawn(named("sightings", keep_sightings(me.clone(), tasks.sightings, cancel.clone()), cancel.clone()));
+    running.spawn(named("conflicts", keep_conflicts(me.clone(), tasks.conflicts, cancel.clone()), cancel.clone()));
     running.spawn(named("couriers", couriers(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("tidying", tidy(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("deadlines", deadlines(me.clone(), cancel.clone()), cancel.clone()));

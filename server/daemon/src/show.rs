@@ -39,6 +39,27 @@ pub fn tickets(found: &Value, output: Output) -> Result<()> {
     Ok(())
 }
 
+pub fn conflicts(found: &Value, output: Output) -> Result<()> {
+    if output == Output::Json {
+        return raw(found);
+    }
+    let row = |one: &Value| {
+        let port = one.get("port").map(|port| format!("{} {}", cell(port, "switch"), cell(port, "port")));
+        vec![
+            cell(one, "kind"),
+            cell(one, "network"),
+            cell(one, "address"),
+            cell(one, "mac"),
+            port.filter(|port| port != "- -").unwrap_or_else(|| "-".into()),
+            since(one, "first"),
+            cell(one, "words"),
+        ]
+    };
+    let rows: Vec<Vec<String>> = found.as_array().map(|all| all.iter().map(row).collect()).unwrap_or_default();
+    print!("{}", text(&["what", "network", "address", "mac", "port", "seen for", "what to do"], &rows));
+    Ok(())
+}
+
 pub async fn status(api: &Api, output: Output) -> Result<()> {
     let freeze = api.get("/api/v1/freeze").await?;
     let tickets = api.get("/api/v1/tickets").await?;

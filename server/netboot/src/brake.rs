@@ -19,7 +19,7 @@ impl Stage {
     pub fn of(client: Client) -> Option<Self> {
         match client {
             Client::Plain => None,
-            Client::Pxe | Client::Http => Some(Self::Firmware),
+            Client::Pxe | Client::Http | Client::Other => Some(Self::Firmware),
             Client::Ipxe | Client::BareIpxe => Some(Self::Ipxe),
         }
     }

@@ -3,32 +3,11 @@
 //! The default is the machine's own disk. Anything else needs a machine of ours that is due for the agent, or a
 //! stranger on a network where everything is ours to discover.
 
+use crate::clients::ProxyStyle;
 use crate::host::{Boot, Host};
 use crate::network::Network;
 use crate::request::{Kind, Request};
-use std::collections::BTreeMap;
 use std::fmt;
-
-/// Loader file by client architecture (option 93). Data decides; this only looks up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Loaders(pub BTreeMap<u16, String>);
-
-impl Loaders {
-    /// The first architecture of the list that has a loader (B2.15: the list is in the client's order of preference).
-    fn first(&self, archs: &[u16]) -> Option<&str> {
-        archs.iter().find_map(|arch| self.of(*arch))
-    }
-
-    /// RFC 4578's erratum: much firmware says 9 and means x64, as 7 does.
-    fn of(&self, arch: u16) -> Option<&str> {
-        let same = match arch {
-            7 => Some(9),
-            9 => Some(7),
-            _ => None,
-        };
-        self.0.get(&arch).or_else(|| self.0.get(&same?)).map(String::as_str)
-    }
-}
 
 /// Who is asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +22,8 @@ pub enum Client {
     Ipxe,
     /// iPXE in a NIC's ROM without HTTP: it gets our own loader first.
     BareIpxe,
+    /// A loader that boots as data says and calls itself neither of the firmware's names.
+    Other,
 }
 
 const IPXE: &[u8] = b"iPXE";
@@ -61,6 +42,14 @@ pub fn client(request: &Request) -> Client {
         Some(class) if class.starts_with(b"HTTPClient") => Client::Http,
         Some(class) if class.starts_with(b"PXEClient") => Client::Pxe,
         _ => Client::Plain,
+    }
+}
+
+/// As [`client`], with the kinds of client that a network's data knows besides.
+pub fn client_on(request: &Request, network: &Network) -> Client {
+    match client(request) {
+        Client::Plain if network.loaders.kind_of(request).is_some_and(|kind| kind.file.is_some()) => Client::Other,
+        client => client,
     }
 }
 
@@ -96,8 +85,8 @@ pub enum WhyDisk {
 pub enum Choice {
     /// Not a boot client: an address, nothing more.
     Nothing,
-    /// PXE firmware or a bare iPXE fetches this file by TFTP.
-    Tftp { file: String },
+    /// PXE firmware or a bare iPXE fetches this file by TFTP; the style counts beside another server alone.
+    Tftp { file: String, proxy: ProxyStyle },
     /// UEFI HTTP boot fetches this.
     Http { url: String },
     /// iPXE runs this script.
@@ -117,21 +106,27 @@ impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("not a boot client"),
-            Self::Tftp { file } => write!(f, "boot {file} by TFTP"),
+            Self::Tftp { file, .. } => write!(f, "boot {file} by TFTP"),
             Self::Http { url } | Self::Script { url } => write!(f, "boot {url}"),
-            Self::Disk { why, .. } => f.write_str(match why {
-                WhyDisk::Asked => "boot its own disk",
-                WhyDisk::Stranger => "boot its own disk, for it is not ours and the network is not dedicated",
-                WhyDisk::Loop => "boot its own disk, for it asked for the same stage over three times in five minutes",
-                WhyDisk::NoLoader => "boot its own disk, for there is no loader for its architecture",
-            }),
+            Self::Disk { why, .. } => write!(f, "{why}"),
         }
+    }
+}
+
+impl fmt::Display for WhyDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Asked => "boot its own disk",
+            Self::Stranger => "boot its own disk, for it is not ours and the network is not dedicated",
+            Self::Loop => "boot its own disk, for it asked for the same stage over three times in five minutes",
+            Self::NoLoader => "boot its own disk, for there is no loader for its architecture",
+        })
     }
 }
 
 /// `looping` is the brake's word for this machine and stage.
 pub fn choose(request: &Request, host: &Host, network: &Network, looping: bool) -> Choice {
-    let client = client(request);
+    let client = client_on(request, network);
     if client == Client::Plain || !matches!(request.kind, Some(Kind::Discover | Kind::Request)) {
         return Choice::Nothing;
     }
@@ -152,10 +147,10 @@ pub fn choose(request: &Request, host: &Host, network: &Network, looping: bool) 
     if client == Client::Ipxe {
         return Choice::Script { url: format!("{base}/b/{}/boot.ipxe", mac.dashed()) };
     }
-    match (network.loaders.first(&request.archs), client) {
+    match (network.loaders.file_for(request), client) {
         (None, _) => disk(WhyDisk::NoLoader),
-        (Some(file), Client::Http) => Choice::Http { url: format!("{base}/boot/{file}") },
-        (Some(file), _) => Choice::Tftp { file: file.to_owned() },
+        (Some(first), Client::Http) => Choice::Http { url: format!("{base}/boot/{}", first.file) },
+        (Some(first), _) => Choice::Tftp { file: first.file.clone(), proxy: first.proxy },
     }
 }
 
@@ -167,15 +162,6 @@ mod tests {
     fn classed(class: &str) -> Request {
         let mac = Mac([2, 0, 0, 0, 0, 1]);
         Request { vendor_class: Some(class.as_bytes().to_vec()), ..Request::of(mac, Kind::Discover) }
-    }
-
-    #[test]
-    fn b2_15_seven_and_nine_are_the_same_and_the_first_served_of_a_list_wins() {
-        let loaders = Loaders([(7, "x64.efi".to_owned()), (11, "arm64.efi".to_owned())].into());
-        assert_eq!(loaders.first(&[9]), Some("x64.efi"));
-        assert_eq!(loaders.first(&[6, 11, 7]), Some("arm64.efi"));
-        assert_eq!(loaders.first(&[6, 41]), None);
-        assert_eq!(loaders.first(&[]), None);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 mod brake;
 mod choice;
+mod clients;
+mod conflict;
 mod host;
 pub mod import;
 mod lease;
@@ -18,11 +20,13 @@ mod silence;
 pub mod tftp;
 
 pub use brake::{Brake, Stage};
-pub use choice::{Choice, Client, Loaders, WhyDisk, choose, client};
+pub use choice::{Choice, Client, WhyDisk, choose, client, client_on};
+pub use clients::{FirstFile, Kind as ClientKind, Loaders, ProxyStyle};
+pub use conflict::{Conflict, ConflictKind, Repeats, foreign, taken_elsewhere};
 pub use host::{Boot, Host};
 pub use lease::{Lease, LeaseChange, LeaseState, Outcome};
-pub use leases::{Answer, Leases};
-pub use network::{BadNetwork, Ingress, Network, Networks, Range, Subnet};
+pub use leases::{Answer, Leases, Probe};
+pub use network::{BadNetwork, Dhcp, Ingress, Network, Networks, Range, Subnet};
 pub use reply::{Destination, Reply, ReplyKind};
 pub use request::{Kind, Relay, Request};
 pub use script::{AgentBoot, BadScript, Initrd, KernelArgs, Link, Script, script};

@@ -1,6 +1,6 @@
 //! The networks that are served: what a site's configuration says of each, checked as a whole.
 
-use crate::choice::Loaders;
+use crate::clients::Loaders;
 use crate::request::Request;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -67,9 +67,25 @@ pub struct Range {
 }
 
 impl Range {
+    /// How many addresses it holds.
+    pub fn size(self) -> usize {
+        let count = self.last.to_bits().saturating_sub(self.first.to_bits());
+        usize::try_from(count).unwrap_or(usize::MAX).saturating_add(1)
+    }
+
     pub fn contains(self, address: Ipv4Addr) -> bool {
         self.first <= address && address <= self.last
     }
+}
+
+/// What is given on a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dhcp {
+    /// Addresses and boot files.
+    #[default]
+    Full,
+    /// Boot files beside another server's addresses (proxyDHCP): no lease of ours is given.
+    Proxy,
 }
 
 /// One served network.
@@ -79,6 +95,9 @@ pub struct Network {
     pub subnet: Subnet,
     /// The interface on it; none when it is reached through relays alone.
     pub interface: Option<String>,
+    pub dhcp: Dhcp,
+    /// Servers that may answer here beside us: by their address, which is also what option 54 says.
+    pub other_servers: BTreeSet<Ipv4Addr>,
     pub ranges: Vec<Range>,
     /// Addresses within the ranges that are kept for reservations.
     pub reserved: BTreeSet<Ipv4Addr>,
@@ -112,6 +131,8 @@ impl Network {
             name: name.to_owned(),
             subnet,
             interface: None,
+            dhcp: Dhcp::Full,
+            other_servers: BTreeSet::new(),
             ranges: Vec::new(),
             reserved: BTreeSet::new(),
             server,
@@ -135,12 +156,16 @@ impl Network {
         self.dedicated || self.authoritative
     }
 
-    pub fn may_hand_out(&self, address: Ipv4Addr) -> bool {
-        self.ranges.iter().any(|range| range.contains(address))
+    /// An address that is ours to give, if only to the machine it is reserved for.
+    pub fn may_lease(&self, address: Ipv4Addr) -> bool {
+        (self.reserved.contains(&address) || self.ranges.iter().any(|range| range.contains(address)))
             && self.subnet.is_host(address)
             && address != self.server
             && Some(address) != self.gateway
-            && !self.reserved.contains(&address)
+    }
+
+    pub fn may_hand_out(&self, address: Ipv4Addr) -> bool {
+        self.may_lease(address) && !self.reserved.contains(&address)
     }
 }
 
@@ -170,6 +195,7 @@ pub enum BadNetwork {
     Server { network: String, server: Ipv4Addr },
     Range { network: String, first: Ipv4Addr, last: Ipv4Addr },
     LeaseTime { network: String },
+    Proxy { network: String, found: &'static str },
     Base { network: String, base: String },
 }
 
@@ -185,6 +211,12 @@ impl fmt::Display for BadNetwork {
             }
             Self::Range { network, first, last } => {
                 write!(f, "network {network}: range {first} to {last} is not a rising range of its subnet")
+            }
+            Self::Proxy { network, found } => {
+                write!(
+                    f,
+                    "network {network}: another server gives its addresses (dhcp.mode = \"proxy\"), so it has no {found}"
+                )
             }
             Self::LeaseTime { network } => write!(f, "network {network}: a lease lasts at least 60 seconds"),
             Self::Base { network, base } => write!(
@@ -249,6 +281,13 @@ fn check(network: &Network, slips: &mut Vec<BadNetwork>) {
     for &Range { first, last } in &network.ranges {
         if first > last || !network.subnet.contains(first) || !network.subnet.contains(last) {
             slips.push(BadNetwork::Range { network: name(), first, last });
+        }
+    }
+    let beside = network.dhcp == Dhcp::Proxy;
+    for (given, found) in [(!network.ranges.is_empty(), "range of ours"), (network.authoritative, "authority of ours")]
+    {
+        if beside && given {
+            slips.push(BadNetwork::Proxy { network: name(), found });
         }
     }
     if network.pxe_seconds < 60 || network.os_seconds < 60 {
@@ -320,6 +359,18 @@ mod tests {
         let slips = Networks::new(vec![network("a", 1), wrong]).unwrap_err();
         assert_eq!(slips.len(), 7, "{slips:?}");
         assert!(slips.iter().all(|slip| slip.to_string().len() > 20));
+    }
+
+    #[test]
+    fn beside_another_server_there_is_no_range_and_no_authority() {
+        let mut beside = network("a", 1);
+        beside.dhcp = Dhcp::Proxy;
+        assert!(Networks::new(vec![beside.clone()]).is_ok());
+        beside.ranges = vec![Range { first: Ipv4Addr::new(10, 0, 1, 3), last: Ipv4Addr::new(10, 0, 1, 9) }];
+        beside.authoritative = true;
+        let slips = Networks::new(vec![beside]).unwrap_err();
+        assert_eq!(slips.len(), 2);
+        assert!(slips.iter().all(|slip| slip.to_string().contains("dhcp.mode = \"proxy\"")), "{slips:?}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub enum ReplyKind {
     Nak = 6,
 }
 
-/// Where a reply is sent, always from the port its request came to.
+/// Where a reply is sent, always from the port its request came to (B1.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Destination {
     /// To the relay that passed the request on.
@@ -84,6 +84,10 @@ pub fn destination(
     }
     if let Some(ciaddr) = request.believed_ciaddr() {
         return Destination::Client(ciaddr);
+    }
+    if yiaddr.is_unspecified() && kind == ReplyKind::Offer {
+        // B2.8: beside another server the machine has no address yet, whatever it calls itself.
+        return Destination::Broadcast;
     }
     if yiaddr.is_unspecified() {
         let source = ingress.source;

@@ -19,8 +19,6 @@ pub enum SightingKind {
     BootServer,
     Tftp,
     Http,
-    /// Another DHCP server answered on a network of ours.
-    Rogue,
     Other,
 }
 
@@ -47,8 +45,9 @@ impl fmt::Display for Said {
             Self::Silence(why) => write!(f, "no answer: {why}"),
             Self::Dropped(why) => write!(f, "dropped: {why}"),
             Self::Dhcp { kind: ReplyKind::Nak, .. } => f.write_str("NAK: the address it asked for is not its own"),
-            Self::Dhcp { address, choice, .. } if address.is_unspecified() => {
-                write!(f, "ACK without a lease; {choice}")
+            Self::Dhcp { kind, address, choice } if address.is_unspecified() => {
+                let kind = if *kind == ReplyKind::Offer { "OFFER" } else { "ACK" };
+                write!(f, "{kind} without a lease; {choice}")
             }
             Self::Dhcp { kind: ReplyKind::Offer, address, choice } => write!(f, "OFFER {address}; {choice}"),
             Self::Dhcp { kind: ReplyKind::Ack, address, choice } => write!(f, "ACK {address}; {choice}"),
@@ -66,6 +65,8 @@ pub struct Sighting {
     pub kind: SightingKind,
     pub arch: Option<u16>,
     pub vendor_class: Option<String>,
+    /// The kind of client that data knows it by.
+    pub client: Option<String>,
     pub giaddr: Option<Ipv4Addr>,
     /// Option 82 as bytes; [`plain_text`] shows them.
     pub circuit_id: Option<Vec<u8>>,
@@ -83,6 +84,7 @@ impl Sighting {
             kind,
             arch: None,
             vendor_class: None,
+            client: None,
             giaddr: None,
             circuit_id: None,
             remote_id: None,
@@ -111,6 +113,7 @@ pub fn plain_text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clients::ProxyStyle;
 
     #[test]
     fn bytes_of_the_wire_are_shown_as_text_or_as_hex_and_never_raw() {
@@ -125,7 +128,7 @@ mod tests {
         let silence = Said::Silence(Silence::PoolExhausted).to_string();
         assert_eq!(silence, "no answer: no address is free in the network's ranges; widen them");
         let address = Ipv4Addr::new(10, 0, 4, 10);
-        let choice = Choice::Tftp { file: "ipxe.efi".to_owned() };
+        let choice = Choice::Tftp { file: "ipxe.efi".to_owned(), proxy: ProxyStyle::Pxe10 };
         let offer = Said::Dhcp { kind: ReplyKind::Offer, address, choice };
         assert_eq!(offer.to_string(), "OFFER 10.0.4.10; boot ipxe.efi by TFTP");
     }

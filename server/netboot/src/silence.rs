@@ -1,5 +1,6 @@
 //! Why a request got no answer. Each reason is a sentence for a person and a label for a counter.
 
+use crate::choice::WhyDisk;
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -22,10 +23,14 @@ pub enum Silence {
     NakTooSoon,
     NothingToBoot,
     NoAddressAsked,
+    /// Another server's network: only boots are ours to answer.
+    AddressesElsewhere,
+    /// Beside another server a machine that boots its disk hears nothing of us.
+    OwnDisk(WhyDisk),
 }
 
 impl Silence {
-    pub const LABELS: [&str; 17] = [
+    pub const LABELS: [&str; 19] = [
         "not-a-request",
         "no-hardware-address",
         "bootp",
@@ -43,6 +48,8 @@ impl Silence {
         "nak-too-soon",
         "nothing-to-boot",
         "no-address-asked",
+        "addresses-elsewhere",
+        "own-disk",
     ];
 
     pub fn label(self) -> &'static str {
@@ -64,6 +71,8 @@ impl Silence {
             Self::NakTooSoon => "nak-too-soon",
             Self::NothingToBoot => "nothing-to-boot",
             Self::NoAddressAsked => "no-address-asked",
+            Self::AddressesElsewhere => "addresses-elsewhere",
+            Self::OwnDisk(_) => "own-disk",
         }
     }
 }
@@ -98,6 +107,10 @@ impl fmt::Display for Silence {
             Self::NakTooSoon => f.write_str("it was refused less than a second ago"),
             Self::NothingToBoot => f.write_str("it asked the boot server for a file, and there is none for it"),
             Self::NoAddressAsked => f.write_str("the message names no address"),
+            Self::AddressesElsewhere => f.write_str(
+                "another server gives the addresses of this network (dhcp.mode = \"proxy\"); here only boots are answered",
+            ),
+            Self::OwnDisk(why) => write!(f, "it is to {why}"),
         }
     }
 }

@@ -53,6 +53,10 @@ const CLOSE: Sql = sql(
     "close a ticket",
     "update ticket set closed = $4, proof = $3 where subject = $1 and cause = $2 and closed is null",
 );
+const NOTE: Sql = sql(
+    "write into an open ticket",
+    "update ticket set title = $3, body = $4 where subject = $1 and cause = $2 and closed is null",
+);
 const GET: Sql = sql("read a ticket", ticket_select!("where id = $1"));
 const LIST_OPEN: Sql = sql("list open tickets", ticket_select!("where closed is null order by opened, id"));
 const LIST_ALL: Sql = sql("list tickets", ticket_select!("order by opened desc, id limit $1"));
@@ -81,6 +85,11 @@ pub async fn open_ticket(
 /// Closes the open ticket of (subject, cause) with its proof (JSON); `false` when none is open.
 pub async fn close_ticket(tx: &mut Tx, subject: Subject, cause: &str, proof: &str, now: Millis) -> Result<bool, Error> {
     Ok(tx.run(CLOSE, cells![subject, cause, proof, now]).await? == 1)
+}
+
+/// What is known by now of what the open ticket of (subject, cause) is about; `false` when none is open.
+pub async fn note_ticket(tx: &mut Tx, subject: Subject, cause: &str, title: &str, body: &str) -> Result<bool, Error> {
+    Ok(tx.run(NOTE, cells![subject, cause, title, body]).await? == 1)
 }
 
 pub async fn get(tx: &mut Tx, id: TicketId) -> Result<Option<Ticket>, Error> {

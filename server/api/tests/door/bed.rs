@@ -80,7 +80,13 @@ pub fn root() -> PathBuf {
 
 fn catalog() -> Catalog {
     let mut files = Vec::new();
-    for folder in ["firmware-profiles/models", "firmware-profiles/bmcs", "pxe-images/loaders", "pxe-images/os"] {
+    for folder in [
+        "firmware-profiles/models",
+        "firmware-profiles/bmcs",
+        "pxe-images/loaders",
+        "pxe-images/clients",
+        "pxe-images/os",
+    ] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "toml") {

@@ -1,6 +1,6 @@
 //! What the DHCP server did, as plain counters; the daemon gives them names for its metrics page.
 
-use muster_netboot::Silence;
+use muster_netboot::{ConflictKind, Silence};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -15,24 +15,40 @@ const SILENT: &str = "silent";
 const DROPPED: &str = "dropped";
 const FAILED: &str = "failed";
 const COMMITTED: &str = "committed";
+const PROBE: &str = "probe";
+const CONFLICT: &str = "conflict";
 
-const RECEIVED_LABELS: [&str; 8] =
-    ["discover", "request", "decline", "release", "inform", "boot-server", "other", "truncated"];
+const RECEIVED_LABELS: [&str; 9] = [
+    "discover",
+    "request",
+    "decline",
+    "release",
+    "inform",
+    "boot-server",
+    "other",
+    "truncated",
+    // B1.7: taken all the same.
+    "hops-without-relay",
+];
 const SENT_LABELS: [&str; 3] = ["offer", "ack", "nak"];
 const DROPPED_LABELS: [&str; 9] =
     ["short", "no-cookie", "hlen", "repeat", "machine-rate", "relay-rate", "flood", "queue-full", "too-old"];
 const FAILED_LABELS: [&str; 4] = ["send", "receive", "commit", "address-taken"];
 const COMMITTED_LABELS: [&str; 2] = ["batches", "changes"];
+const PROBE_LABELS: [&str; 3] = ["asked", "silent", "answered"];
+const CONFLICT_LABELS: [&str; 5] = ["dhcp-server", "boot-server", "own-address", "address", "reservation"];
 
 impl Default for Counters {
     fn default() -> Self {
-        let families: [(&'static str, &[&'static str]); 6] = [
+        let families: [(&'static str, &[&'static str]); 8] = [
             (RECEIVED, &RECEIVED_LABELS),
             (SENT, &SENT_LABELS),
             (SILENT, &Silence::LABELS),
             (DROPPED, &DROPPED_LABELS),
             (FAILED, &FAILED_LABELS),
             (COMMITTED, &COMMITTED_LABELS),
+            (PROBE, &PROBE_LABELS),
+            (CONFLICT, &CONFLICT_LABELS),
         ];
         let cells = families
             .iter()
@@ -68,6 +84,14 @@ impl Counters {
         self.add(FAILED, label, 1);
     }
 
+    pub(super) fn probe(&self, label: &'static str) {
+        self.add(PROBE, label, 1);
+    }
+
+    pub(super) fn conflict(&self, kind: ConflictKind) {
+        self.add(CONFLICT, kind.word(), 1);
+    }
+
     pub(super) fn committed(&self, changes: usize) {
         self.add(COMMITTED, "batches", 1);
         self.add(COMMITTED, "changes", u64::try_from(changes).unwrap_or(u64::MAX));
@@ -81,5 +105,19 @@ impl Counters {
     /// (family, label, value) for all.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         self.cells.iter().map(|((family, label), cell)| (*family, *label, cell.load(Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_conflict_has_a_counter() {
+        let counters = Counters::default();
+        for kind in ConflictKind::ALL {
+            counters.conflict(kind);
+            assert_eq!(counters.get(CONFLICT, kind.word()), Some(1));
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! so no answer waits for a disk.
 
 use super::counters::Counters;
+use super::ear::Wishes;
 use super::gate::{Exchange, Gate, Shut};
 use super::ports::{BOOT_SERVER, Outgoing, Ports};
 use super::queue::{Job, News, Queue};
@@ -10,9 +11,11 @@ use crate::{View, Watch};
 use arc_swap::ArcSwap;
 use muster_names::{Mac, Millis};
 use muster_netboot::{
-    Answer, Ingress, Kind, Leases, Networks, Reply, Request, Said, Sighting, SightingKind, plain_text,
+    Answer, Conflict, ConflictKind, Ingress, Kind, LeaseChange, LeaseState, Leases, Networks, Outcome, Repeats, Reply,
+    Request, Said, Sighting, SightingKind, Silence, plain_text, taken_elsewhere,
 };
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -46,7 +49,21 @@ pub struct Desk {
     pub view: Arc<dyn View>,
     pub watch: Arc<dyn Watch>,
     pub counters: Arc<Counters>,
+    pub wishes: Arc<Wishes>,
     pub clock: Clock,
+    /// Servers that machines named, told a short while ago.
+    pub named: Repeats<Ipv4Addr>,
+}
+
+/// Addresses are asked after so often, and so many at a time.
+const PROBE_MS: i64 = 250;
+const PROBES: usize = 64;
+/// A server that machines name is told of so often.
+const NAMED_MS: i64 = 60_000;
+
+/// A memory for [`Desk::named`].
+pub fn named() -> Repeats<Ipv4Addr> {
+    Repeats::new(NAMED_MS)
 }
 
 /// What one round of packets leads to.
@@ -66,15 +83,21 @@ impl Desk {
         let mut fds: Vec<_> = ports.all.iter().map(super::ports::Port::fd).collect();
         fds.push(queue.bell());
         let mut failures = 0;
+        let mut probed = Millis(i64::MIN);
         loop {
             let ready = sys::wait(&fds, 1000)?;
-            if self.hear() {
+            if self.hear(&current) {
                 return Ok(());
             }
             let latest = self.networks.load_full();
             if !Arc::ptr_eq(&latest, &current) {
                 current = latest;
                 self.leases.networks_changed();
+            }
+            let now = self.clock.now();
+            if now.0.saturating_sub(probed.0) >= PROBE_MS {
+                probed = now;
+                self.wishes.add(self.leases.probes(&current, PROBES, now));
             }
             let mut round = Round::default();
             for (at, (port, ready)) in ports.all.iter().zip(&ready).enumerate() {
@@ -118,12 +141,26 @@ impl Desk {
     }
 
     /// True when the thread shall end.
-    fn hear(&mut self) -> bool {
+    fn hear(&mut self, networks: &Networks) -> bool {
+        let now = self.clock.now();
         for news in self.queue.hear() {
             match news {
                 News::Settled(exchange, change, outcome) => {
                     self.gate.settled(&exchange);
-                    self.leases.settle(&change, outcome, self.clock.now());
+                    self.leases.settle(&change, outcome, now);
+                    let lease = &change.lease;
+                    if (outcome, lease.state) == (Outcome::Done, LeaseState::Bound) {
+                        let over = self.leases.leased(lease.address, lease.mac, now);
+                        self.met(over);
+                    }
+                }
+                News::Probed(address, heard) => {
+                    let met = self.leases.probed(networks, address, heard, now);
+                    self.met(met);
+                }
+                News::Claimed(address, mac) => {
+                    let met = self.leases.claimed(networks, address, mac, now);
+                    self.met(met);
                 }
                 News::GivenUp(exchange) => self.gate.settled(&exchange),
                 News::StoreAway(away) => self.leases.store_is_away(away),
@@ -131,6 +168,25 @@ impl Desk {
             }
         }
         false
+    }
+
+    fn met(&self, conflict: Option<Conflict>) {
+        if let Some(conflict) = conflict {
+            if conflict.over.is_none() {
+                self.counters.conflict(conflict.kind);
+            }
+            self.watch.met(conflict);
+        }
+    }
+
+    /// B1.13: somebody else was found on an address. On a reserved one a person has to help, for its machine gets no
+    /// other.
+    fn declined(&self, change: &LeaseChange, now: Millis) {
+        let lease = &change.lease;
+        let reserved = self.view.host(lease.mac).reservation == Some(lease.address);
+        let kind = if reserved { ConflictKind::Reservation } else { ConflictKind::Address };
+        let conflict = Conflict::new(now, kind, &lease.network, lease.address);
+        self.met(Some(Conflict { holder: Some(lease.mac), ..conflict }));
     }
 
     fn packet(&mut self, networks: &Networks, bytes: &[u8], ingress: Ingress<'_>, port: usize, round: &mut Round) {
@@ -141,8 +197,11 @@ impl Desk {
         };
         let kind = kind_of(&request, ingress);
         self.counters.received(label(kind));
+        if request.hops > 0 && !request.is_relayed() {
+            self.counters.received("hops-without-relay");
+        }
         let Some(mac) = request.mac() else {
-            return self.counters.silent(muster_netboot::Silence::NoHardwareAddress);
+            return self.counters.silent(Silence::NoHardwareAddress);
         };
         let mut sighting = sighting(networks, &request, ingress, mac, kind, now);
         let exchange = Exchange { mac, xid: request.xid, kind: exchange_kind(&request, ingress) };
@@ -158,6 +217,12 @@ impl Desk {
         match self.leases.answer(networks, &request, ingress, &|mac| view.host(mac), now) {
             Answer::Silent(why) => {
                 self.counters.silent(why);
+                if let (Silence::OtherServer(server), Some(network)) = (why, networks.of(&request, ingress))
+                    && let Some(conflict) = taken_elsewhere(networks, network, server, now)
+                    && self.named.is_news(server, now)
+                {
+                    self.met(Some(conflict));
+                }
                 sighting.said = Said::Silence(why);
                 self.watch.saw(sighting);
             }
@@ -168,6 +233,9 @@ impl Desk {
             }
             Answer::AfterCommit(change, reply) => {
                 self.gate.in_flight(exchange, now);
+                if change.lease.state == LeaseState::Declined {
+                    self.declined(&change, now);
+                }
                 sighting.said = reply.as_ref().map_or(Said::Noted, |reply| said(reply));
                 let reply = reply.map(|reply| outgoing(&reply, port));
                 round.jobs.push(Job { at: Instant::now(), exchange, change: *change, reply, sighting });
@@ -204,8 +272,10 @@ fn sighting(
     kind: SightingKind,
     at: Millis,
 ) -> Sighting {
+    let network = networks.of(request, ingress);
     Sighting {
-        network: networks.of(request, ingress).map(|network| network.name.clone()),
+        client: network.and_then(|network| network.loaders.kind_of(request)).map(|kind| kind.name.clone()),
+        network: network.map(|network| network.name.clone()),
         arch: request.archs.first().copied(),
         vendor_class: request.vendor_class.as_deref().map(plain_text),
         giaddr: request.is_relayed().then_some(request.giaddr),

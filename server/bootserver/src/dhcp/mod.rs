@@ -1,11 +1,14 @@
 //! DHCPv4: bytes in, bytes out, and the lease durable before its ACK.
 //!
-//! One thread answers ([`desk`]), one task commits ([`committer`]); between them a bounded queue. What is answered is
-//! decided in `netboot`; here are sockets, bytes, rates and the order of things.
+//! One thread answers ([`desk`]), one task commits ([`committer`]); between them a bounded queue. A second thread listens
+//! for other servers and asks after addresses ([`ear`]). What is answered is decided in `netboot`; here are sockets,
+//! bytes, rates and the order of things.
 
+mod arp;
 mod committer;
 mod counters;
 mod desk;
+mod ear;
 mod frame;
 mod gate;
 mod ports;
@@ -24,6 +27,7 @@ use crate::{Commit, Error, View, Watch};
 use arc_swap::ArcSwap;
 use committer::Committer;
 use desk::{Clock, Desk};
+use ear::{Ear, Wishes, With};
 use gate::Gate;
 use muster_netboot::{Leases, Networks};
 use ports::Ports;
@@ -53,6 +57,26 @@ pub async fn serve(
     let rows = commit.load().await.map_err(|source| Error::Load { source })?;
     let ports = Arc::new(Ports::open(&config.interfaces)?);
     let queue = Arc::new(Queue::new().map_err(|source| Error::Frames { source })?);
+    let wishes = Arc::new(Wishes::default());
+    let with = With {
+        networks: config.networks.clone(),
+        queue: queue.clone(),
+        wishes: wishes.clone(),
+        watch: watch.clone(),
+        counters: config.counters.clone(),
+    };
+    let ear = Ear::open(&config.interfaces, with)?;
+    let deaf = cancel.child_token();
+    // However this function ends, the ear ends with it.
+    let _deaf = deaf.clone().drop_guard();
+    let (silent, mut silence) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("dhcp-ear".to_owned());
+    thread
+        .spawn(move || {
+            ear.run(&deaf);
+            let _ = silent.send(());
+        })
+        .map_err(|source| Error::Thread { source })?;
     let desk = Desk {
         leases: Leases::restore(rows),
         gate: Gate::default(),
@@ -62,7 +86,9 @@ pub async fn serve(
         view,
         watch: watch.clone(),
         counters: config.counters.clone(),
+        wishes,
         clock: Clock::new(),
+        named: desk::named(),
     };
     let (ended, mut end) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new().name("dhcp".to_owned());
@@ -75,6 +101,7 @@ pub async fn serve(
     let stopping = cancel.child_token();
     let committer =
         Committer { queue: queue.clone(), ports, commit, watch, counters: config.counters, cancel: stopping.clone() };
+    let mut heard = None;
     let ended = {
         let mut run = std::pin::pin!(committer.run());
         tokio::select! {
@@ -83,6 +110,13 @@ pub async fn serve(
                 stopping.cancel();
                 run.await;
                 Some(ended)
+            }
+            // Cancelled, or panicked.
+            ear = &mut silence => {
+                heard = Some(ear);
+                stopping.cancel();
+                run.await;
+                None
             }
         }
     };
@@ -93,6 +127,9 @@ pub async fn serve(
             end.await
         }
     };
+    if matches!(heard, Some(Err(_))) {
+        return Err(Error::Panicked);
+    }
     match ended {
         Ok(Ok(())) => Ok(()),
         Ok(Err(source)) => Err(Error::Receive { source }),

@@ -3,9 +3,11 @@
 use super::gate::Exchange;
 use super::ports::Outgoing;
 use super::sys;
+use muster_names::Mac;
 use muster_netboot::{LeaseChange, LeaseState, Outcome, Sighting};
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,8 +36,12 @@ impl Job {
     }
 }
 
-/// From the committer to the thread.
+/// From the committer and the ear to the thread.
 pub enum News {
+    /// What came of asking after an address: who answered, or nobody.
+    Probed(Ipv4Addr, Option<Mac>),
+    /// A host was heard using an address.
+    Claimed(Ipv4Addr, Mac),
     Settled(Exchange, LeaseChange, Outcome),
     GivenUp(Exchange),
     StoreAway(bool),
@@ -110,9 +116,8 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use muster_names::{Mac, Millis};
+    use muster_names::Millis;
     use muster_netboot::{Lease, Said, SightingKind};
-    use std::net::Ipv4Addr;
 
     fn job(address: u32) -> Job {
         let mac = Mac([2, 0, 0, 0, 0, 1]);

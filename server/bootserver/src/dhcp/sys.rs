@@ -92,6 +92,115 @@ pub fn send_frame(fd: BorrowedFd<'_>, index: u32, to: [u8; 6], packet: &[u8]) ->
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Frames of IPv4 and of ARP.
+pub const IP: u16 = libc::ETH_P_IP as u16;
+pub const ARP: u16 = libc::ETH_P_ARP as u16;
+
+/// A socket that hears the whole frames of one protocol that come in on one interface.
+pub fn listen(index: u32, protocol: u16) -> io::Result<OwnedFd> {
+    let mut address = link(index, protocol)?;
+    address.sll_halen = 0;
+    // SAFETY: the descriptor returned is ours alone; the address lives through the call, its true length is given.
+    unsafe {
+        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        let fd = libc::socket(libc::AF_PACKET, kind, i32::from(protocol.to_be()));
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let fd = OwnedFd::from_raw_fd(fd);
+        let size = size_of::<libc::sockaddr_ll>() as u32;
+        let bound = libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size);
+        if bound == 0 { Ok(fd) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+fn link(index: u32, protocol: u16) -> io::Result<libc::sockaddr_ll> {
+    Ok(libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: protocol.to_be(),
+        sll_ifindex: i32::try_from(index).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 6,
+        sll_addr: [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0],
+    })
+}
+
+/// The hardware address of the interface that a packet socket is bound to.
+pub fn own_mac(fd: BorrowedFd<'_>) -> io::Result<[u8; 6]> {
+    // SAFETY: a plain C structure for which all zeroes are valid; the call writes at most `size` bytes into it.
+    let address = unsafe {
+        let mut address: libc::sockaddr_ll = zeroed();
+        let mut size = size_of::<libc::sockaddr_ll>() as u32;
+        if libc::getsockname(fd.as_raw_fd(), (&raw mut address).cast(), &raw mut size) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        address
+    };
+    let [a, b, c, d, e, f, ..] = address.sll_addr;
+    Ok([a, b, c, d, e, f])
+}
+
+/// The kernel hands over only UDP from ports 67 and 4011, fragments left out: nothing else wakes us on a busy link.
+pub fn only_server_replies(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let step = |code: u16, jt: u8, jf: u8, k: u32| libc::sock_filter { code, jt, jf, k };
+    let mut steps = [
+        step(0x30, 0, 0, 23),     // protocol
+        step(0x15, 0, 7, 17),     // UDP, or drop
+        step(0x28, 0, 0, 20),     // fragment offset
+        step(0x45, 5, 0, 0x1fff), // a later fragment: drop
+        step(0xb1, 0, 0, 14),     // length of the IP header
+        step(0x48, 0, 0, 14),     // source port behind it
+        step(0x15, 1, 0, 67),
+        step(0x15, 0, 1, 4011),
+        step(0x06, 0, 0, 0x0004_0000),
+        step(0x06, 0, 0, 0),
+    ];
+    let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+    // SAFETY: program and steps live through the call; the kernel copies and checks them.
+    let rc = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size_of::<libc::sock_fprog>() as u32,
+        )
+    };
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The next frame that waits, if one does.
+pub fn receive_frame<'a>(fd: BorrowedFd<'_>, room: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+    // SAFETY: the buffer lives through the call and its true length is given.
+    let got = unsafe { libc::recv(fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
+    match usize::try_from(got) {
+        Ok(got) => Ok(room.get(..got)),
+        Err(_) => {
+            let error = io::Error::last_os_error();
+            let idle = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+            if idle { Ok(None) } else { Err(error) }
+        }
+    }
+}
+
+/// Sends one frame as it is, to everybody.
+pub fn send_whole(fd: BorrowedFd<'_>, index: u32, frame: &[u8]) -> io::Result<()> {
+    let address = link(index, ARP)?;
+    // SAFETY: both buffers live through the call and their true lengths are given.
+    let sent = unsafe {
+        libc::sendto(
+            fd.as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            libc::MSG_DONTWAIT,
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>() as u32,
+        )
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// A bell that wakes [`wait`].
 pub fn event() -> io::Result<OwnedFd> {
     // SAFETY: no pointers; the descriptor returned is ours alone.

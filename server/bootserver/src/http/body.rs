@@ -49,3 +49,14 @@ pub fn content_type(name: &str) -> &'static str {
         _ => "application/octet-stream",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b3_5_firmware_is_told_what_it_fetched_whatever_stands_behind_the_name() {
+        assert_eq!(content_type("boot/ipxe.efi"), "application/efi");
+        assert_ne!(content_type("boot/vmlinuz"), "application/efi");
+    }
+}

@@ -197,7 +197,7 @@ fn evidence_is_a_digest_or_an_address_and_nothing_like_it() {
 #[test]
 fn a_file_in_no_known_folder_is_told_with_the_folders() {
     let slips = read(&[("models.toml", MODEL)]).unwrap_err();
-    assert_eq!(slips[0].allowed.len(), 5);
+    assert_eq!(slips[0].allowed.len(), 6);
 }
 
 #[test]

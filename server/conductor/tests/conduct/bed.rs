@@ -41,7 +41,13 @@ fn root() -> PathBuf {
 
 pub fn catalog() -> Catalog {
     let mut files = Vec::new();
-    for folder in ["firmware-profiles/models", "firmware-profiles/bmcs", "pxe-images/loaders", "pxe-images/os"] {
+    for folder in [
+        "firmware-profiles/models",
+        "firmware-profiles/bmcs",
+        "pxe-images/loaders",
+        "pxe-images/clients",
+        "pxe-images/os",
+    ] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "toml") {
@@ -203,6 +209,7 @@ impl Site {
         running.spawn(tasks.scribe);
         running.spawn(muster_conductor::refresh(me.clone(), tasks.refresher, cancel.clone()));
         running.spawn(muster_conductor::keep_sightings(me.clone(), tasks.sightings, cancel.clone()));
+        running.spawn(muster_conductor::keep_conflicts(me.clone(), tasks.conflicts, cancel.clone()));
         running.spawn(muster_conductor::deadlines(me.clone(), cancel.clone()));
         me.take_over().await.unwrap();
         if couriers {

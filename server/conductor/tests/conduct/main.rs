@@ -8,6 +8,7 @@
 mod agent;
 mod attacks;
 mod bed;
+mod conflicts;
 mod couriers;
 mod deadlines;
 mod life;

@@ -3,7 +3,7 @@
 //! Every mistake is told at once with its line and column, like those of the data files. What depends on the machine the
 //! daemon runs on (its interfaces, ports and rights) is not asked here: a configuration is also checked where it is kept.
 
-use super::{Config, NOT_POSTGRES, NetworkConfig, is_postgres};
+use super::{Config, DhcpMode, NOT_POSTGRES, NetworkConfig, is_postgres};
 use muster_catalog::{Document, Slip};
 use muster_diagnosis::Budget;
 use muster_netboot::{BadNetwork, Loaders, Networks};
@@ -105,11 +105,17 @@ fn alone(at: usize, network: &NetworkConfig, document: &Document<'_>, found: &mu
         let said = format!("the gateway {gateway} is not a host of {subnet}; machines could not reach it");
         found.push(document.slip_at(&path("gateway"), said));
     }
-    if network.range.0 > network.range.1 {
-        let said = format!("{} to {} falls; write the first address first", network.range.0, network.range.1);
-        found.push(document.slip_at(&path("range"), said));
+    let Some((first, last)) = network.range else {
+        if network.dhcp.mode == DhcpMode::Full {
+            let said = "no range of addresses to hand out; give one, or `dhcp.mode = \"proxy\"` beside another server";
+            found.push(document.slip_at(&path("subnet"), said.into()));
+        }
+        return;
+    };
+    if first > last {
+        found.push(document.slip_at(&path("range"), format!("{first} to {last} falls; write the first address first")));
     }
-    for end in [network.range.0, network.range.1] {
+    for end in [first, last] {
         if !subnet.is_host(end) {
             let said = format!("{end} is not a host of {subnet}; give a range inside it");
             found.push(document.slip_at(&path("range"), said));
@@ -140,7 +146,9 @@ fn together(config: &Config, document: &Document<'_>, found: &mut Vec<Slip>) {
                 format!("network.{}.interface", at.unwrap_or(0))
             }
             BadNetwork::Server { .. } | BadNetwork::Base { .. } => "boot.address".to_string(),
-            BadNetwork::LeaseTime { network } => format!("network.{}", last(network)),
+            BadNetwork::LeaseTime { network } | BadNetwork::Proxy { network, .. } => {
+                format!("network.{}", last(network))
+            }
         };
         let mut said = slip.to_string();
         if let BadNetwork::Server { .. } = slip {

@@ -49,7 +49,7 @@ fn b1_24_the_boot_file_is_the_last_option() {
 fn b2_6_a_name_too_long_for_the_header_stands_in_option_67_alone() {
     let long = "x".repeat(128);
     let offer = Bench::with(|network| {
-        network.loaders.0.insert(7, long.clone());
+        network.loaders.by_arch.insert(7, crate::FirstFile::new(&long));
     })
     .reply(&pxe(Kind::Discover, 7));
     assert_eq!(offer.file, "");
@@ -162,7 +162,7 @@ fn b2_8_the_boot_server_answers_the_source_with_the_file_and_without_a_lease() {
     assert_eq!((ack.file.as_str(), ack.siaddr), ("ipxe.efi", SERVER));
     assert_eq!(ack.option(43), Some(&[6, 1, 8, 71, 4, 0, 1, 0, 0, 255][..]), "b2_10: the item is echoed");
     bench.host.boot = Boot::Disk;
-    assert_eq!(bench.ask_by(&request, ingress), Answer::Silent(Silence::NothingToBoot));
+    assert_eq!(bench.ask_by(&request, ingress), Answer::Silent(Silence::OwnDisk(WhyDisk::Asked)));
     assert_eq!(bench.ask_by(&selecting(mac(1), ip), ingress), Answer::Silent(Silence::NothingToBoot));
 }
 

@@ -4,14 +4,19 @@
 //! that no crash can lead to one address at two machines. A machine is its hardware address (B1.20): firmware, iPXE
 //! and the operating system send different client ids in one boot.
 
+mod ahead;
 mod render;
 mod table;
 
+pub use ahead::Probe;
+
 use crate::brake::{Brake, Stage};
-use crate::choice::{Choice, Client, choose, client};
+use crate::choice::{Choice, Client, choose, client, client_on};
+use crate::clients::ProxyStyle;
+use crate::conflict::ConflictKind;
 use crate::host::Host;
 use crate::lease::{Lease, LeaseChange, LeaseState, Outcome};
-use crate::network::{Ingress, Network, Networks};
+use crate::network::{Dhcp, Ingress, Network, Networks};
 use crate::reply::{Reply, ReplyKind};
 use crate::request::{Kind, Request};
 use crate::silence::Silence;
@@ -47,6 +52,7 @@ pub struct Leases {
     table: Table,
     brake: Brake,
     naks: BTreeMap<Mac, Millis>,
+    watched: BTreeMap<Ipv4Addr, ahead::Watched>,
     store_away: bool,
 }
 
@@ -72,11 +78,25 @@ impl Ask<'_> {
         self.host.reservation.filter(|address| self.network.subnet.is_host(*address) && *address != self.network.server)
     }
 
+    /// B1.27: short in a boot stage, longer for a system, and as data says for a kind of client it knows.
     fn seconds(&self) -> u32 {
-        match client(self.request) {
+        let kind = self.network.loaders.kind_of(self.request);
+        let usual = match client_on(self.request, self.network) {
             Client::Plain => self.network.os_seconds,
             _ => self.network.pxe_seconds,
-        }
+        };
+        kind.and_then(|kind| kind.lease_seconds).unwrap_or(usual)
+    }
+
+    /// B2.10: firmware that chose a boot item asks for its file, not for an address.
+    fn asks_for_boot_item(&self) -> bool {
+        let request = self.request;
+        let item = request.vendor_options.as_deref().and_then(render::boot_item);
+        self.kind == Kind::Request
+            && item.is_some()
+            && request.requested.is_none()
+            && client(request) == Client::Pxe
+            && request.server_id.is_none_or(|server| server == self.server_id() || server == self.network.server)
     }
 }
 
@@ -166,8 +186,11 @@ impl Leases {
             return Answer::Silent(Silence::Stranger);
         }
         let ask = Ask { request, kind, mac, network, host, ingress, now };
-        if ingress.port != 67 {
+        if ingress.port != 67 || ask.asks_for_boot_item() {
             return self.boot_server(&ask);
+        }
+        if network.dhcp == Dhcp::Proxy {
+            return self.beside(&ask);
         }
         match ask.kind {
             Kind::Discover => self.discover(&ask),
@@ -345,9 +368,7 @@ impl Leases {
             relay: relay.clone(),
         };
         self.table.put(address, slot);
-        if let (true, Some(stage)) = (choice.boots(), Stage::of(client(ask.request))) {
-            self.brake.count(mac, stage, ask.host.order, ask.request.xid, now);
-        }
+        self.count(ask, &choice);
         let reply = render::reply(ask, ReplyKind::Ack, Term::Lease(address, seconds), choice, limit);
         Answer::AfterCommit(Box::new(change(ask, address, LeaseState::Bound, until, relay)), Some(Box::new(reply)))
     }
@@ -386,20 +407,53 @@ impl Leases {
             slot.until = until;
             slot.durable_until = None;
         });
+        let reserved = ask.reservation() == Some(address);
+        let kind = if reserved { ConflictKind::Reservation } else { ConflictKind::Address };
+        self.watch(&ask.network.name, address, (kind, None), ask.now);
         Answer::AfterCommit(Box::new(change(ask, address, LeaseState::Declined, until, relay)), None)
     }
 
     /// Port 4011: the lease is somebody's business already; only the file is asked for.
     fn boot_server(&mut self, ask: &Ask<'_>) -> Answer {
         let choice = self.choice(ask);
-        if ask.kind != Kind::Request || !choice.boots() {
-            return Answer::Silent(Silence::NothingToBoot);
+        match choice {
+            _ if ask.kind != Kind::Request => return Answer::Silent(Silence::NothingToBoot),
+            Choice::Nothing => return Answer::Silent(Silence::NothingToBoot),
+            Choice::Disk { why, .. } => return Answer::Silent(Silence::OwnDisk(why)),
+            Choice::Tftp { .. } | Choice::Http { .. } | Choice::Script { .. } => {}
+        }
+        if ask.network.dhcp == Dhcp::Proxy {
+            self.count(ask, &choice);
         }
         Answer::Now(Box::new(render::boot_server(ask, choice)))
     }
 
+    /// Port 67 beside another server: boots are offered, addresses are not ours to speak of.
+    fn beside(&mut self, ask: &Ask<'_>) -> Answer {
+        if ask.kind != Kind::Discover {
+            let other = ask.request.server_id.filter(|server| *server != ask.server_id());
+            return Answer::Silent(other.map_or(Silence::AddressesElsewhere, Silence::OtherServer));
+        }
+        let choice = self.choice(ask);
+        match choice {
+            Choice::Nothing => return Answer::Silent(Silence::AddressesElsewhere),
+            Choice::Disk { why, script: None } => return Answer::Silent(Silence::OwnDisk(why)),
+            // Its file is asked for on 4011, and counted there.
+            Choice::Tftp { proxy: ProxyStyle::Binl4011, .. } => {}
+            _ => self.count(ask, &choice),
+        }
+        Answer::Now(Box::new(render::proxy_offer(ask, choice)))
+    }
+
+    /// A boot that is on its way counts for the brake.
+    fn count(&mut self, ask: &Ask<'_>, choice: &Choice) {
+        if let (true, Some(stage)) = (choice.boots(), Stage::of(client_on(ask.request, ask.network))) {
+            self.brake.count(ask.mac, stage, ask.host.order, ask.request.xid, ask.now);
+        }
+    }
+
     fn choice(&self, ask: &Ask<'_>) -> Choice {
-        let stage = Stage::of(client(ask.request));
+        let stage = Stage::of(client_on(ask.request, ask.network));
         let looping =
             stage.is_some_and(|stage| self.brake.holds(ask.mac, stage, ask.host.order, ask.request.xid, ask.now));
         choose(ask.request, &ask.host, ask.network, looping)
@@ -415,5 +469,7 @@ fn change(ask: &Ask<'_>, address: Ipv4Addr, state: LeaseState, until: Millis, re
 mod boot_tests;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod proxy_tests;
 #[cfg(test)]
 mod rule_tests;

@@ -51,6 +51,11 @@ enum Step {
     Pass {
         seconds: i64,
     },
+    /// Some addresses are asked after, and one of all is answered, by a machine or by nobody.
+    Probe {
+        address: u8,
+        by: Option<u8>,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -62,6 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (who.clone(), address.clone()).prop_map(|(who, address)| Step::Reboot { who, address }),
         2 => (who.clone(), any::<bool>()).prop_map(|(who, direct)| Step::Renew { who, direct }),
         1 => who.clone().prop_map(|who| Step::Release { who }),
+        2 => (address.clone(), proptest::option::of(who.clone())).prop_map(|(address, by)| Step::Probe { address, by }),
         1 => who.prop_map(|who| Step::Decline { who }),
         6 => (1usize..4).prop_map(|count| Step::Commit { count }),
         1 => (1usize..4).prop_map(|count| Step::CommitUnheard { count }),
@@ -208,6 +214,11 @@ impl World {
             }
             Step::Away { away } => self.bench.leases.store_is_away(away),
             Step::Pass { seconds } => self.bench.later(seconds),
+            Step::Probe { address, by } => {
+                let Bench { networks, leases, now, .. } = &mut self.bench;
+                leases.probes(networks, 3, *now);
+                leases.probed(networks, ip(address), by.map(mac), *now);
+            }
         }
     }
 

@@ -1,13 +1,17 @@
 //! Builds the reply once the decision is made: which options, in which order, and why each firmware needs them so.
 
 use super::Ask;
-use crate::choice::{Choice, Client, client};
+use crate::choice::{Choice, Client, client, client_on};
+use crate::clients::ProxyStyle;
+use crate::network::Dhcp;
 use crate::reply::{Destination, Reply, ReplyKind, destination};
 use crate::request::Kind;
 use std::net::Ipv4Addr;
 
-/// PXE discovery control, bit 3: no menu, no broadcast discovery, boot the file of this packet (B2.4b).
-const BOOT_THIS_PACKET: [u8; 4] = [6, 1, 8, 255];
+/// PXE discovery control, bit 3: no menu, no broadcast discovery, boot the file of this packet (B2.4b). A sub-option of
+/// option 43, which ends with 255 (B2.11).
+const BOOT_THIS_PACKET: [u8; 3] = [6, 1, 8];
+const END: u8 = 255;
 /// Option 175 sub-option 176: iPXE need not wait for proxy offers (B2.13).
 const NO_PROXY: [u8; 3] = [0xb0, 1, 1];
 /// A longer name does not fit the header's field with its NUL (B2.6).
@@ -127,34 +131,47 @@ fn echo_client_id(ask: &Ask<'_>, reply: &mut Reply) {
 fn boot(ask: &Ask<'_>, reply: &mut Reply, choice: &Choice) {
     let server = ask.network.server;
     let is_ipxe = matches!(client(ask.request), Client::Ipxe | Client::BareIpxe);
-    let add = &mut reply.options;
+    let beside = ask.network.dhcp == Dhcp::Proxy;
     let name = match choice {
         Choice::Nothing | Choice::Disk { script: None, .. } => return,
-        Choice::Tftp { file } => {
-            if !is_ipxe {
-                add.push((60, b"PXEClient".to_vec()));
-                add.push((43, BOOT_THIS_PACKET.to_vec()));
-            }
+        Choice::Tftp { file, .. } => {
             reply.sname = server.to_string();
-            add.push((66, terminated(&server.to_string())));
+            reply.options.push((66, terminated(&server.to_string())));
             file
         }
-        Choice::Http { url } => {
-            add.push((60, b"HTTPClient".to_vec()));
-            url
-        }
-        Choice::Script { url } | Choice::Disk { script: Some(url), .. } => url,
+        Choice::Http { url } | Choice::Script { url } | Choice::Disk { script: Some(url), .. } => url,
     };
+    class(ask, reply, choice);
     if let Some(uuid) = &ask.request.uuid {
-        add.push((97, uuid.clone()));
+        reply.options.push((97, uuid.clone()));
     }
-    if is_ipxe {
-        add.push((175, NO_PROXY.to_vec()));
+    if is_ipxe && !beside {
+        reply.options.push((175, NO_PROXY.to_vec()));
     }
-    add.push((67, terminated(name)));
+    reply.options.push((67, terminated(name)));
     reply.siaddr = server;
     if name.len() <= FILE_FIELD {
         reply.file.clone_from(name);
+    }
+}
+
+/// Options 60 and 43: firmware boots only from a reply of its own class. iPXE needs neither where we give the address;
+/// beside another server it knows a boot server's reply by the class alone.
+fn class(ask: &Ask<'_>, reply: &mut Reply, choice: &Choice) {
+    let beside = ask.network.dhcp == Dhcp::Proxy || ask.ingress.port != 67;
+    let class: &[u8] = match (client_on(ask.request, ask.network), choice) {
+        (_, Choice::Http { .. }) => b"HTTPClient",
+        (Client::Pxe, _) => b"PXEClient",
+        (Client::Ipxe | Client::BareIpxe | Client::Other, _) if beside => b"PXEClient",
+        _ => return,
+    };
+    reply.options.push((60, class.to_vec()));
+    if class == b"PXEClient" {
+        let kind = ask.network.loaders.kind_of(ask.request);
+        let more = kind.map(|kind| kind.vendor_options.as_slice()).unwrap_or_default();
+        let item = ask.request.vendor_options.as_deref().and_then(boot_item);
+        let item = item.map(|item| [&[71, 4][..], &item].concat()).unwrap_or_default();
+        reply.options.push((43, [&BOOT_THIS_PACKET[..], more, &item, &[END]].concat()));
     }
 }
 
@@ -169,11 +186,20 @@ pub(super) fn boot_server(ask: &Ask<'_>, choice: Choice) -> Reply {
     let mut reply = blank(ask, ReplyKind::Ack, Ipv4Addr::UNSPECIFIED);
     reply.ciaddr = ask.request.ciaddr;
     boot(ask, &mut reply, &choice);
-    let item = ask.request.vendor_options.as_deref().and_then(boot_item);
-    for (code, value) in &mut reply.options {
-        if let (43, Some(item)) = (*code, &item) {
-            *value = [&[6, 1, 8, 71, 4], item.as_slice(), &[255]].concat();
-        }
+    reply.options.retain(|(_, value)| !value.is_empty());
+    reply.choice = choice;
+    reply
+}
+
+/// The offer beside another server's (B2.8): no address in it. In the second style firmware gets the server's name
+/// alone and asks on 4011 for the file (B2.9).
+pub(super) fn proxy_offer(ask: &Ask<'_>, choice: Choice) -> Reply {
+    let mut reply = blank(ask, ReplyKind::Offer, Ipv4Addr::UNSPECIFIED);
+    reply.flags |= 0x8000;
+    boot(ask, &mut reply, &choice);
+    if matches!(choice, Choice::Tftp { proxy: ProxyStyle::Binl4011, .. }) {
+        reply.options.retain(|(code, _)| ![43, 66, 67].contains(code));
+        (reply.sname, reply.file) = (String::new(), String::new());
     }
     reply.options.retain(|(_, value)| !value.is_empty());
     reply.choice = choice;
@@ -181,7 +207,7 @@ pub(super) fn boot_server(ask: &Ask<'_>, choice: Choice) -> Reply {
 }
 
 /// Sub-option 71 of option 43: type and layer.
-fn boot_item(raw: &[u8]) -> Option<[u8; 4]> {
+pub(super) fn boot_item(raw: &[u8]) -> Option<[u8; 4]> {
     let mut rest = raw;
     loop {
         match rest {

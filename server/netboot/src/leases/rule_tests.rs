@@ -1,7 +1,7 @@
 //! The lease rules, one by one, as accepted and as refused; names begin with the rule's id.
 
 use super::*;
-use crate::{Boot, Destination, Range, Relay, Subnet};
+use crate::{Boot, Destination, FirstFile, Range, Relay, Subnet};
 use std::net::SocketAddrV4;
 
 pub(super) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 4, 1);
@@ -22,13 +22,13 @@ pub(super) fn network() -> Network {
     network.interface = Some("eth0".to_owned());
     network.ranges = vec![Range { first: ip(10), last: ip(13) }];
     network.authoritative = true;
-    network.loaders.0.insert(7, "ipxe.efi".to_owned());
-    network.loaders.0.insert(0, "undionly.kpxe".to_owned());
-    network.loaders.0.insert(16, "ipxe-http.efi".to_owned());
+    let files = [(7, "ipxe.efi"), (0, "undionly.kpxe"), (16, "ipxe-http.efi")];
+    network.loaders.by_arch = files.map(|(arch, file)| (arch, FirstFile::new(file))).into();
     network
 }
 
 /// A server with one network, and a clock that only the test moves.
+#[derive(Clone)]
 pub(super) struct Bench {
     pub networks: Networks,
     pub leases: Leases,

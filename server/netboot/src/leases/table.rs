@@ -3,6 +3,7 @@
 //! A free address is found without a walk, so that a full pool costs no more than an empty one: a cursor passes over
 //! what was never used, and a queue by end of lease gives back what was.
 
+use super::ahead::Ahead;
 use crate::lease::{Lease, LeaseState};
 use crate::network::{Network, Range};
 use muster_names::{Mac, Millis};
@@ -20,6 +21,8 @@ pub(super) enum Hold {
     Declined,
     /// Another daemon's, as the store told.
     Foreign,
+    /// Used by a host without a lease: nobody's but that host's.
+    Occupied,
 }
 
 #[derive(Clone, Debug)]
@@ -43,18 +46,22 @@ impl Slot {
 
     /// Its machine may have it, live or by affinity.
     fn belongs_to(&self, mac: Mac) -> bool {
-        self.mac == mac && matches!(self.hold, Hold::Offered | Hold::Bound | Hold::Free)
+        self.mac == mac && matches!(self.hold, Hold::Offered | Hold::Bound | Hold::Free | Hold::Occupied)
     }
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
-    slots: BTreeMap<Ipv4Addr, Slot>,
-    by_mac: BTreeMap<Mac, BTreeSet<Ipv4Addr>>,
+    pub(super) slots: BTreeMap<Ipv4Addr, Slot>,
+    pub(super) by_mac: BTreeMap<Mac, BTreeSet<Ipv4Addr>>,
     /// By network: ends of holds.
     ends: BTreeMap<String, BTreeSet<(Millis, Ipv4Addr)>>,
     /// By network: the ranges not walked yet.
     cursors: BTreeMap<String, Vec<Range>>,
+    /// By network: what was asked after ahead of need.
+    pub(super) ahead: BTreeMap<String, Ahead>,
+    /// By network: addresses that hosts without a lease use.
+    pub(super) occupied: BTreeMap<String, usize>,
 }
 
 impl Table {
@@ -63,7 +70,13 @@ impl Table {
     }
 
     pub fn put(&mut self, address: Ipv4Addr, slot: Slot) {
+        if slot.hold == Hold::Occupied {
+            *self.occupied.entry(slot.network.clone()).or_default() += 1;
+        }
         if let Some(old) = self.slots.get(&address) {
+            if let (Hold::Occupied, Some(count)) = (old.hold, self.occupied.get_mut(&old.network)) {
+                *count = count.saturating_sub(1);
+            }
             if let Some(ends) = self.ends.get_mut(&old.network) {
                 ends.remove(&(old.until, address));
             }
@@ -164,8 +177,30 @@ impl Table {
         })
     }
 
-    /// An address that nobody holds: first what was never used, then what was free longest.
+    /// An address that nobody holds: first what was never used, of that what was silent when probed; then what was free
+    /// longest.
     pub fn next_free(&mut self, network: &Network, now: Millis) -> Option<Ipv4Addr> {
+        if let Some(address) = self.next_probed(network, false) {
+            return Some(address);
+        }
+        if let Some(address) = self.next_unused(network).or_else(|| self.next_probed(network, true)) {
+            return Some(address);
+        }
+        let ends = self.ends.get_mut(&network.name)?;
+        while let Some(&(until, address)) = ends.first() {
+            if until > now {
+                return None;
+            }
+            ends.pop_first();
+            if network.may_hand_out(address) {
+                return Some(address);
+            }
+        }
+        None
+    }
+
+    /// The next address that nobody ever had; it is not told twice.
+    pub(super) fn next_unused(&mut self, network: &Network) -> Option<Ipv4Addr> {
         if !self.cursors.contains_key(&network.name) {
             let mut ranges = network.ranges.clone();
             ranges.reverse();
@@ -183,22 +218,13 @@ impl Table {
                 return Some(address);
             }
         }
-        let ends = self.ends.get_mut(&network.name)?;
-        while let Some(&(until, address)) = ends.first() {
-            if until > now {
-                return None;
-            }
-            ends.pop_first();
-            if network.may_hand_out(address) {
-                return Some(address);
-            }
-        }
         None
     }
 
     /// After a change of configuration every range is walked anew.
     pub fn rewind(&mut self) {
         self.cursors.clear();
+        self.ahead.clear();
         self.ends.clear();
         for (address, slot) in &self.slots {
             self.ends.entry(slot.network.clone()).or_default().insert((slot.until, *address));

@@ -208,6 +208,10 @@ both! {
         let again = tickets::open_ticket(&mut tx, two, machine(1), "disk", "Swap!", "{}", later(1)).await.unwrap();
         assert_eq!(again, Opened::Already(one));
         tickets::open_ticket(&mut tx, two, machine(2), "disk", "Swap", "{}", later(1)).await.unwrap();
+        assert!(tickets::note_ticket(&mut tx, machine(2), "disk", "Swap disk 4", "{\"n\":4}").await.unwrap());
+        assert!(!tickets::note_ticket(&mut tx, machine(2), "fan", "Swap", "{}").await.unwrap());
+        let noted = tickets::get(&mut tx, two).await.unwrap().unwrap();
+        assert_eq!((noted.title.as_str(), noted.body.as_str()), ("Swap disk 4", "{\"n\":4}"));
         assert!(tickets::close_ticket(&mut tx, machine(1), "disk", "{\"seen\":1}", later(2)).await.unwrap());
         assert!(!tickets::close_ticket(&mut tx, machine(1), "disk", "{}", later(3)).await.unwrap());
         let reopened = tickets::open_ticket(&mut tx, three, machine(1), "disk", "Again", "{}", later(4)).await.unwrap();
