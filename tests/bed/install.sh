@@ -6,7 +6,7 @@ packages="
 apt-utils mmdebstrap debian-archive-keyring zstd cpio kmod jq python3 python3-venv binutils
 gdisk dosfstools mtools e2fsprogs grub-pc-bin grub-efi-amd64-bin grub-efi-amd64-signed shim-signed ipxe
 qemu-system-x86 ipxe-qemu ovmf openipmi ipmitool lldpd iproute2 socat dnsmasq-base tcpdump busybox-static
-postgresql"
+isc-dhcp-client isc-dhcp-relay tftp-hpa atftp postgresql"
 missing=()
 for package in $packages; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")

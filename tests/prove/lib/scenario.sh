@@ -27,6 +27,8 @@ finish() {
         muster tickets
         tail -n 15 "$bed/muster.log"
     fi
+    # What a scenario made besides: its function `leave`.
+    if declare -F leave >/dev/null; then leave; fi
     site_down "$bed"
     left=$(pgrep -af -- "$bed/")
     if [ -n "$left" ]; then
