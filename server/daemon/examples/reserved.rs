@@ -41,6 +41,8 @@ struct Unseen;
 
 impl Watch for Unseen {
     fn saw(&self, _: Sighting) {}
+
+    fn met(&self, _conflict: muster_netboot::Conflict) {}
 }
 
 #[tokio::main]

@@ -122,7 +122,7 @@ impl Ear {
             let mut news = Vec::new();
             for (at, ready) in ready.into_iter().enumerate() {
                 if ready {
-                    self.take(at / 2, at % 2 == 0, &networks, &mut room, now, &mut news);
+                    self.take(at / 2, at.is_multiple_of(2), &networks, &mut room, now, &mut news);
                 }
             }
             self.ask(now);
