@@ -7,7 +7,7 @@ use muster_conductor::timeline::{Began, Ended, Told};
 use muster_names::{Mac, Millis};
 use muster_netboot::timeline::{Diagnosis, Grade, How, LogLine, Stage, Via, What};
 use muster_netboot::{
-    Choice, Client, Lease, LeaseChange, LeaseState, ReplyKind, Said, Sighting, SightingKind, Silence,
+    Choice, Client, Lease, LeaseChange, LeaseState, ProxyStyle, ReplyKind, Said, Sighting, SightingKind, Silence,
 };
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -43,7 +43,11 @@ fn silence(mac: Mac) -> Sighting {
 }
 
 fn answered(kind: SightingKind, reply: ReplyKind, client: Client) -> Sighting {
-    let choice = if client == Client::Pxe { Choice::Tftp { file: "ipxe.efi".into() } } else { Choice::Nothing };
+    let choice = if client == Client::Pxe {
+        Choice::Tftp { file: "ipxe.efi".into(), proxy: ProxyStyle::default() }
+    } else {
+        Choice::Nothing
+    };
     packet(MAC, kind, client, Said::Dhcp { kind: reply, address: ADDRESS, choice })
 }
 

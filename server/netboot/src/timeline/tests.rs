@@ -1,4 +1,4 @@
-//! Every failure in its words, real boots as they were recorded, and lists in any order.
+//! Every failure in its words, and lists in any order.
 
 use super::*;
 use crate::choice::Client;
@@ -299,28 +299,6 @@ fn a_path_tells_what_the_file_is_to_a_boot() {
 fn what_a_later_version_wrote_is_still_listed() {
     let entry: Entry = serde_json::from_str(r#"{"at":5,"what":{"type":"telepathy","strength":3}}"#).unwrap();
     assert_eq!((entry.kind(), entry.what), ("unknown", What::Unknown));
-}
-
-/// Boots of real firmware, as the daemon kept them: what is told of them changes only with a reason.
-#[test]
-fn recorded_boots_of_real_firmware_are_told_as_they_were() {
-    for (name, list, told) in [
-        ("bios", include_str!("golden/bios.json"), include_str!("golden/bios.txt")),
-        ("uefi", include_str!("golden/uefi.json"), include_str!("golden/uefi.txt")),
-        ("http", include_str!("golden/http.json"), include_str!("golden/http.txt")),
-        ("missing", include_str!("golden/missing-loader.json"), include_str!("golden/missing-loader.txt")),
-    ] {
-        let entries: Vec<Entry> = serde_json::from_str(list).unwrap();
-        let newest = entries.iter().map(|entry| entry.at.0).max().unwrap();
-        let mut text = String::new();
-        for boot in boots(entries, &[], Millis(newest + 10_000)) {
-            text.push_str(&format!("{}\n", boot.diagnosis));
-            for span in &boot.stages {
-                text.push_str(&format!("  {} {}\n", span.stage, span.millis.map_or_else(|| "-".into(), super::span)));
-            }
-        }
-        assert_eq!(text, told, "{name}");
-    }
 }
 
 fn some_what() -> impl Strategy<Value = What> {
