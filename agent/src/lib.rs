@@ -26,6 +26,7 @@ pub mod inventory;
 pub mod link;
 pub mod lldp;
 pub mod modes;
+pub mod syslog;
 pub mod wipe;
 
 pub use error::{Error, Kind, Result};

@@ -12,6 +12,7 @@ use crate::link::http;
 use crate::link::key::{Key, boot_id};
 use crate::link::turns::{self, Backoff, Line};
 use crate::lldp::{self, Ear};
+use crate::syslog;
 use crate::wipe;
 use crate::{Error, Kind, Result};
 use muster_names::{Epoch, Inventory, Neighbor, OrderId};
@@ -256,6 +257,7 @@ impl Agent {
             }
             Err(failure) => {
                 crate::say!("not installed: {failure:?}");
+                syslog::tell_failure(&format!("not installed: {failure:?}"));
                 failed(failure)
             }
         }

@@ -9,7 +9,7 @@ pub mod modules;
 
 use crate::error::chain;
 use crate::inventory::{Roots, names, number, word};
-use crate::{Error, Result};
+use crate::{Error, Result, syslog};
 use dhcp::{Client, Lease};
 use modules::Loader;
 use muster_names::Mac;
@@ -37,12 +37,16 @@ pub fn uptime() -> Duration {
 pub fn run(work: impl FnOnce() -> Result<()>) -> ! {
     std::panic::set_hook(Box::new(|info| {
         crate::say!("muster-agent broke: {info}");
+        syslog::tell_failure(&format!("muster-agent broke: {info}"));
         last_resort();
     }));
     let end = prepare().and_then(|()| work());
     match end {
         Ok(()) => crate::say!("muster-agent has nothing more to do"),
-        Err(error) => crate::say!("muster-agent cannot go on: {}", chain(&error)),
+        Err(error) => {
+            crate::say!("muster-agent cannot go on: {}", chain(&error));
+            syslog::tell_error("muster-agent cannot go on", &error);
+        }
     }
     last_resort()
 }
@@ -87,6 +91,8 @@ fn prepare() -> Result<()> {
     let lease = address(&port)?;
     crate::say!("{} has {} from {}", port.name, lease.address, lease.server);
     stage("network");
+    let kernel = uptime().as_secs_f64();
+    syslog::tell(syslog::NOTICE, &format!("the boot image has its network, {kernel:.1} s after its kernel began"));
     Ok(())
 }
 

@@ -138,6 +138,7 @@ pub fn run(line: &Line, desk: &Desk) -> Result<()> {
             Err(error) => {
                 if !std::mem::replace(&mut away, true) {
                     crate::say!("{}; trying again until it answers", chain(&error));
+                    crate::syslog::tell(crate::syslog::ERROR, &chain(&error));
                 }
                 std::thread::sleep(backoff.after());
             }

@@ -5,6 +5,7 @@ use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use muster_conductor::timeline::SECONDS;
 use muster_store::{events, site, subjects};
 use std::fmt::Write as _;
 
@@ -16,6 +17,37 @@ pub(crate) async fn readyz(State(app): State<App>) -> Result<&'static str, Probl
     let mut tx = app.me.db.read().await?;
     events::head(&mut tx).await?;
     Ok("ready\n")
+}
+
+/// How long the stages of boots took, and what boots came to, since the daemon's start.
+fn boots(app: &App, text: &mut String) {
+    app.me.figures(|figures| {
+        text.push_str(
+            "# HELP muster_boot_stage_seconds How long the stages of boots took.\n\
+             # TYPE muster_boot_stage_seconds histogram\n",
+        );
+        for (stage, histogram) in figures.stages() {
+            let mut below = 0;
+            for (count, bound) in histogram.counts.iter().zip(SECONDS) {
+                below += count;
+                let _ = writeln!(text, "muster_boot_stage_seconds_bucket{{stage=\"{stage}\",le=\"{bound}\"}} {below}");
+            }
+            let total = histogram.total();
+            let (whole, rest) = (histogram.millis / 1000, histogram.millis % 1000);
+            let _ = write!(
+                text,
+                "muster_boot_stage_seconds_bucket{{stage=\"{stage}\",le=\"+Inf\"}} {total}\n\
+                 muster_boot_stage_seconds_sum{{stage=\"{stage}\"}} {whole}.{rest:03}\n\
+                 muster_boot_stage_seconds_count{{stage=\"{stage}\"}} {total}\n"
+            );
+        }
+        text.push_str(
+            "# HELP muster_boot_diagnoses_total What boots came to.\n# TYPE muster_boot_diagnoses_total counter\n",
+        );
+        for (label, count) in figures.diagnoses() {
+            let _ = writeln!(text, "muster_boot_diagnoses_total{{diagnosis=\"{label}\"}} {count}");
+        }
+    });
 }
 
 pub(crate) async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, Problem> {
@@ -30,7 +62,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<impl IntoResponse,
         text,
         "# HELP muster_events_total Events in the log.\n# TYPE muster_events_total counter\nmuster_events_total {}\n\
          # HELP muster_frozen Whether everything is frozen.\n# TYPE muster_frozen gauge\nmuster_frozen {frozen}\n\
-         # HELP muster_sightings_dropped_total Sightings that found no room in the queue.\n\
+         # HELP muster_sightings_dropped_total Entries of the boot timeline that found no room in the queue.\n\
          # TYPE muster_sightings_dropped_total counter\nmuster_sightings_dropped_total {}\n",
         head.seq.0,
         app.me.dropped_sightings(),
@@ -41,6 +73,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<impl IntoResponse,
         let count = open.iter().filter(|conflict| conflict.kind == kind).count();
         let _ = writeln!(text, "muster_conflicts{{kind=\"{kind}\"}} {count}");
     }
+    boots(&app, &mut text);
     text.push_str(&(app.counters)());
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }

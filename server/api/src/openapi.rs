@@ -1,7 +1,7 @@
 //! The OpenAPI document, made of the table of routes and the types' own schemas. `docs/openapi.json` is its golden copy.
 
 use crate::policy::{Policy, Row};
-use crate::{events, machines, plans, problem, site, tokens};
+use crate::{boots, events, machines, plans, problem, site, tokens};
 use muster_conductor::plans as made;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -85,8 +85,8 @@ fn schema(generator: &mut SchemaGenerator, name: &str) -> Value {
         "Images" => of::<Vec<site::ImageShown>>(generator),
         "Orders" => of::<Vec<site::OrderShown>>(generator),
         "Tickets" => of::<Vec<site::TicketShown>>(generator),
-        "Sightings" => of::<Vec<site::SightingShown>>(generator),
         "Conflicts" => of::<Vec<site::ConflictShown>>(generator),
+        "Boots" => of::<boots::BootsShown>(generator),
         "Freeze" => of::<site::Freeze>(generator),
         "FreezeRequest" => of::<site::FreezeRequest>(generator),
         "PlanRequest" => of::<made::PlanRequest>(generator),

@@ -2,7 +2,7 @@
 
 use crate::guard::guard;
 use crate::policy::{Policy, Role, Row};
-use crate::{App, document, events, machines, metrics, plans, site, tokens};
+use crate::{App, boots, document, events, machines, metrics, plans, site, tokens};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Router};
@@ -58,11 +58,11 @@ pub fn routes() -> Vec<Row> {
             get(events::verify)
         }),
         row(
-            ("GET", "/api/v1/boot/{mac}"),
+            ("GET", "/api/v1/boot/{word}"),
             READ,
-            "What the boot path saw of a MAC and answered",
-            gives("Sightings"),
-            || get(site::explain),
+            "The last boots of a MAC or machine, each with its stages and what it came to: boots=N, brief=true",
+            gives("Boots"),
+            || get(boots::show),
         ),
         row(
             ("GET", "/api/v1/conflicts"),

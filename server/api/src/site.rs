@@ -1,10 +1,10 @@
-//! The site: racks, models, images, orders, tickets, the red button, and why a MAC got no answer.
+//! The site: racks, models, images, orders, tickets and the red button.
 
 use crate::App;
 use crate::policy::{Role, Who};
 use crate::problem::Problem;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use muster_catalog::{Model, Rack};
@@ -124,30 +124,6 @@ async fn name_of(tx: &mut Tx, id: MachineId) -> Result<String, Problem> {
 
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub struct SightingShown {
-    pub at: Millis,
-    pub network: String,
-    pub what: String,
-    /// What it was answered, or why it was not.
-    pub answer: String,
-    pub body: serde_json::Value,
-}
-
-pub(crate) async fn explain(
-    State(app): State<App>,
-    Path(mac): Path<String>,
-) -> Result<Json<Vec<SightingShown>>, Problem> {
-    let mac: Mac = mac.parse().map_err(|error: muster_names::NotAMac| Problem::bad(error.to_string()))?;
-    let shown = |row: muster_store::Sighting| SightingShown {
-        at: row.at,
-        network: row.network,
-        what: row.what,
-        answer: row.answer,
-        body: serde_json::from_str(&row.body).unwrap_or_default(),
-    };
-    Ok(Json(app.me.explain(mac, 200).await?.into_iter().map(shown).collect()))
-}
-
 /// Somebody else who speaks for what is ours on a boot network.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -1,10 +1,11 @@
-//! The only sockets on 67, 4011, 69 and boot-HTTP. Bytes become netboot's plain values here and go back as bytes;
+//! The only sockets on 67, 4011, 69, 514 and boot-HTTP. Bytes become netboot's plain values here and go back as bytes;
 //! who a machine is and where a lease is kept is passed in.
 
 pub mod dhcp;
 mod error;
 pub mod http;
 pub mod ra;
+pub mod syslog;
 pub mod tftp;
 pub mod transfers;
 

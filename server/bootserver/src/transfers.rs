@@ -2,6 +2,8 @@
 //! boot" can be answered.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub struct Begun<'a> {
     /// The map key that was found.
     pub path: &'a str,
     pub size: u64,
+    /// Bytes that have gone so far, for whoever wants to see the transfer move.
+    pub gone: &'a Arc<AtomicU64>,
 }
 
 #[derive(Clone, Copy, Debug)]

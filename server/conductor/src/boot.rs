@@ -17,8 +17,8 @@ use std::time::Duration;
 /// The decision for one boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BootAnswer {
-    /// Its own disk, and why.
-    Disk { why: String },
+    /// Its own disk, and why; `wanted`: that is what its state asks for.
+    Disk { wanted: bool, why: String },
     /// The agent; `/b/<mac>/<nonce>/agent.cpio` brings its token, the arguments are the model's.
     Agent { nonce: String, console: Option<String>, kernel_args: Vec<String> },
 }
@@ -90,6 +90,8 @@ impl Tokens {
     }
 }
 
+/// The one reason for a disk that is no surprise.
+const DISK_WANTED: &str = "its state wants it to boot its disk";
 const DECIDE: Duration = Duration::from_millis(1_500);
 /// An ordered boot that has not called by then has failed.
 const TOKEN_TTL_MS: i64 = 3_600_000;
@@ -101,16 +103,16 @@ impl Conductor {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 tracing::error!(%mac, error = %error, label = error.label(), "no boot decision; it boots its disk");
-                BootAnswer::Disk { why: "the database did not answer".into() }
+                BootAnswer::Disk { wanted: false, why: "the database did not answer".into() }
             }
-            Err(_) => BootAnswer::Disk { why: "the database took too long".into() },
+            Err(_) => BootAnswer::Disk { wanted: false, why: "the database took too long".into() },
         }
     }
 
     async fn decide(self: &Arc<Self>, mac: Mac, dedicated: bool) -> Result<BootAnswer, Error> {
         if !self.boot_files().may_ask(mac, rim::now()) {
             let why = format!("it asked more than {} times in ten minutes", Tokens::ASKS);
-            return Ok(BootAnswer::Disk { why });
+            return Ok(BootAnswer::Disk { wanted: false, why });
         }
         let me = self.clone();
         let token = rim::fresh_token()?;
@@ -129,7 +131,7 @@ impl Conductor {
                             let waits = matches!(machine.state.at, At::Expected | At::Observed);
                             let plan = MachineLife::plan(&machine.state, &machine.facts);
                             if !(waits && dedicated) && plan.want.boot == BootTarget::Disk {
-                                return Ok(Err("its state wants it to boot its disk"));
+                                return Ok(Err(DISK_WANTED));
                             }
                             (Some(record.id), Some(machine.facts.epoch), record.model)
                         }
@@ -162,7 +164,7 @@ impl Conductor {
             .await?;
         let model = match answer {
             Ok(model) => model,
-            Err(why) => return Ok(BootAnswer::Disk { why: why.into() }),
+            Err(why) => return Ok(BootAnswer::Disk { wanted: why == DISK_WANTED, why: why.into() }),
         };
         let config = AgentConfig {
             server: self.settings.agent_url.clone(),

@@ -238,7 +238,13 @@ async fn perform(me: &Arc<Conductor>, work: &Work) -> Result<(), Stop> {
     let key = work.row.key.clone();
     let mark = |phase: Phase| -> futures_core::future::BoxFuture<'_, bool> {
         let (me, key, id) = (me.clone(), key.clone(), work.id);
-        Box::pin(async move { durable(&me, id, key, phase).await.unwrap_or(false) })
+        Box::pin(async move {
+            let sent = durable(&me, id, key, phase).await.unwrap_or(false);
+            if sent && phase == Phase::On {
+                me.switched_on(id);
+            }
+            sent
+        })
     };
     let model = me.firmware_mode_of(work.id).await;
     let procedure = Procedure {

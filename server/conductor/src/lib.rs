@@ -26,6 +26,7 @@ mod seed;
 mod session;
 mod standing;
 mod tidy;
+pub mod timeline;
 mod view;
 
 pub use agents::{Live, MOST_REPORTS};
@@ -41,7 +42,6 @@ pub use hand::{Hand, HandError};
 pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use session::{Caller, TurnedAway};
 pub use tidy::tidy;
-pub use view::keep_sightings;
 
 use agents::Agents;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -50,13 +50,13 @@ use conflicts::Conflicts;
 use muster_catalog::{Catalog, Image};
 use muster_diagnosis::Budgets;
 use muster_names::{Digest, Epoch, FirmwareMode, ImageId, Key, MachineId, OrderId, Seq, Subject};
-use muster_netboot::{Conflict, Sighting};
+use muster_netboot::Conflict;
 use muster_store::Store;
 use muster_wire::ImageRef;
 use scribe::Scribe;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use timeline::{Note, Timeline};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use view::Fleet;
@@ -121,9 +121,8 @@ pub struct Conductor {
     pub(crate) work: Notify,
     pub(crate) busy: Mutex<HashSet<String>>,
     pub(crate) boot_files: Mutex<Tokens>,
-    pub(crate) sighted: mpsc::Sender<Sighting>,
+    pub(crate) timeline: Timeline,
     pub(crate) conflicts: Conflicts,
-    dropped_sightings: AtomicU64,
     resident: Mutex<BTreeMap<(OrderId, Epoch), String>>,
     rails: Mutex<BTreeMap<Key, String>>,
     newest: watch::Sender<Seq>,
@@ -133,7 +132,7 @@ pub struct Conductor {
 /// Tasks that run beside the conductor; each ends when the token is cancelled.
 pub struct Tasks {
     pub scribe: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
-    pub sightings: mpsc::Receiver<Sighting>,
+    pub timeline: mpsc::Receiver<Note>,
     pub conflicts: mpsc::Receiver<Conflict>,
     pub refresher: mpsc::UnboundedReceiver<BTreeSet<MachineId>>,
 }
@@ -147,7 +146,7 @@ impl Conductor {
         budgets: Budgets,
         cancel: &CancellationToken,
     ) -> (Arc<Self>, Tasks) {
-        let (sighted, sightings) = mpsc::channel(8192);
+        let (timeline, notes) = Timeline::new();
         let (conflicts, met) = Conflicts::new();
         let (touched, refresher) = mpsc::unbounded_channel();
         let (newest, _) = watch::channel(Seq(0));
@@ -177,15 +176,14 @@ impl Conductor {
             work: Notify::new(),
             busy: Mutex::default(),
             boot_files: Mutex::default(),
-            sighted,
+            timeline,
             conflicts,
-            dropped_sightings: AtomicU64::new(0),
             resident: Mutex::default(),
             rails: Mutex::default(),
             newest,
             courier,
         };
-        (Arc::new(me), Tasks { scribe: Box::pin(task), sightings, conflicts: met, refresher })
+        (Arc::new(me), Tasks { scribe: Box::pin(task), timeline: notes, conflicts: met, refresher })
     }
 
     pub fn catalog(&self) -> Arc<Catalog> {
@@ -239,10 +237,6 @@ impl Conductor {
     /// Which rail holds back what the subject asks for in this epoch, in words.
     pub fn rail_of(&self, of: Subject, epoch: Epoch) -> Option<String> {
         self.rails().iter().find(|(key, _)| key.of == of && key.epoch == epoch).map(|(_, rail)| rail.clone())
-    }
-
-    pub fn dropped_sightings(&self) -> u64 {
-        self.dropped_sightings.load(Ordering::Relaxed)
     }
 
     /// Presses or releases the red button.

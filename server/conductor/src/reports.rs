@@ -6,7 +6,7 @@ use crate::error::store;
 use crate::facts::known;
 use crate::scribe::Write;
 use crate::session::Session;
-use crate::{Conductor, Error, clean, resolve, view};
+use crate::{Conductor, Error, clean, resolve};
 use muster_catalog::{Difference, Identified, Located, Signs, Witness, identify, locate};
 use muster_lifecycle::machine::{At, Check, Event, Outcome};
 use muster_names::{Digest, Epoch, Inventory, Key, MachineId, OrderId, Subject};
@@ -144,7 +144,7 @@ async fn inventory_reported(
     let booted = boot_tokens::lookup(w.tx, token).await.map_err(store)?.map(|row| row.mac);
     let booted = booted.filter(|mac| inventory.macs().any(|own| own == *mac));
     let relayed = match (inventory.macs().find_map(|mac| me.relay_port(mac)), booted) {
-        (None, Some(mac)) => view::noted_port(w.tx, mac).await?,
+        (None, Some(mac)) => crate::timeline::noted_port(w.tx, mac).await?,
         (port, _) => port,
     };
     if let Some(port) = relayed {

@@ -4,14 +4,14 @@
 use crate::error::store;
 use crate::{Conductor, Error, rim};
 use muster_names::Millis;
-use muster_store::{boot_tokens, sightings};
+use muster_store::{boot_tokens, boots};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_secs(300);
 const DAY_MS: i64 = 86_400_000;
-/// MACs whose sightings are kept, the newest first.
+/// Ports whose boots are kept, those seen last first.
 const MOST_MACS: u32 = 50_000;
 
 /// Runs until `cancel`.
@@ -40,8 +40,8 @@ impl Conductor {
             .write(move |w| {
                 Box::pin(async move {
                     boot_tokens::forget(w.tx, Millis(w.now.0.saturating_sub(DAY_MS))).await.map_err(store)?;
-                    sightings::forget(w.tx, Millis(w.now.0.saturating_sub(90 * DAY_MS))).await.map_err(store)?;
-                    sightings::keep_newest(w.tx, MOST_MACS).await.map(drop).map_err(store)
+                    boots::forget(w.tx, Millis(w.now.0.saturating_sub(90 * DAY_MS))).await.map_err(store)?;
+                    boots::keep_newest(w.tx, MOST_MACS).await.map(drop).map_err(store)
                 })
             })
             .await

@@ -2,28 +2,37 @@
 
 use crate::error::store;
 use crate::facts::known;
-use crate::{Conductor, Error, rim};
+use crate::{Conductor, Error};
 
+use crate::timeline::granted;
 use muster_lifecycle::{Life, machine::At, machine::MachineLife};
 use muster_names::{BootTarget, Mac, MachineId, Subject, SwitchPort};
 use muster_netboot::{Boot, Host, Lease, LeaseChange, LeaseState, Outcome, Sighting};
-use muster_store::{LeaseRow, Tx, machines, sightings};
+use muster_store::{LeaseRow, machines};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use std::sync::{PoisonError, RwLock};
 
 /// MACs remembered of whoever sends packets.
 const MOST_MACS: usize = 100_000;
-/// Sightings of one boot and a few more.
-const RECENT: u32 = 64;
 
 #[derive(Default)]
 pub(crate) struct Fleet {
     hosts: RwLock<HashMap<Mac, (MachineId, Host)>>,
     /// Where a relay says each MAC hangs.
     relays: RwLock<BTreeMap<Mac, SwitchPort>>,
+}
+
+impl Fleet {
+    /// The ports of a machine.
+    pub fn macs_of(&self, machine: MachineId) -> Vec<Mac> {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        hosts.iter().filter(|(_, (id, _))| *id == machine).map(|(mac, _)| *mac).collect()
+    }
+
+    pub fn known_among(&self, macs: &BTreeSet<Mac>) -> BTreeSet<Mac> {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        macs.iter().filter(|mac| hosts.contains_key(mac)).copied().collect()
+    }
 }
 
 impl Conductor {
@@ -72,7 +81,7 @@ impl Conductor {
         Ok(())
     }
 
-    /// Notes what the boot path saw; never waits. A full queue drops the oldest kind of knowledge: the newest sighting.
+    /// Notes what the boot path saw; never waits.
     pub fn saw(&self, sighting: Sighting) {
         // Without a relay's address anybody may have written option 82: it shows in `explain`, and places nobody.
         if let (Some(circuit), Some(relay)) = (sighting.circuit_text(), sighting.giaddr) {
@@ -87,15 +96,7 @@ impl Conductor {
                 relays.insert(sighting.mac, port);
             }
         }
-        if self.sighted.try_send(sighting).is_err() {
-            self.dropped_sightings.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        }
-    }
-
-    /// Everything seen of a MAC, newest last: the answer to "why did this MAC get no answer".
-    pub async fn explain(&self, mac: Mac, limit: u32) -> Result<Vec<muster_store::Sighting>, Error> {
-        let mut tx = self.db.read().await.map_err(store)?;
-        sightings::of_mac(&mut tx, mac, limit).await.map_err(store)
+        self.note_seen(sighting);
     }
 
     /// The lease store of the boot path.
@@ -103,18 +104,22 @@ impl Conductor {
         let rows: Vec<LeaseRow> = batch.iter().map(row_of).collect();
         let now = batch.iter().map(|change| change.at).max().unwrap_or_default();
         let outcomes = muster_store::commit_leases(&self.db, &rows, now).await.map_err(store)?;
-        Ok(outcomes
+        let outcomes: Vec<Outcome> = outcomes
             .into_iter()
             .map(|outcome| match outcome {
                 muster_store::Outcome::Granted => Outcome::Done,
                 muster_store::Outcome::Conflict => Outcome::Taken,
             })
-            .collect())
+            .collect();
+        self.timeline.leased(granted(batch, &outcomes));
+        Ok(outcomes)
     }
 
     pub async fn load_leases(&self) -> Result<Vec<Lease>, Error> {
         let rows = muster_store::load_leases(&self.db).await.map_err(store)?;
-        Ok(rows.into_iter().map(lease_of).collect())
+        let leases: Vec<Lease> = rows.into_iter().map(lease_of).collect();
+        self.timeline.leased(&leases);
+        Ok(leases)
     }
 }
 
@@ -154,55 +159,4 @@ fn unhex(text: &str) -> Vec<u8> {
         .chunks_exact(2)
         .filter_map(|pair| if let [high, low] = pair { Some(high << 4 | low) } else { None })
         .collect()
-}
-
-/// Writes sightings down in batches.
-pub async fn keep_sightings(me: Arc<Conductor>, mut queue: mpsc::Receiver<Sighting>, cancel: CancellationToken) {
-    loop {
-        let mut batch = Vec::new();
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            count = queue.recv_many(&mut batch, 512) => if count == 0 { return },
-        }
-        let rows: Vec<muster_store::Sighting> = batch.iter().map(sighting_row).collect();
-        let written = me
-            .scribe
-            .write(move |w| Box::pin(async move { sightings::note_batch(w.tx, &rows).await.map_err(store) }))
-            .await;
-        if let Err(error) = written {
-            tracing::warn!(error = %error, label = error.label(), "sightings were not kept");
-        }
-        // A flood becomes few transactions.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-/// Where a relay said that a MAC hangs, as written down: what was seen before this run of the daemon.
-pub(crate) async fn noted_port(tx: &mut Tx, mac: Mac) -> Result<Option<SwitchPort>, Error> {
-    let seen = sightings::of_mac(tx, mac, RECENT).await.map_err(store)?;
-    Ok(seen.iter().find_map(|row| {
-        let body: serde_json::Value = serde_json::from_str(&row.body).ok()?;
-        let word = |key: &str| body.get(key).and_then(|value| value.as_str()).map(str::to_owned);
-        let relay = word("giaddr")?;
-        Some(SwitchPort { switch: word("remote-id").unwrap_or(relay), port: word("circuit-id")? })
-    }))
-}
-
-fn sighting_row(sighting: &Sighting) -> muster_store::Sighting {
-    let body = serde_json::json!({
-        "arch": sighting.arch,
-        "vendor-class": sighting.vendor_class,
-        "client": sighting.client,
-        "giaddr": sighting.giaddr,
-        "circuit-id": sighting.circuit_text(),
-        "remote-id": sighting.remote_text(),
-    });
-    muster_store::Sighting {
-        mac: sighting.mac,
-        at: if sighting.at.0 == 0 { rim::now() } else { sighting.at },
-        network: sighting.network.clone().unwrap_or_default(),
-        what: format!("{:?}", sighting.kind).to_lowercase(),
-        answer: sighting.said.to_string(),
-        body: body.to_string(),
-    }
 }

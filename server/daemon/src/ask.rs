@@ -5,7 +5,7 @@ use crate::cli::{
 };
 use crate::client::{Api, escaped};
 use crate::table::{ago, bytes, cell, clock, items, place, print};
-use crate::{plan, rack, show, watch};
+use crate::{explain, plan, rack, show, watch};
 use anyhow::Result;
 use clap::ValueEnum as _;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ pub async fn ask(api: &Api, command: Command, output: Output) -> Result<ExitCode
         Command::Orders => orders(api, output).await?,
         Command::Tickets => show::tickets(&api.get("/api/v1/tickets").await?, output)?,
         Command::Boot(BootCommand::Conflicts) => show::conflicts(&api.get("/api/v1/conflicts").await?, output)?,
-        Command::Boot(BootCommand::Explain { mac }) => explain(api, &mac, output).await?,
+        Command::Boot(command) => explain::boot(api, command, output).await?,
         Command::Freeze { why } => freeze(api, true, &why, output).await?,
         Command::Unfreeze { why } => freeze(api, false, &why, output).await?,
         Command::Plan(PlanCommand::Approve { digest, count }) => {
@@ -211,31 +211,6 @@ async fn verify(api: &Api, output: Output) -> Result<ExitCode> {
     };
     told(&verified, output, &sentence)?;
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-async fn explain(api: &Api, mac: &str, output: Output) -> Result<()> {
-    let found = api.get(&format!("/api/v1/boot/{}", escaped(mac))).await?;
-    if output == Output::Json {
-        return raw(&found);
-    }
-    match api.get(&format!("/api/v1/find?word={}", escaped(mac))).await.ok().and_then(|all| all.get(0).cloned()) {
-        Some(one) => println!(
-            "{mac} is {} at {}, {} for {}; it waits for: {}",
-            cell(&one, "name"),
-            place(&one),
-            cell(&one, "state"),
-            since(&one, "since"),
-            cell(&one, "waits-for")
-        ),
-        None => println!("{mac} belongs to no known machine"),
-    }
-    if found.as_array().is_none_or(Vec::is_empty) {
-        println!("It never asked: check its cable, its port's VLAN and relay, and that it boots from the network.");
-        return Ok(());
-    }
-    list(&found, output, &["when (UTC)", "network", "asked", "answer"], |one| {
-        vec![at(one, "at"), cell(one, "network"), cell(one, "what"), cell(one, "answer")]
-    })
 }
 
 async fn machine(api: &Api, command: MachineCommand, output: Output) -> Result<ExitCode> {

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures_core::future::BoxFuture;
 use muster_bootserver::http::{Body, Content, Files};
 use muster_bootserver::tftp::Source;
-use muster_bootserver::transfers::{Begun, Ended, TransferWatch};
 use muster_bootserver::{Commit, CommitError, View, Watch};
 use muster_conductor::{BootAnswer, Conductor, now};
 use muster_names::Mac;
@@ -24,6 +23,8 @@ pub struct BootPath {
     pub networks: Arc<ArcSwap<Networks>>,
     /// `http://10.77.0.1:8080`
     pub base: String,
+    /// Kernel arguments that name the receiver of system logs, as Debian's installer reads them too.
+    pub log_args: Vec<String>,
 }
 
 impl View for BootPath {
@@ -68,7 +69,8 @@ impl Content for BootPath {
             match asked(path) {
                 Some((mac, Asked::Script)) => Some(text(self.script_for(mac, from.ip()).await)),
                 Some((mac, Asked::Disk)) => {
-                    self.told(mac, "the disk script");
+                    // Its address came with the reason.
+                    self.told(mac, false, false, "");
                     Some(text(script(&Script::Disk)))
                 }
                 Some((_, Asked::Token(nonce))) => {
@@ -115,8 +117,9 @@ impl BootPath {
         }
     }
 
-    fn told(&self, mac: Mac, words: &str) {
-        self.me.saw(Sighting::of(now(), mac, SightingKind::Http, Said::Words(words.to_string())));
+    fn told(&self, mac: Mac, agent: bool, wanted: bool, why: &str) {
+        let said = Said::Script { agent, wanted, why: why.to_string() };
+        self.me.saw(Sighting::of(now(), mac, SightingKind::Http, said));
     }
 
     /// Whether the network is dedicated; or why this address cannot ask in that MAC's name. Where our leases are the only
@@ -142,23 +145,23 @@ impl BootPath {
         let dedicated = match self.own(mac, from).await {
             Ok(dedicated) => dedicated,
             Err(why) => {
-                self.told(mac, &format!("the disk script: {why}"));
+                self.told(mac, false, false, why);
                 return script(&Script::Disk);
             }
         };
         match self.me.boot_answer(mac, dedicated).await {
-            BootAnswer::Disk { why } => {
-                self.told(mac, &format!("the disk script: {why}"));
+            BootAnswer::Disk { wanted, why } => {
+                self.told(mac, false, wanted, &why);
                 script(&Script::Disk)
             }
             BootAnswer::Agent { nonce, console, kernel_args } => match self.agent(mac, &nonce, console, &kernel_args) {
                 Ok(boot) => {
-                    self.told(mac, "the agent script");
+                    self.told(mac, true, false, "");
                     script(&Script::Agent(boot))
                 }
                 Err(error) => {
                     tracing::error!(%mac, %error, "the model's kernel arguments make no script; it boots its disk");
-                    self.told(mac, &format!("the disk script: {error}"));
+                    self.told(mac, false, false, &error.to_string());
                     script(&Script::Disk)
                 }
             },
@@ -171,7 +174,7 @@ impl BootPath {
         for console in std::iter::once("tty0".to_string()).chain(console) {
             args.push(&format!("console={console}"))?;
         }
-        for argument in more {
+        for argument in self.log_args.iter().chain(more) {
             args.push(argument)?;
         }
         // The small archive goes first: it is a multiple of four long, so the next one is found behind it.
@@ -181,24 +184,6 @@ impl BootPath {
         ];
         let script = link(&format!("/b/{}/boot.ipxe", mac.dashed()))?;
         Ok(AgentBoot { mac, script, kernel: link(&format!("/boot/{KERNEL}"))?, initrds, args })
-    }
-}
-
-/// Notes every file a machine fetched in the daemon's own log.
-pub struct Transfers;
-
-impl TransferWatch for Transfers {
-    fn began(&self, begun: &Begun<'_>) {
-        tracing::debug!(via = ?begun.via, peer = %begun.peer, path = begun.path, size = begun.size, "sending");
-    }
-
-    fn ended(&self, ended: &Ended<'_>) {
-        let (how, bytes, took) = (ended.how.label(), ended.bytes, ended.took.as_millis());
-        if ended.how.went_well() {
-            tracing::info!(via = ?ended.via, peer = %ended.peer, path = ended.path, how, bytes, ms = took, "sent");
-        } else {
-            tracing::warn!(via = ?ended.via, peer = %ended.peer, path = ended.path, how, bytes, ms = took, "not sent");
-        }
     }
 }
 

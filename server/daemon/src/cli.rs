@@ -237,8 +237,19 @@ pub enum RackCommand {
 
 #[derive(Subcommand)]
 pub enum BootCommand {
-    /// Why did this MAC get no answer?
-    Explain { mac: String },
+    /// Why does it not boot? Everything that was seen of its last boot, and what to do next
+    Explain {
+        /// A MAC, known or not; or a machine's name, id or serial
+        machine: String,
+        /// So many boots, the newest first
+        #[arg(long, default_value_t = 1)]
+        boots: u32,
+    },
+    /// The last boots, a line each, with the time of each stage
+    List {
+        /// A MAC, known or not; or a machine's name, id or serial
+        machine: String,
+    },
     /// Who else speaks for what is ours: other DHCP and boot servers, other hosts on addresses of ours
     Conflicts,
 }

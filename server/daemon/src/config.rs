@@ -57,6 +57,9 @@ pub struct BootConfig {
     pub http_port: u16,
     #[serde(default = "agent_port")]
     pub agent_port: u16,
+    /// Where booting kernels and installers send their system log, over UDP; 0 listens nowhere.
+    #[serde(default = "syslog_port")]
+    pub syslog_port: u16,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -142,6 +145,9 @@ fn http_port() -> u16 {
 fn agent_port() -> u16 {
     8444
 }
+fn syslog_port() -> u16 {
+    514
+}
 
 impl Config {
     /// Reads and checks. Relative folders count from the file's own folder.
@@ -197,6 +203,15 @@ impl Config {
 
     pub fn boot_http(&self) -> String {
         format!("http://{}:{}", self.boot.address, self.boot.http_port)
+    }
+
+    /// Where a booting kernel's programs find the receiver of logs.
+    pub fn log_args(&self) -> Vec<String> {
+        match self.boot.syslog_port {
+            0 => Vec::new(),
+            514 => vec![format!("log_host={}", self.boot.address)],
+            port => vec![format!("log_host={}", self.boot.address), format!("log_port={port}")],
+        }
     }
 
     pub fn agent_url(&self) -> String {

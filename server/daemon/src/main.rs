@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod config;
 mod data;
+mod explain;
 mod here;
 mod listen;
 mod plan;
@@ -16,6 +17,7 @@ mod serve;
 mod show;
 mod table;
 mod tls;
+mod transfers;
 mod watch;
 mod words;
 

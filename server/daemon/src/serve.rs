@@ -1,17 +1,17 @@
 //! `muster serve`: everything wired together. Ports are bound and data files read before anything answers; a task that
 //! ends by itself ends the process with the reason, and the next start carries on from the database.
 
-use crate::boot::{BootPath, Transfers};
+use crate::boot::BootPath;
 use crate::config::Config;
+use crate::transfers::Transfers;
 use crate::{data, here, listen, program, tls};
 use anyhow::{Context as _, Result, bail};
 use arc_swap::ArcSwap;
 use muster_api::{App, agent_router, keep_first, router};
-use muster_bootserver::{dhcp, http, ra, tftp};
+use muster_bootserver::{dhcp, http, ra, syslog, tftp};
 use muster_catalog::Catalog;
 use muster_conductor::{
-    BmcHand, Conductor, Settings, couriers, deadlines, fresh_id, fresh_token, keep_conflicts, keep_sightings, refresh,
-    tidy,
+    BmcHand, Conductor, Settings, couriers, deadlines, fresh_id, fresh_token, keep_conflicts, refresh, tidy, timeline,
 };
 use muster_store::{Place, Store};
 use std::fmt::Write as _;
@@ -29,6 +29,7 @@ struct Counted {
     dhcp: Arc<dhcp::Counters>,
     tftp: Arc<tftp::Counters>,
     http: Arc<http::Counters>,
+    syslog: Arc<syslog::Counters>,
 }
 
 /// Runs until a signal.
@@ -80,6 +81,7 @@ pub async fn serve(config: Config) -> Result<()> {
         files: Arc::new(files),
         networks: networks.clone(),
         base: config.boot_http(),
+        log_args: config.log_args(),
     });
 
     if let Place::Sqlite(_) = config.place() {
@@ -95,7 +97,9 @@ pub async fn serve(config: Config) -> Result<()> {
     first_token(&config, &me).await?;
 
     running.spawn(named("view", refresh(me.clone(), tasks.refresher, cancel.clone()), cancel.clone()));
-    running.spawn(named("sightings", keep_sightings(me.clone(), tasks.sightings, cancel.clone()), cancel.clone()));
+    let kept = timeline::keep_timeline(me.clone(), tasks.timeline, cancel.clone());
+    running.spawn(named("boot timeline", kept, cancel.clone()));
+    running.spawn(named("boots", timeline::judge_boots(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("conflicts", keep_conflicts(me.clone(), tasks.conflicts, cancel.clone()), cancel.clone()));
     running.spawn(named("couriers", couriers(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("tidying", tidy(me.clone(), cancel.clone()), cancel.clone()));
@@ -185,7 +189,8 @@ fn boot_servers(
     running: &mut JoinSet<Result<&'static str>>,
     cancel: &CancellationToken,
 ) -> Result<Counted> {
-    let counted = Counted { dhcp: Arc::default(), tftp: Arc::default(), http: Arc::default() };
+    let counted = Counted { dhcp: Arc::default(), tftp: Arc::default(), http: Arc::default(), syslog: Arc::default() };
+    let transfers = Arc::new(Transfers { me: path.me.clone() });
     let interfaces = config.interfaces();
     for interface in interfaces.clone() {
         let stop = cancel.clone();
@@ -208,16 +213,41 @@ fn boot_servers(
             let path = path.clone();
             Arc::new(move |ip| path.allows(ip))
         };
-        let served = tftp::serve(tftp, path.clone(), allow, Arc::new(Transfers), cancel.clone());
+        let served = tftp::serve(tftp, path.clone(), allow, transfers.clone(), cancel.clone());
         running.spawn(named("TFTP", served, cancel.clone()));
     }
     let address = SocketAddr::from((config.boot.address, config.boot.http_port));
     let listener = http::listen(address).with_context(|| format!("cannot listen for boot HTTP on {address}"))?;
     let mut http = http::Config::new(vec![listener]);
     http.counters = counted.http.clone();
-    let served = http::serve(http, path.clone(), Arc::new(Transfers), cancel.clone());
+    let served = http::serve(http, path.clone(), transfers.clone(), cancel.clone());
     running.spawn(named("boot HTTP", served, cancel.clone()));
+    logs(config, transfers, &counted.syslog, running, cancel);
     Ok(counted)
+}
+
+/// Logs of booting machines are a help and not needed: where another program has the port, everything else serves.
+fn logs(
+    config: &Config,
+    listener: Arc<Transfers>,
+    counters: &Arc<syslog::Counters>,
+    running: &mut JoinSet<Result<&'static str>>,
+    cancel: &CancellationToken,
+) {
+    let address = SocketAddr::from((config.boot.address, config.boot.syslog_port));
+    if address.port() == 0 {
+        return;
+    }
+    match syslog::listen(address) {
+        Ok(socket) => {
+            let served = syslog::serve(socket, listener, counters.clone(), cancel.clone());
+            running.spawn(named("syslog", served, cancel.clone()));
+        }
+        Err(error) => tracing::warn!(
+            %address, %error,
+            "no logs of booting machines: `ss -ulpn` shows who has the port; set [boot] syslog-port to another, or to 0"
+        ),
+    }
 }
 
 fn counters(counted: Counted) -> Arc<dyn Fn() -> String + Send + Sync> {
@@ -231,6 +261,9 @@ fn counters(counted: Counted) -> Arc<dyn Fn() -> String + Send + Sync> {
         }
         for (label, count) in counted.tftp.all() {
             let _ = writeln!(text, "muster_boot_total{{service=\"tftp\",what=\"{label}\",reason=\"\"}} {count}");
+        }
+        for (label, count) in counted.syslog.all() {
+            let _ = writeln!(text, "muster_boot_total{{service=\"syslog\",what=\"{label}\",reason=\"\"}} {count}");
         }
         for (label, count) in counted.http.all() {
             let _ = writeln!(text, "muster_boot_total{{service=\"http\",what=\"{label}\",reason=\"\"}} {count}");

@@ -2,7 +2,7 @@
 
 use crate::cli::Output;
 use crate::client::{Api, Away};
-use crate::table::{cell, clock, plain};
+use crate::table::{cell, clock, items, plain};
 use crate::words::sentence;
 use anyhow::{Result, bail};
 use serde_json::Value;
@@ -24,6 +24,9 @@ struct Watched {
     waits: String,
     /// Why the daemon was not reached when it was last asked.
     away: String,
+    /// What was last told of its boot, and when that was asked for.
+    boot: String,
+    looked: Option<Instant>,
 }
 
 /// Follows until every machine is `until`; a held one ends it with a failure.
@@ -42,6 +45,8 @@ pub async fn watch(api: &Api, words: &[String], until: &str, timeout: Option<u64
             told: String::new(),
             waits: String::new(),
             away: String::new(),
+            boot: String::new(),
+            looked: None,
         });
     }
     loop {
@@ -112,6 +117,33 @@ async fn look(api: &Api, one: &mut Watched, begun: Instant) -> Result<()> {
     }
     one.waits = crate::show::waits(&summary);
     progress(one, &summary);
+    boot(api, one, begun).await
+}
+
+/// How its boot goes, told once for each word of it; asked for less often than the rest, for it is read from many rows.
+async fn boot(api: &Api, one: &mut Watched, begun: Instant) -> Result<()> {
+    if one.looked.is_some_and(|looked| looked.elapsed() < Duration::from_secs(2)) {
+        return Ok(());
+    }
+    one.looked = Some(Instant::now());
+    let found = api.get(&format!("/api/v1/boot/{}?boots=1&brief=true", one.id)).await?;
+    let diagnosis = found.get("diagnosis").cloned().unwrap_or_default();
+    let newest = found.get("boots").and_then(|boots| boots.get(0)).cloned().unwrap_or_default();
+    let stage = items(&newest, "stages").last().map(|stage| cell(stage, "stage")).unwrap_or_default();
+    let wrong = cell(&diagnosis, "grade") == "wrong";
+    // What was there before we looked is not news, and seconds that count up are no other word.
+    let word =
+        format!("{} {stage} {}", cell(&newest, "began"), if wrong { cell(&diagnosis, "label") } else { String::new() });
+    let first = one.boot.is_empty();
+    if std::mem::replace(&mut one.boot, word.clone()) != word && (!first || wrong) {
+        clear();
+        match wrong {
+            true => {
+                line(begun, &one.name, &format!("boot: {}; {}", cell(&diagnosis, "words"), cell(&diagnosis, "next")))
+            }
+            false => line(begun, &one.name, &format!("boot: {stage}")),
+        }
+    }
     Ok(())
 }
 

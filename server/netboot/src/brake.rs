@@ -25,6 +25,9 @@ impl Stage {
     }
 }
 
+/// What a machine that was braked is told, and the boot timeline after it.
+pub(crate) const SENT: &str = "sent to its own disk, for it asked for the same stage over three times in five minutes";
+
 const WINDOW_MS: i64 = 5 * 60 * 1000;
 const ALLOWED: usize = 3;
 /// Machines remembered at most; beyond it the records that ended are dropped first.

@@ -7,12 +7,15 @@ use crate::clients::ProxyStyle;
 use crate::host::{Boot, Host};
 use crate::network::Network;
 use crate::request::{Kind, Request};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Who is asking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Client {
     /// An operating system, or anything that does not boot from the network.
+    #[default]
     Plain,
     /// PXE firmware.
     Pxe,
@@ -24,6 +27,19 @@ pub enum Client {
     BareIpxe,
     /// A loader that boots as data says and calls itself neither of the firmware's names.
     Other,
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "system",
+            Self::Pxe => "firmware, PXE",
+            Self::Http => "firmware, HTTP boot",
+            Self::Ipxe => "iPXE",
+            Self::BareIpxe => "iPXE without HTTP",
+            Self::Other => "loader",
+        })
+    }
 }
 
 const IPXE: &[u8] = b"iPXE";
@@ -118,7 +134,7 @@ impl fmt::Display for WhyDisk {
         f.write_str(match self {
             Self::Asked => "boot its own disk",
             Self::Stranger => "boot its own disk, for it is not ours and the network is not dedicated",
-            Self::Loop => "boot its own disk, for it asked for the same stage over three times in five minutes",
+            Self::Loop => return write!(f, "boot loop: {}", crate::brake::SENT),
             Self::NoLoader => "boot its own disk, for there is no loader for its architecture",
         })
     }

@@ -17,7 +17,9 @@ mod request;
 mod script;
 mod sighting;
 mod silence;
+pub mod syslog;
 pub mod tftp;
+pub mod timeline;
 
 pub use brake::{Brake, Stage};
 pub use choice::{Choice, Client, WhyDisk, choose, client, client_on};

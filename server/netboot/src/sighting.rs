@@ -1,14 +1,16 @@
 //! What was seen of a machine on the boot path: first-sight events, its place, and the answer to "why did this MAC
 //! get no answer" are made of these.
 
-use crate::choice::Choice;
+use crate::choice::{Choice, Client};
 use crate::reply::ReplyKind;
 use crate::silence::Silence;
 use muster_names::{Mac, Millis};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::Ipv4Addr;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SightingKind {
     Discover,
     Request,
@@ -33,8 +35,12 @@ pub enum Said {
         address: Ipv4Addr,
         choice: Choice,
     },
-    /// TFTP and HTTP say it in words.
-    Words(String),
+    /// A boot script. `wanted`: the disk is what its state wants.
+    Script {
+        agent: bool,
+        wanted: bool,
+        why: String,
+    },
     /// Noted, and by the protocol not answered (release, decline).
     Noted,
 }
@@ -51,7 +57,9 @@ impl fmt::Display for Said {
             }
             Self::Dhcp { kind: ReplyKind::Offer, address, choice } => write!(f, "OFFER {address}; {choice}"),
             Self::Dhcp { kind: ReplyKind::Ack, address, choice } => write!(f, "ACK {address}; {choice}"),
-            Self::Words(words) => f.write_str(words),
+            Self::Script { agent: true, .. } => f.write_str("the agent script"),
+            Self::Script { why, .. } if why.is_empty() => f.write_str("the disk script"),
+            Self::Script { why, .. } => write!(f, "the disk script: {why}"),
             Self::Noted => f.write_str("noted"),
         }
     }
@@ -62,6 +70,9 @@ pub struct Sighting {
     pub at: Millis,
     pub mac: Mac,
     pub network: Option<String>,
+    /// Who asked, as far as the answer depends on it.
+    pub from: Client,
+    pub xid: u32,
     pub kind: SightingKind,
     pub arch: Option<u16>,
     pub vendor_class: Option<String>,
@@ -81,6 +92,8 @@ impl Sighting {
             at,
             mac,
             network: None,
+            from: Client::Plain,
+            xid: 0,
             kind,
             arch: None,
             vendor_class: None,

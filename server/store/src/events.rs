@@ -113,6 +113,11 @@ const COLUMNS_OF: Sql = sql(
     "select seq, subject, cause, kind, actor, epoch, body, at, hash from log \
      where seq > $1 and subject = $3 order by seq limit $2",
 );
+const NEWEST_OF: Sql = sql(
+    "read a subject's newest events",
+    "select seq, subject, cause, kind, actor, epoch, body, at, hash from log \
+     where subject = $1 order by seq desc limit $2",
+);
 const HASH_AT: Sql = sql("read an event's hash", "select hash from log where seq = $1");
 
 pub(crate) async fn append(tx: &mut Tx, event: Event) -> Result<Appended, Error> {
@@ -205,6 +210,11 @@ pub async fn events(tx: &mut Tx, after: Seq, limit: u32, subject: Option<Subject
         Some(subject) => tx.all(COLUMNS_OF, cells![after, i64::from(limit), subject]).await?,
     };
     rows.iter().map(logged).collect()
+}
+
+/// A subject's newest events, newest first.
+pub async fn newest_of(tx: &mut Tx, subject: Subject, limit: u32) -> Result<Vec<Logged>, Error> {
+    tx.all(NEWEST_OF, cells![subject, i64::from(limit)]).await?.iter().map(logged).collect()
 }
 
 fn logged(row: &Row) -> Result<Logged, Error> {

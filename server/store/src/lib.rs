@@ -21,6 +21,7 @@
 
 pub mod acts;
 pub mod boot_tokens;
+pub mod boots;
 mod error;
 pub mod events;
 pub mod leases;
@@ -28,7 +29,6 @@ pub mod machines;
 mod migrate;
 pub mod orders;
 pub mod plans;
-pub mod sightings;
 pub mod site;
 mod sql;
 mod store;
@@ -39,13 +39,13 @@ mod tx;
 
 pub use acts::{ActRow, ActState, Again, Claim, Due, End, NewAct, Owner};
 pub use boot_tokens::{AgentMode, BootToken, Bound};
+pub use boots::{BootEntry, BootPort};
 pub use error::{Error, Kind};
 pub use events::{Appended, Broken, Checked, Committed, Event, Head, Logged};
 pub use leases::{LeaseRow, LeaseState, Outcome, commit_leases, holder, load_leases};
 pub use machines::Machine;
 pub use orders::{Order, Permit, PermitState};
 pub use plans::{Approval, Approved, Plan};
-pub use sightings::Sighting;
 pub use site::Freeze;
 pub use store::{Place, Store};
 pub use subjects::Stored;

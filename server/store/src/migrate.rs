@@ -15,11 +15,14 @@ struct Step {
 }
 
 /// Step 1 is the first entry.
-const MAIN: &[Step] = &[Step {
-    tables: include_str!("../migrations/0001-start.sql"),
-    lite: include_str!("../migrations/0001-start.sqlite.sql"),
-    pg: include_str!("../migrations/0001-start.postgres.sql"),
-}];
+const MAIN: &[Step] = &[
+    Step {
+        tables: include_str!("../migrations/0001-start.sql"),
+        lite: include_str!("../migrations/0001-start.sqlite.sql"),
+        pg: include_str!("../migrations/0001-start.postgres.sql"),
+    },
+    Step { tables: include_str!("../migrations/0002-boots.sql"), lite: "", pg: "" },
+];
 
 /// Leases are a database of their own on SQLite.
 const LEASES: &[Step] = &[Step { tables: include_str!("../migrations/leases-0001.sql"), lite: "", pg: "" }];

@@ -133,7 +133,7 @@ impl Bed {
         let mut tasks = JoinSet::new();
         tasks.spawn(running.scribe);
         tasks.spawn(muster_conductor::refresh(me.clone(), running.refresher, cancel.clone()));
-        tasks.spawn(muster_conductor::keep_sightings(me.clone(), running.sightings, cancel.clone()));
+        tasks.spawn(muster_conductor::timeline::keep_timeline(me.clone(), running.timeline, cancel.clone()));
         me.follow_layouts().await.unwrap();
         let mut tokens = Vec::new();
         for role in Role::ALL {

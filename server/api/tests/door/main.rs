@@ -5,6 +5,7 @@
 mod agents;
 mod attacks;
 mod bed;
+mod boots;
 mod log;
 mod policy;
 mod requests;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 fn concrete(row: &Row) -> String {
     let digest = "0".repeat(64);
     row.path
-        .replace("{mac}", "52:54:00:aa:00:01")
+        .replace("{word}", "52:54:00:aa:00:01")
         .replace("{digest}", &digest)
         .replace("{id}", "00000000000000000000000000000001")
 }

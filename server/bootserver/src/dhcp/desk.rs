@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use muster_names::{Mac, Millis};
 use muster_netboot::{
     Answer, Conflict, ConflictKind, Ingress, Kind, LeaseChange, LeaseState, Leases, Networks, Outcome, Repeats, Reply,
-    Request, Said, Sighting, SightingKind, Silence, plain_text, taken_elsewhere,
+    Request, Said, Sighting, SightingKind, Silence, client, client_on, plain_text, taken_elsewhere,
 };
 use std::io;
 use std::net::Ipv4Addr;
@@ -274,6 +274,8 @@ fn sighting(
 ) -> Sighting {
     let network = networks.of(request, ingress);
     Sighting {
+        from: network.map_or_else(|| client(request), |network| client_on(request, network)),
+        xid: request.xid,
         client: network.and_then(|network| network.loaders.kind_of(request)).map(|kind| kind.name.clone()),
         network: network.map(|network| network.name.clone()),
         arch: request.archs.first().copied(),

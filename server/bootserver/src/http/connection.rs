@@ -12,7 +12,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
@@ -22,6 +22,8 @@ use tokio::time::timeout;
 
 /// One call of sendfile at most; then others get their turn.
 const SLICE: u64 = 1 << 20;
+/// Of what lies in memory, so much is offered to the socket between two looks at how far it is.
+const MEMORY_SLICE: usize = 1 << 20;
 /// Up to here head and body leave in one packet train.
 const TOGETHER_MAX: usize = 16 * 1024;
 
@@ -137,13 +139,15 @@ async fn answer(site: &Site, stream: &mut TcpStream, peer: SocketAddr, head: &He
             }
         }
     };
-    site.watch.began(&Begun { via: Via::Http, peer, path: &head.path, size: plan.to - plan.from });
-    let (sent, result) = match (&body, file) {
-        (Body::Memory { bytes, .. }, _) => send_memory(site, stream, &plan, bytes).await,
-        (Body::File { .. }, Some(file)) => send_file(site, stream, &plan, &file).await,
-        (Body::File { .. }, None) => (0, Err(io::ErrorKind::NotFound.into())),
+    let gone = Arc::default();
+    site.watch.began(&Begun { via: Via::Http, peer, path: &head.path, size: plan.to - plan.from, gone: &gone });
+    let result = match (&body, file) {
+        (Body::Memory { bytes, .. }, _) => send_memory(site, stream, &plan, bytes, &gone).await,
+        (Body::File { .. }, Some(file)) => send_file(site, stream, &plan, &file, &gone).await,
+        (Body::File { .. }, None) => Err(io::ErrorKind::NotFound.into()),
     };
     drop(place);
+    let sent = gone.load(Ordering::Relaxed);
     counters.bytes.fetch_add(sent, Ordering::Relaxed);
     let how = match &result {
         Ok(()) => How::Whole,
@@ -197,17 +201,27 @@ async fn write(site: &Site, stream: &mut TcpStream, mut bytes: &[u8]) -> io::Res
     Ok(())
 }
 
-async fn send_memory(site: &Site, stream: &mut TcpStream, plan: &Answer, bytes: &[u8]) -> (u64, io::Result<()>) {
+/// Counts what has gone as it goes: what was cut off shall say where.
+async fn send_memory(
+    site: &Site,
+    stream: &mut TcpStream,
+    plan: &Answer,
+    bytes: &[u8],
+    gone: &AtomicU64,
+) -> io::Result<()> {
     let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
     let body = bytes.get(at(plan.from)..at(plan.to)).unwrap_or_default();
-    let sent = |result: io::Result<()>| (if result.is_ok() { body.len() as u64 } else { 0 }, result);
     if body.len() <= TOGETHER_MAX {
-        return sent(write(site, stream, &[&plan.head, body].concat()).await);
+        write(site, stream, &[&plan.head, body].concat()).await?;
+        gone.store(body.len() as u64, Ordering::Relaxed);
+        return Ok(());
     }
-    match write(site, stream, &plan.head).await {
-        Ok(()) => sent(write(site, stream, body).await),
-        Err(error) => (0, Err(error)),
+    write(site, stream, &plan.head).await?;
+    for slice in body.chunks(MEMORY_SLICE) {
+        write(site, stream, slice).await?;
+        gone.fetch_add(slice.len() as u64, Ordering::Relaxed);
     }
+    Ok(())
 }
 
 /// Opened off the runtime's threads; a disk may be slow to wake.
@@ -224,22 +238,26 @@ async fn open(path: &Path, length: u64) -> io::Result<File> {
     opened.await.map_err(io::Error::other)?
 }
 
-async fn send_file(site: &Site, stream: &mut TcpStream, plan: &Answer, file: &File) -> (u64, io::Result<()>) {
-    if let Err(error) = write(site, stream, &plan.head).await {
-        return (0, Err(error));
-    }
+async fn send_file(
+    site: &Site,
+    stream: &mut TcpStream,
+    plan: &Answer,
+    file: &File,
+    gone: &AtomicU64,
+) -> io::Result<()> {
+    write(site, stream, &plan.head).await?;
     let mut at = plan.from;
     while at < plan.to {
         let count = (plan.to - at).min(SLICE);
         let slice = stream.async_io(Interest::WRITABLE, || send_slice(stream, file, at, count));
-        match timeout(site.bounds.stall, slice).await.map_err(io::Error::from).flatten() {
+        match timeout(site.bounds.stall, slice).await.map_err(io::Error::from).flatten()? {
             // The file became shorter than it said: the length promised cannot be kept.
-            Ok(0) => return (at - plan.from, Err(io::ErrorKind::UnexpectedEof.into())),
-            Ok(sent) => at += sent,
-            Err(error) => return (at - plan.from, Err(error)),
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            sent => at += sent,
         }
+        gone.store(at - plan.from, Ordering::Relaxed);
     }
-    (at - plan.from, Ok(()))
+    Ok(())
 }
 
 /// sendfile(2): from the page cache to the socket without passing through this process.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use muster_netboot::tftp::{self, Ending, Fault, Packet, Part, Transfer, is_sound_source};
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::UdpSocket;
@@ -71,6 +71,8 @@ pub struct Courier {
     pub name: String,
     pub content: Bytes,
     pub ingress: Ingress,
+    /// Bytes acknowledged, for whoever watches.
+    pub gone: Arc<AtomicU64>,
 }
 
 impl Courier {
@@ -97,6 +99,7 @@ impl Courier {
             }
             let (ended, wake) = {
                 let transfer = self.shared.transfer();
+                self.gone.store(transfer.bytes_acked(), Ordering::Relaxed);
                 (transfer.ended(), transfer.wake())
             };
             if let Some(ending) = ended {

@@ -175,8 +175,9 @@ impl Desk {
         };
         let line = self.line(&ingress)?;
         let (seat, shared) = self.seat(request, terms, size, ingress.peer)?;
-        self.watch.began(&Begun { via: Via::Tftp, peer: ingress.peer, path: &name, size });
-        Some(Courier { desk: self.clone(), seat, shared, line, name, content, ingress })
+        let gone = Arc::default();
+        self.watch.began(&Begun { via: Via::Tftp, peer: ingress.peer, path: &name, size, gone: &gone });
+        Some(Courier { desk: self.clone(), seat, shared, line, name, content, ingress, gone })
     }
 
     /// A request from a port that has a transfer (B5.7). True: nothing new is to start.

@@ -208,7 +208,7 @@ impl Site {
         let mut running = JoinSet::new();
         running.spawn(tasks.scribe);
         running.spawn(muster_conductor::refresh(me.clone(), tasks.refresher, cancel.clone()));
-        running.spawn(muster_conductor::keep_sightings(me.clone(), tasks.sightings, cancel.clone()));
+        running.spawn(muster_conductor::timeline::keep_timeline(me.clone(), tasks.timeline, cancel.clone()));
         running.spawn(muster_conductor::keep_conflicts(me.clone(), tasks.conflicts, cancel.clone()));
         running.spawn(muster_conductor::deadlines(me.clone(), cancel.clone()));
         me.take_over().await.unwrap();

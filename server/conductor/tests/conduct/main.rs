@@ -19,3 +19,4 @@ mod plans;
 mod postgres;
 mod restarts;
 mod strangers;
+mod timeline;

@@ -68,7 +68,7 @@ async fn where_a_relay_saw_a_machine_and_how_it_booted_is_known_after_a_restart(
     (seen.circuit_id, seen.remote_id) = (Some(b"Ethernet1/7".to_vec()), Some(b"tor-1".to_vec()));
     site.me.saw(seen);
     let mut agent = Agent::try_boot(&site, &inventory, true).await.unwrap();
-    site.when("the sighting", async || !site.me.explain(boot, 9).await.unwrap().is_empty()).await;
+    site.when("the sighting", async || !site.me.boots_of_mac(boot).await.unwrap().boots.is_empty()).await;
     let site = site.restarted().await;
     agent.introduce(&site).await.unwrap();
     let known = site.known(site.id("r1-n1").await).await;

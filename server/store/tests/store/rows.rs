@@ -1,10 +1,10 @@
-//! The plain tables: machines, tokens, tickets, plans, settings, sightings.
+//! The plain tables: machines, tokens, tickets, plans, settings, boots.
 
-use crate::bed::{NOW, later, machine};
+use crate::bed::{NOW, event, later, machine};
 use muster_names::{Digest, Epoch, Mac, MachineId, OrderId, Place, TicketId};
 use muster_store::{
-    AgentMode, Approved, BootToken, Bound, Error, Freeze, Kind, Machine, Opened, Plan, Sighting, Token, boot_tokens,
-    machines, plans, sightings, site, tickets, tokens,
+    AgentMode, Approved, BootEntry, BootPort, BootToken, Bound, Error, Freeze, Kind, Machine, Opened, Plan, Token,
+    boot_tokens, boots, machines, plans, site, tickets, tokens,
 };
 
 fn a_machine(id: u128, name: &str) -> Machine {
@@ -275,50 +275,63 @@ both! {
         }
     }
 
-    async fn sightings_keep_the_newest_of_each_mac(bed: Bed) {
-        let seen = |last: u8, at: i64| Sighting {
-            mac: mac(last),
-            at: later(at),
-            network: "provision".into(),
-            what: "discover".into(),
-            answer: "offered \0".into(),
-            body: "{}".into(),
+    async fn the_boots_of_ports_are_kept_in_their_slots_and_the_oldest_go(bed: Bed) {
+        let entry = |last: u8, n: i64, slot: i64, at: i64, body: &str| BootEntry {
+            mac: mac(last), n, ring: 0, slot, at: later(at), body: body.into(),
+        };
+        let port = |last: u8, n: i64, newest: i64| BootPort {
+            mac: mac(last), n, newest: later(newest), course: "{}".into(), seen: 7, logged: 9,
         };
         let mut tx = bed.write().await;
-        for start in (0..1200).step_by(100) {
-            let mut batch: Vec<_> = (start..start + 100).map(|at| seen(1, at)).collect();
-            batch.push(seen(2, start));
-            sightings::note_batch(&mut tx, &batch).await.unwrap();
-        }
-        sightings::note_batch(&mut tx, &[]).await.unwrap();
-        let found = sightings::of_mac(&mut tx, mac(1), 10_000).await.unwrap();
-        assert_eq!((found.len(), found[0].at, found[499].at), (500, later(1199), later(700)));
-        assert_eq!(found[0].answer, "offered \u{fffd}");
-        assert_eq!(sightings::of_mac(&mut tx, mac(2), 3).await.unwrap().len(), 3);
+        assert!(boots::ports(&mut tx, [mac(1)]).await.unwrap().is_empty());
+        boots::keep_ports(&mut tx, &[]).await.unwrap();
+        boots::keep_entries(&mut tx, &[]).await.unwrap();
+        boots::keep_ports(&mut tx, &[port(1, 1, 5), port(2, 1, 6)]).await.unwrap();
+        boots::keep_ports(&mut tx, &[port(1, 2, 8)]).await.unwrap();
+        let found = boots::ports(&mut tx, [mac(1), mac(2), mac(3)]).await.unwrap();
+        assert_eq!(found.into_values().collect::<Vec<_>>(), [port(1, 2, 8), port(2, 1, 6)]);
+        let first = [entry(1, 1, 0, 3, "a \0 b"), entry(1, 1, 1, 2, "b"), entry(2, 1, 0, 1, "c"), entry(1, 1, 1, 4, "d")];
+        boots::keep_entries(&mut tx, &first).await.unwrap();
+        boots::keep_entries(&mut tx, &[entry(1, 2, 0, 9, "e"), entry(1, 1, 0, 3, "f")]).await.unwrap();
         tx.commit(NOW).await.unwrap();
-        bed.raw("insert into setting select 'rows', cast(count(*) as text) from sighting").await.unwrap();
-        let rows = site::setting(&mut bed.read().await, "rows").await.unwrap().unwrap().parse::<i64>().unwrap();
-        assert!((512..=512 + 64).contains(&rows), "the rest is gone: {rows}");
         let mut tx = bed.write().await;
-        assert_eq!(sightings::forget(&mut tx, later(1150)).await.unwrap(), 1, "the one not seen for long");
-        assert!(sightings::of_mac(&mut tx, mac(2), 3).await.unwrap().is_empty());
-        assert_eq!(sightings::of_mac(&mut tx, mac(1), 3).await.unwrap().len(), 3);
+        let told = boots::of_mac(&mut tx, mac(1)).await.unwrap();
+        let told: Vec<_> = told.iter().map(|e| (e.n, e.slot, e.body.as_str())).collect();
+        assert_eq!(told, [(1, 0, "f"), (1, 1, "d"), (2, 0, "e")], "a slot written again is replaced");
+        boots::forget_boots(&mut tx, mac(1), 1).await.unwrap();
+        assert_eq!(boots::of_mac(&mut tx, mac(1)).await.unwrap(), [entry(1, 2, 0, 9, "e")]);
+        assert_eq!(boots::forget(&mut tx, later(7)).await.unwrap(), 1, "the one not seen for long");
+        assert!(boots::of_mac(&mut tx, mac(2)).await.unwrap().is_empty());
+        assert_eq!(boots::ports(&mut tx, [mac(1), mac(2)]).await.unwrap().len(), 1);
     }
 
     async fn of_a_flood_of_macs_the_newest_are_kept(bed: Bed) {
-        let seen = |last: u8| Sighting {
-            mac: mac(last),
-            at: later(i64::from(last)),
-            network: String::new(),
-            what: "discover".into(),
-            answer: String::new(),
-            body: "{}".into(),
-        };
+        let ports: Vec<_> = (0..50)
+            .map(|last| BootPort {
+                mac: mac(last), n: 1, newest: later(i64::from(last)), course: "{}".into(), seen: 1, logged: 0,
+            })
+            .collect();
+        let entries: Vec<_> = (0..50)
+            .map(|last| BootEntry {
+                mac: mac(last), n: 1, ring: 0, slot: 0, at: later(i64::from(last)), body: "{}".into(),
+            })
+            .collect();
         let mut tx = bed.write().await;
-        sightings::note_batch(&mut tx, &(0..50).map(seen).collect::<Vec<_>>()).await.unwrap();
-        assert_eq!(sightings::keep_newest(&mut tx, 100).await.unwrap(), 0);
-        assert_eq!(sightings::keep_newest(&mut tx, 10).await.unwrap(), 40);
-        assert!(sightings::of_mac(&mut tx, mac(39), 1).await.unwrap().is_empty());
-        assert_eq!(sightings::of_mac(&mut tx, mac(40), 1).await.unwrap().len(), 1);
+        boots::keep_ports(&mut tx, &ports).await.unwrap();
+        boots::keep_entries(&mut tx, &entries).await.unwrap();
+        assert_eq!(boots::keep_newest(&mut tx, 100).await.unwrap(), 0);
+        assert_eq!(boots::keep_newest(&mut tx, 10).await.unwrap(), 40);
+        assert!(boots::of_mac(&mut tx, mac(39)).await.unwrap().is_empty());
+        assert_eq!(boots::of_mac(&mut tx, mac(40)).await.unwrap().len(), 1);
+    }
+
+    async fn the_newest_events_of_a_subject_come_first(bed: Bed) {
+        let mut tx = bed.write().await;
+        for (subject, cause) in [(1, "a"), (2, "b"), (1, "c"), (1, "d")] {
+            tx.append(event(machine(subject), cause)).await.unwrap();
+        }
+        tx.commit(NOW).await.unwrap();
+        let found = muster_store::events::newest_of(&mut bed.read().await, machine(1), 2).await.unwrap();
+        assert_eq!(found.iter().map(|one| one.cause.0.as_str()).collect::<Vec<_>>(), ["d", "c"]);
     }
 }
