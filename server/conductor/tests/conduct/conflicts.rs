@@ -79,14 +79,15 @@ async fn a_conflict_names_the_machine_and_the_port_that_a_relay_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_daemon_carries_on_from_the_open_tickets_and_a_day_of_silence_ends_them() {
     let (_folder, site) = Site::sqlite().await;
-    site.me.take_conflict(met(ConflictKind::BootServer, 0)).await.unwrap();
+    let begun = muster_conductor::now().0 / 1000;
+    site.me.take_conflict(met(ConflictKind::BootServer, begun)).await.unwrap();
     let site = site.restarted().await;
     site.when("the open conflict is known again", async || site.me.open_conflicts().len() == 1).await;
-    site.me.take_conflict(met(ConflictKind::BootServer, 400)).await.unwrap();
+    site.me.take_conflict(met(ConflictKind::BootServer, begun + 400)).await.unwrap();
     assert_eq!(kinds(&site).await, ["conflict-met"], "it is the same one");
-    site.me.forget_silent_conflicts(Millis(400_000 + 86_399_000)).await.unwrap();
+    site.me.forget_silent_conflicts(Millis((begun + 400 + 86_399) * 1000)).await.unwrap();
     assert!(about_site(&site).await[0].closed.is_none());
-    site.me.forget_silent_conflicts(Millis(400_000 + 86_400_000)).await.unwrap();
+    site.me.forget_silent_conflicts(Millis((begun + 400 + 86_400) * 1000)).await.unwrap();
     assert!(about_site(&site).await[0].closed.is_some());
 }
 
