@@ -7,7 +7,7 @@
 
 # The network is known and not answered yet.
 prepare() {
-    sed -i 's/^dedicated = true/authoritative = true\nquiet = true/' "$1/site/muster.toml"
+    sed -i 's/^dedicated = true/authoritative = true\ndhcp.mode = "quiet"/' "$1/site/muster.toml"
 }
 
 clients=()
@@ -257,7 +257,7 @@ gets node2 5
 keeps node2 10.77.0.12
 end "$bed/pids/isc.pid"
 end "$bed/pids/muster.pid"
-sed -i '/^quiet = true/d' "$bed/site/muster.toml"
+sed -i '/^dhcp.mode = "quiet"/d' "$bed/site/muster.toml"
 serve "$bed"
 count1=$(times node1) count2=$(times node2) count3=$(times guest)
 renews node2

@@ -119,7 +119,7 @@ pub(crate) async fn show(
                 [one] => app.me.boots_of(one.id).await?,
                 [] => {
                     return Err(Problem::not_found(format!(
-                        "{word:?} is neither a MAC nor the name, id or serial of a machine"
+                        "{word:?} is neither a MAC (52:54:00:aa:bb:cc) nor the name, id or serial of a machine"
                     )));
                 }
                 several => {

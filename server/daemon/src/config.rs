@@ -97,9 +97,6 @@ pub struct NetworkConfig {
     /// Firmware here starts nothing that is not signed: machines get the loaders with `secure-boot = true`.
     #[serde(default)]
     pub secure_boot: bool,
-    /// Known, and neither listened to nor answered yet: another DHCP server still serves it.
-    #[serde(default)]
-    pub quiet: bool,
 }
 
 /// What is given on a network, beside whom, and for how long.
@@ -123,6 +120,14 @@ pub enum DhcpMode {
     Full,
     /// Boot files alone, beside another server's addresses.
     Proxy,
+    /// Known, and neither listened to nor answered yet: another DHCP server still serves it.
+    Quiet,
+}
+
+impl NetworkConfig {
+    pub fn is_quiet(&self) -> bool {
+        self.dhcp.mode == DhcpMode::Quiet
+    }
 }
 
 impl Default for DhcpConfig {
@@ -255,7 +260,7 @@ impl Config {
     }
 
     fn is_quiet(&self, name: &str) -> bool {
-        self.networks.iter().any(|network| network.quiet && network.name == name)
+        self.networks.iter().any(|network| network.is_quiet() && network.name == name)
     }
 
     fn network(&self, told: &NetworkConfig, loaders: Loaders) -> Result<Network, BadNetwork> {
@@ -264,7 +269,7 @@ impl Config {
         network.interface.clone_from(&told.interface);
         let dhcp = &told.dhcp;
         network.dhcp = match dhcp.mode {
-            DhcpMode::Full => Dhcp::Full,
+            DhcpMode::Full | DhcpMode::Quiet => Dhcp::Full,
             DhcpMode::Proxy => Dhcp::Proxy,
         };
         network.other_servers = dhcp.other_servers.iter().copied().collect();
@@ -276,7 +281,7 @@ impl Config {
         network.mtu = told.mtu;
         network.dedicated = told.dedicated;
         // Where another server gives the addresses ours say nothing of who sits behind one.
-        network.authoritative = told.authoritative || (told.dedicated && dhcp.mode == DhcpMode::Full);
+        network.authoritative = told.authoritative || (told.dedicated && dhcp.mode != DhcpMode::Proxy);
         network.force_broadcast = told.force_broadcast;
         network.loaders = loaders;
         Ok(network)
@@ -284,7 +289,11 @@ impl Config {
 
     /// Where requests are listened for.
     pub fn interfaces(&self) -> Vec<String> {
-        self.networks.iter().filter(|network| !network.quiet).filter_map(|network| network.interface.clone()).collect()
+        self.networks
+            .iter()
+            .filter(|network| !network.is_quiet())
+            .filter_map(|network| network.interface.clone())
+            .collect()
     }
 }
 
@@ -388,7 +397,7 @@ mod tests {
 
     #[test]
     fn a_quiet_network_is_known_and_neither_listened_to_nor_answered() {
-        let config = Config::parse("muster.toml", &format!("{EXAMPLE}quiet = true\n")).unwrap();
+        let config = Config::parse("muster.toml", &format!("{EXAMPLE}dhcp.mode = \"quiet\"\n")).unwrap();
         let loaders = |_| Loaders::default();
         assert_eq!(config.every_network(&loaders).unwrap().iter().count(), 1);
         assert_eq!(config.networks(&loaders).unwrap().iter().count(), 0);

@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 pub fn missing(config: &Config) -> Vec<String> {
     let mut found = Vec::new();
     let there = interfaces();
-    for network in config.networks.iter().filter(|network| !network.quiet) {
+    for network in config.networks.iter().filter(|network| !network.is_quiet()) {
         let Some(interface) = &network.interface else { continue };
         if !there.contains(interface) {
             found.push(format!(

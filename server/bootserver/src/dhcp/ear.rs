@@ -239,8 +239,11 @@ impl Ear {
     }
 }
 
-/// Who sent this frame's UDP datagram (address, MAC, port), and what is in it.
-fn datagram(frame: &[u8]) -> Option<((Ipv4Addr, Mac, u16), &[u8])> {
+/// Address, MAC and port.
+type Sender = (Ipv4Addr, Mac, u16);
+
+/// Who sent this frame's UDP datagram, and what is in it.
+fn datagram(frame: &[u8]) -> Option<(Sender, &[u8])> {
     let (ethernet, packet) = frame.split_at_checked(14)?;
     let mac = Mac(*ethernet.get(6..)?.first_chunk::<6>()?);
     let header = usize::from(packet.first()? & 0x0f).checked_mul(4).filter(|length| *length >= 20)?;

@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_request_says_what_it_wants_and_a_window_only_where_one_is_wanted() {
-        assert_eq!(request("f", 1468, 1), b"\0\x01f\0octet\0blksize\01468\0");
-        assert_eq!(request("f", 512, 16), b"\0\x01f\0octet\0blksize\0512\0windowsize\016\0");
+        assert_eq!(request("f", 1468, 1), b"\0\x01f\0octet\0blksize\x001468\0");
+        assert_eq!(request("f", 512, 16), b"\0\x01f\0octet\0blksize\x00512\0windowsize\x0016\0");
     }
 }
