@@ -1,7 +1,7 @@
 //! Ears beside a live DHCP server: what passes an interface on the ports of DHCP, requests and replies, ours to hear and
 //! never to answer.
 //!
-//! That nothing is sent is no promise of the code above: [`seal`] has the kernel refuse every call that could send or open
+//! That nothing is sent is no promise of the code above: [`seal()`] has the kernel refuse every call that could send or open
 //! a socket, for the rest of the thread's life. A port of our own (67, or a bound UDP socket) was turned down: it would
 //! not hear what is sent to the live server's address, and it could answer.
 

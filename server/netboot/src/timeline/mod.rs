@@ -1,7 +1,7 @@
 //! The boot timeline: everything that was seen of a machine on its way up, cut into boots, each with its stages, their
 //! lengths, and in words what became of it.
 //!
-//! Packets, transfers, scripts, log lines, agents and power all become an [`Entry`]. [`boots`] takes any list of them, in
+//! Packets, transfers, scripts, log lines, agents and power all become an [`Entry`]. [`boots()`] takes any list of them, in
 //! any order, and the time; it keeps nothing. So what a person is told about a boot is computed when it is asked for, is
 //! the same after a restart, and an old list is judged by the newest rules. Turned down: a state per machine that every
 //! packet moves, for what it forgot nobody could ask it again.
