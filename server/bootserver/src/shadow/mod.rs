@@ -2,7 +2,7 @@
 //! never to answer.
 //!
 //! That nothing is sent is no promise of the code above: [`seal()`] has the kernel refuse every call that could send or open
-//! a socket, for the rest of the thread's life. A port of our own (67, or a bound UDP socket) was turned down: it would
+//! a socket, for the rest of the process's life. A port of our own (67, or a bound UDP socket) was turned down: it would
 //! not hear what is sent to the live server's address, and it could answer.
 
 mod seal;

@@ -1,5 +1,5 @@
-//! A filter in the kernel, after which this thread cannot send: what would send, or open something to send by, fails with
-//! "not permitted". Set once, it cannot be taken off.
+//! A filter in the kernel, after which this process cannot send: what would send, or open something to send by, fails with
+//! "not permitted", in every thread that runs and every one that comes. Set once, it cannot be taken off.
 
 use std::io;
 
@@ -83,20 +83,29 @@ fn program() -> Vec<libc::sock_filter> {
     steps
 }
 
-/// From here on the calling thread, and whatever it starts, sends nothing.
+/// From here on this process, and whatever it starts, sends nothing.
 pub fn seal() -> io::Result<()> {
     let mut steps = program();
     let length = u16::try_from(steps.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let filter = libc::sock_fprog { len: length, filter: steps.as_mut_ptr() };
-    // SAFETY: prctl takes plain numbers, and a pointer to a program that lives through the call with its true length.
-    unsafe {
-        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
-            || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter, 0, 0) != 0
-        {
+    // SAFETY: both take plain numbers, and a pointer to a program that lives through the call with its true length.
+    let rc = unsafe {
+        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
             return Err(io::Error::last_os_error());
         }
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_TSYNC,
+            &raw const filter,
+        )
+    };
+    match rc {
+        0 => Ok(()),
+        // The number of a thread that could not follow.
+        thread if thread > 0 => Err(io::Error::other(format!("thread {thread} cannot be sealed"))),
+        _ => Err(io::Error::last_os_error()),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -105,36 +114,51 @@ mod tests {
     use std::io::Write as _;
     use std::net::UdpSocket;
 
+    const CHILD: &str = "MUSTER_SEALED_CHILD";
+
+    /// In a process of its own: a seal is for ever, and for all threads.
     #[test]
     fn who_is_sealed_sends_nothing_and_opens_nothing_to_send_by() {
+        if std::env::var_os(CHILD).is_some() {
+            return sealed();
+        }
+        let own = std::env::current_exe().unwrap();
+        let name = "shadow::seal::tests::who_is_sealed_sends_nothing_and_opens_nothing_to_send_by";
+        let child =
+            std::process::Command::new(own).args(["--exact", name, "--nocapture"]).env(CHILD, "1").output().unwrap();
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+    }
+
+    fn sealed() {
         let open = UdpSocket::bind("127.0.0.1:0").unwrap();
         let ear = UdpSocket::bind("127.0.0.1:0").unwrap();
         ear.set_nonblocking(true).unwrap();
         let to = ear.local_addr().unwrap();
         open.connect(to).unwrap();
         let file = std::env::temp_dir().join(format!("muster-seal-{}", std::process::id()));
-        let path = file.clone();
-        let sealed = std::thread::spawn(move || {
-            let mut kept = std::fs::File::create(&path).unwrap();
-            seal().unwrap();
-            let refused = [
-                open.send_to(b"x", to).map(drop),
-                open.send(b"x").map(drop),
-                UdpSocket::bind("127.0.0.1:0").map(drop),
-                std::net::TcpStream::connect(to).map(drop),
-                kept.write_all(b"x"),
-                std::process::Command::new("/bin/true").status().map(drop),
-            ];
-            // What is told to a person still goes out.
-            let told = std::io::stderr().write_all(b"sealed\n").is_ok();
-            (refused.map(|one| one.err().and_then(|error| error.raw_os_error())), told)
+        let mut kept = std::fs::File::create(&file).unwrap();
+        let (begun, wait) = std::sync::mpsc::channel::<()>();
+        let other = open.try_clone().unwrap();
+        let earlier = std::thread::spawn(move || {
+            wait.recv().unwrap();
+            other.send(b"x").map(drop)
         });
-        let (refused, told) = sealed.join().unwrap();
+        seal().unwrap();
+        begun.send(()).unwrap();
+        let refused = [
+            open.send_to(b"x", to).map(drop),
+            open.send(b"x").map(drop),
+            UdpSocket::bind("127.0.0.1:0").map(drop),
+            std::net::TcpStream::connect(to).map(drop),
+            kept.write_all(b"x"),
+            std::process::Command::new("/bin/true").status().map(drop),
+            earlier.join().unwrap(),
+        ];
         std::fs::remove_file(file).unwrap();
-        assert_eq!(refused, [Some(libc::EPERM); 6]);
-        assert!(told);
+        assert_eq!(refused.map(|one| one.err().and_then(|error| error.raw_os_error())), [Some(libc::EPERM); 7]);
+        // What is told to a person still goes out.
+        std::io::stderr().write_all(b"sealed\n").unwrap();
         let mut room = [0; 8];
         assert_eq!(ear.recv(&mut room).unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "a datagram left");
-        assert!(UdpSocket::bind("127.0.0.1:0").is_ok(), "the seal is the thread's own");
     }
 }
