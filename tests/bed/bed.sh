@@ -84,6 +84,7 @@ add() {
         [port]=swp$n
         [bmc]=10.77.1.$((10 + n)) [bmc_user]=admin [bmc_password]=secret
         [boot_uri]=http://10.77.0.1/boot/ipxe.efi
+        [qemu]=                               # further arguments, split at blanks
     )
     for pair in "$@"; do
         key=${pair%%=*}

@@ -63,4 +63,5 @@ else
         -drive if=pflash,format=raw,readonly=on,file="$code"
         -drive "if=pflash,format=raw,file=$machine/vars.fd")
 fi
-exec ip netns exec "$NS" "qemu-system-$arch" "${args[@]}"
+read -ra more <<<"${QEMU:-}"
+exec ip netns exec "$NS" "qemu-system-$arch" "${args[@]}" "${more[@]}"

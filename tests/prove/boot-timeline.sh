@@ -52,7 +52,11 @@ note "after a restart the list is still there"
 
 sed -i 's|/usr/lib/ipxe/ipxe.efi|/usr/lib/ipxe/not-installed.efi|' "$bed/site/files/pxe-images/loaders/"*.toml
 muster reload >/dev/null
-muster machine discover node1 --yes >/dev/null
+# A machine that is switched off has no agent in RAM that could look again without a boot.
+muster machine hold node1 --why "its loader is missing" --yes >/dev/null
+bmc node1 chassis power off
+sleep 3
+muster machine resume node1 --to discover --yes >/dev/null
 told not-given node1 180
 explain node1 --boots 3 | tee "$bed/missing.json" | holds "the missing file is named, with what to do" '
     [.[0].boots[] | select(.diagnosis.label == "not-given")] | last.diagnosis

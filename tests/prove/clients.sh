@@ -27,7 +27,7 @@ HOOK
 chmod +x "$bed/hook"
 told() { sed -n "s/^$2=//p" "$bed/told.$1"; }
 same() { [ "$2" = "$3" ] || fail "$1: expected $3, found ${2:-nothing}"; }
-seen() { muster --output json boot explain "$mac" | jq -r '.[] | "\(.what): \(.answer)"'; }
+seen() { heard_of "$mac" | jq -r '.[] | "\(.kind): \(.answer)"'; }
 
 note "dhclient: a lease, its renewal after a reboot, and its end"
 dhclient() { in_c timeout 60 dhclient -4 -v -cf /dev/null -lf "$bed/leases" -pf "$bed/dhclient.pid" -sf "$bed/hook" "$@" eth0; }
@@ -63,10 +63,10 @@ same "boot file" "$(told bound boot_file)" http://10.77.0.1:8080/boot/ipxe.efi
 udhcpc -V onie_vendor:x86_64-test -x 0x4d:"$(printf onie_dhcp_user_class | od -An -tx1 | tr -d ' \n')" || fail "no lease for what plays ONIE"
 same "boot file for ONIE" "$(told bound boot_file)" ""
 for _ in $(seq 20); do
-    if muster --output json boot explain "$mac" | jq -e 'any(.[]; (.body.client // "") | startswith("ONIE"))' >/dev/null; then break; fi
+    if heard_of "$mac" | jq -e 'any(.[]; (.body["known-as"] // "") | startswith("ONIE"))' >/dev/null; then break; fi
     sleep 0.5
 done
-muster --output json boot explain "$mac" | holds "ONIE shows under its name" '.[0] | any(.[]; (.body.client // "") | startswith("ONIE"))'
+heard_of "$mac" | holds "ONIE shows under its name" '.[0] | any(.[]; (.body["known-as"] // "") | startswith("ONIE"))'
 
 note "tftp-hpa, atftp and curl: the loader, whole"
 loader=/usr/lib/ipxe/ipxe.efi

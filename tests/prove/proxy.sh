@@ -43,7 +43,7 @@ launch "$bed/pids/capture.pid" "$bed/capture.log" ip netns exec "$NS" tcpdump -i
 machine "$bed" node1 firmware=bios
 mac=$(. "$bed/machines/node1/machine.env" && echo "$MAC")
 discovered node1 900
-muster --output json boot explain "$mac" | holds "its boot was offered beside the other server's address" \
+heard_of "$mac" | holds "its boot was offered beside the other server's address" \
     '.[0] | any(.[]; .answer | startswith("OFFER without a lease; boot http://10.77.0.1:8080/b/"))
      and all(.[]; (.answer | startswith("ACK 10.")) | not)'
 grep -q "DHCPACK(eth0) 10.77.0.1[0-4][0-9] $mac" "$bed/dnsmasq.log" || fail "dnsmasq did not give it an address"

@@ -45,10 +45,10 @@ machine "$bed" node1 firmware=bios
 ip -n "$NS" link set swp1 master br1
 mac=$(. "$bed/machines/node1/machine.env" && echo "$MAC")
 discovered node1 600
-muster --output json boot explain "$mac" | holds "every packet came through the relay, with its option" \
-    '.[0] | [.[] | select(.what == "discover" or .what == "request")] | length >= 4
-     and all(.[]; .network == "far" and .body["circuit-id"] == "far0" and .body.giaddr == $far)' --arg far $far
-muster --output json boot explain "$mac" | holds "it has an address of the far network" \
+heard_of "$mac" | holds "every packet came through the relay, with its option" \
+    '.[0] | [.[] | select(.kind == "discover" or .kind == "request")] | length >= 4
+     and all(.[]; .body.network == "far" and .body["circuit-id"] == "far0" and .body.giaddr == $far)' --arg far $far
+heard_of "$mac" | holds "it has an address of the far network" \
     '.[0] | any(.[]; .answer | startswith("ACK 10.78.0."))'
 show node1 | holds "option 82 and the serial number agree on its place" \
     '.[0] | .summary.place.rack == "r1" and .located.verified.witnesses == ["option82", "serial"]'

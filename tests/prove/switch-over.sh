@@ -268,7 +268,7 @@ keeps node1 10.77.0.11
 keeps node2 10.77.0.12
 keeps guest "$guest"
 for last in 01 02 03; do
-    muster --output json boot explain "52:54:00:aa:00:$last" |
+    heard_of "52:54:00:aa:00:$last" |
         holds "Muster itself acknowledged 52:54:00:aa:00:$last" 'any(.[0][]; .answer | startswith("ACK 10.77.0."))'
 done
 note "Muster answers: node1, node2 and the guest keep their addresses"

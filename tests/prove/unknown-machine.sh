@@ -60,7 +60,7 @@ for name in stranger guest; do
         if said $name "THE DISK OF SOMEBODY"; then break; fi
         sleep 1
     done
-    said $name "THE DISK OF SOMEBODY" || fail "$name did not boot its own disk: $(muster --output json boot explain "$mac" | jq -c '.[-3:]')"
+    said $name "THE DISK OF SOMEBODY" || fail "$name did not boot its own disk: $(muster boot explain "$mac")"
     bmc $name chassis power off
     note "$name booted its own disk on a network that is not dedicated"
 done

@@ -1,7 +1,8 @@
-//! The only sockets on 67, 4011, 69, 514 and boot-HTTP. Bytes become netboot's plain values here and go back as bytes;
+//! The only sockets on 67, 547, 4011, 69, 514 and boot-HTTP. Bytes become netboot's plain values here and go back as bytes;
 //! who a machine is and where a lease is kept is passed in.
 
 pub mod dhcp;
+pub mod dhcp6;
 mod error;
 pub mod http;
 pub mod ra;
@@ -14,7 +15,7 @@ pub use error::{Error, ErrorKind};
 
 use futures_core::future::BoxFuture;
 use muster_names::Mac;
-use muster_netboot::{Conflict, Host, Lease, LeaseChange, Outcome, Sighting};
+use muster_netboot::{Conflict, Host, Lease, LeaseChange, Outcome, Sighting, v6};
 
 /// What the rest of Muster knows of a machine, asked once a packet: in memory, without waiting.
 pub trait View: Send + Sync {
@@ -36,6 +37,15 @@ pub trait Commit: Send + Sync {
 
     /// All rows, read once at start.
     fn load(&self) -> BoxFuture<'_, Result<Vec<Lease>, CommitError>>;
+}
+
+/// The same for leases over IPv6, which are kept beside the others.
+pub trait Commit6: Send + Sync {
+    /// As [`Commit::commit`].
+    fn commit6(&self, batch: Vec<v6::LeaseChange>) -> BoxFuture<'_, Result<Vec<Outcome>, CommitError>>;
+
+    /// All rows, read once at start.
+    fn load6(&self) -> BoxFuture<'_, Result<Vec<v6::Lease>, CommitError>>;
 }
 
 /// The lease store did not do it.

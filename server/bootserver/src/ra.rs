@@ -3,7 +3,12 @@
 //! iPXE configures IPv6 beside IPv4 and waits over ten seconds for a router before it goes on. An advertisement with
 //! a router lifetime of zero and neither prefix nor flags tells it, and every host, that there is nothing to wait for,
 //! and changes nothing else.
+//!
+//! Where a network speaks IPv6 the advertisement says two things more (B4.4): addresses are had by DHCPv6, and the
+//! prefix is on the link, which DHCPv6 itself cannot say. Nobody makes an address of the prefix by itself: it would be
+//! one that no lease tells of.
 
+use muster_netboot::v6::Prefix;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::mem::MaybeUninit;
@@ -26,20 +31,37 @@ const NEWS: Duration = Duration::from_secs(10);
 /// A rack that starts at once solicits at once; one multicast answers all.
 const SPACING: Duration = Duration::from_millis(50);
 
-/// Type, code, checksum (the kernel's), hop limit unspecified, no flags, lifetime 0, timers unspecified.
-const MESSAGE: [u8; 16] = [ADVERTISEMENT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// Addresses and all else by DHCPv6.
+const MANAGED: u8 = 0x80 | 0x40;
+const ON_LINK: u8 = 0x80;
+/// How long hosts hold the prefix to be on the link, unless they hear of it again.
+const PREFIX_SECONDS: u32 = 24 * 60 * 60;
+
+/// Type, code, checksum (the kernel's), hop limit unspecified, flags, lifetime 0, timers unspecified; the prefix.
+fn message(prefix: Option<Prefix>) -> Vec<u8> {
+    let flags = if prefix.is_some() { MANAGED } else { 0 };
+    let mut message = vec![ADVERTISEMENT, 0, 0, 0, 0, flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    if let Some(prefix) = prefix {
+        let lifetime = PREFIX_SECONDS.to_be_bytes();
+        message.extend([3, 4, prefix.length(), ON_LINK]);
+        message.extend([lifetime, lifetime, [0; 4]].concat());
+        message.extend(prefix.address().octets());
+    }
+    message
+}
 
 /// Advertises on one interface until cancelled. An interface that cannot speak, because its link came up a moment ago and
 /// its address is still being looked for, because it has no IPv6 or because it is gone, is tried again and again: nothing
 /// else waits for it.
 ///
 /// Cancel-safety: may be dropped at any point.
-pub async fn advertise(interface: &str, cancel: CancellationToken) {
+pub async fn advertise(interface: &str, prefix: Option<Prefix>, cancel: CancellationToken) {
+    let message = message(prefix);
     let mut silence = Silence::default();
     loop {
         let broken = tokio::select! {
             () = cancel.cancelled() => return,
-            broken = speak(interface, &mut silence) => broken,
+            broken = speak(interface, &message, &mut silence) => broken,
         };
         silence.lasts(interface, &broken);
         tokio::select! {
@@ -50,7 +72,7 @@ pub async fn advertise(interface: &str, cancel: CancellationToken) {
 }
 
 /// Advertises, and answers solicitations, until it fails.
-async fn speak(interface: &str, silence: &mut Silence) -> io::Error {
+async fn speak(interface: &str, message: &[u8], silence: &mut Silence) -> io::Error {
     let (socket, index) = match open(interface) {
         Ok(opened) => opened,
         Err(error) => return error,
@@ -74,7 +96,7 @@ async fn speak(interface: &str, silence: &mut Silence) -> io::Error {
             due = due.min(sent + SPACING);
             continue;
         }
-        if let Err(error) = send(socket.get_ref(), index) {
+        if let Err(error) = send(socket.get_ref(), index, message) {
             return error;
         }
         silence.ends(interface);
@@ -153,6 +175,24 @@ fn only_solicitations(socket: &Socket) -> io::Result<()> {
     if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn send(socket: &Socket, index: u32) -> io::Result<()> {
-    socket.send_to(&MESSAGE, &SockAddr::from(SocketAddrV6::new(ALL_NODES, 0, 0, index))).map(|_| ())
+fn send(socket: &Socket, index: u32, message: &[u8]) -> io::Result<()> {
+    socket.send_to(message, &SockAddr::from(SocketAddrV6::new(ALL_NODES, 0, 0, index))).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b4_4_with_ipv6_an_advertisement_asks_for_dhcpv6_and_puts_the_prefix_on_the_link() {
+        let bytes = message(Some("fd00:77::/64".parse().unwrap()));
+        assert_eq!((bytes.len(), bytes[5], bytes[6..8].to_vec()), (48, 0xc0, vec![0, 0]), "managed; no router");
+        assert_eq!(bytes[16..20], [3, 4, 64, 0x80], "on the link, and nobody makes an address of it");
+        assert_eq!(bytes[32..40], [0xfd, 0, 0, 0x77, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn b4_4_without_ipv6_an_advertisement_says_nothing_but_that_it_is_there() {
+        assert_eq!(message(None), [134, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
 }

@@ -32,8 +32,12 @@ impl Drop for Server {
 
 impl Server {
     fn start(content: Arc<dyn Content>, bounds: Bounds) -> Server {
+        Server::at("127.0.0.1:0", content, bounds)
+    }
+
+    fn at(address: &str, content: Arc<dyn Content>, bounds: Bounds) -> Server {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let listener = http::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = http::listen(address.parse().unwrap()).unwrap();
         let at = listener.local_addr().unwrap();
         let config = Config { bounds, ..Config::new(vec![listener]) };
         let (watch, counters, cancel) =
@@ -84,6 +88,20 @@ fn b3_4_get_gives_what_head_promised_from_memory_and_from_disk() {
     let seen = server.watch.wait(4);
     assert_eq!(seen.iter().map(|s| s.how).collect::<Vec<_>>(), [How::Probed, How::Whole, How::Probed, How::Whole]);
     assert_eq!(seen[3].bytes, LARGE as u64);
+}
+
+#[test]
+fn over_ipv6_head_get_and_range_are_the_same() {
+    let folder = folder("ipv6");
+    std::fs::write(folder.join("a"), pattern(100_000)).unwrap();
+    let entry = Entry { name: "boot/a.efi".into(), file: folder.join("a") };
+    let server = Server::at("[::1]:0", Arc::new(Files::load(&[entry]).unwrap()), Bounds::default());
+    let url = server.url("/boot/a.efi");
+    assert!(url.starts_with("http://[::1]:"), "{url}");
+    let head = String::from_utf8(curl(&["--head", "--globoff", &url])).unwrap();
+    assert!(head.contains("Content-Length: 100000\r\n"), "{head}");
+    assert!(curl(&["--globoff", &url]) == pattern(100_000));
+    assert!(curl(&["--globoff", "--range", "5000-", &url]) == pattern(100_000)[5000..]);
 }
 
 #[test]

@@ -371,3 +371,41 @@ fn tftp_hpa_reads_a_file_and_is_told_what_is_missing() {
     assert!(std::fs::read(folder.join("big")).unwrap() == pattern(3_000_000));
     assert!(run("missing", &folder.join("missing")).contains("File not found"));
 }
+
+#[test]
+fn over_ipv6_every_client_reads_the_same_and_hears_the_same_refusals() {
+    let server = Server::start("[::1]:0", |_| {}, |_| true);
+    let (port, folder) = (server.at.port().to_string(), common::folder("ipv6"));
+    for blksize in ["512", "1468", "8192"] {
+        let got = curl(&["--tftp-blksize", blksize, &format!("tftp://[::1]:{port}/big")]);
+        assert!(got == pattern(3_000_000), "curl {blksize}: {} bytes", got.len());
+    }
+    let run = |program: &str, words: &[&str], to: &std::path::Path| {
+        let words: Vec<&str> = words.iter().copied().chain(to.to_str()).collect();
+        let output =
+            std::process::Command::new(program).args(words).output().expect("installed by tests/bed/install.sh");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let hpa = folder.join("hpa");
+    let said = run("tftp", &["-6", "-m", "binary", "::1", &port, "-c", "get", "big"], &hpa);
+    assert!(std::fs::read(&hpa).unwrap_or_default() == pattern(3_000_000), "tftp-hpa: {said}");
+    let missing = run("tftp", &["-6", "-m", "binary", "::1", &port, "-c", "get", "missing"], &folder.join("none"));
+    assert!(missing.contains("File not found"), "{missing}");
+    let atftp = folder.join("atftp");
+    let said = run("atftp", &["--get", "--option", "blksize 1428", "-r", "big", "::1", &port, "-l"], &atftp);
+    assert!(std::fs::read(&atftp).unwrap_or_default() == pattern(3_000_000), "atftp: {said}");
+}
+
+#[test]
+fn b5_12_a_single_port_serves_over_ipv6_from_the_port_that_was_asked() {
+    let server = Server::start("[::1]:0", |c| c.single_port = true, |_| true);
+    let socket = UdpSocket::bind("[::1]:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    socket.send_to(&request("small", &[]), server.at).unwrap();
+    for number in 1..=2u8 {
+        let (packet, from) = receive(&socket).unwrap();
+        assert_eq!((from, packet[3]), (server.at, number));
+        socket.send_to(&[0, 4, 0, number], server.at).unwrap();
+    }
+    assert_eq!(server.watch.wait(1)[0].how, How::Whole);
+}

@@ -10,7 +10,7 @@ use muster_names::{BootTarget, Mac, Millis};
 use muster_store::{AgentMode, BootToken, boot_tokens, machines};
 use muster_wire::AgentConfig;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -200,8 +200,13 @@ impl Conductor {
 
     /// Whether a boot request from this address may be this MAC's. On a network whose addresses are ours alone the lease
     /// must say so: whoever sits there with an address of its own cannot fetch another machine's token by naming its MAC.
-    pub async fn may_be_from(&self, mac: Mac, network: &str, address: Ipv4Addr) -> Result<bool, Error> {
-        let holder = muster_store::holder(&self.db, network, address, rim::now()).await.map_err(store)?;
+    pub async fn may_be_from(&self, mac: Mac, network: &str, address: IpAddr) -> Result<bool, Error> {
+        let now = rim::now();
+        let holder = match address {
+            IpAddr::V4(address) => muster_store::holder(&self.db, network, address, now).await,
+            IpAddr::V6(address) => muster_store::holder6(&self.db, network, address, now).await,
+        };
+        let holder = holder.map_err(store)?;
         Ok(holder == Some(mac))
     }
 }

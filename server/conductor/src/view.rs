@@ -2,13 +2,12 @@
 
 use crate::error::store;
 use crate::facts::known;
-use crate::timeline::granted;
 use crate::{Conductor, Error};
 use muster_catalog::Catalog;
 use muster_lifecycle::{Life, machine::At, machine::MachineLife};
 use muster_names::{BootTarget, Epoch, Mac, MachineId, Subject, SwitchPort};
-use muster_netboot::{Boot, FirstFile, Host, Lease, LeaseChange, LeaseState, Loaders, Outcome, Sighting};
-use muster_store::{LeaseRow, Store, Tx, machines, reservations};
+use muster_netboot::{Boot, FirstFile, Host, Loaders, Sighting};
+use muster_store::{Tx, machines, reservations};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -148,38 +147,6 @@ impl Conductor {
         }
         self.note_seen(sighting);
     }
-
-    /// The lease store of the boot path.
-    pub async fn commit_leases(&self, batch: &[LeaseChange]) -> Result<Vec<Outcome>, Error> {
-        let outcomes = commit_leases(&self.db, batch).await?;
-        self.timeline.leased(granted(batch, &outcomes));
-        Ok(outcomes)
-    }
-
-    pub async fn load_leases(&self) -> Result<Vec<Lease>, Error> {
-        let leases = load_leases(&self.db).await?;
-        self.timeline.leased(&leases);
-        Ok(leases)
-    }
-}
-
-/// Makes a batch of lease changes durable.
-pub async fn commit_leases(db: &Store, batch: &[LeaseChange]) -> Result<Vec<Outcome>, Error> {
-    let rows: Vec<LeaseRow> = batch.iter().map(row_of).collect();
-    let now = batch.iter().map(|change| change.at).max().unwrap_or_default();
-    let outcomes = muster_store::commit_leases(db, &rows, now).await.map_err(store)?;
-    Ok(outcomes
-        .into_iter()
-        .map(|outcome| match outcome {
-            muster_store::Outcome::Granted => Outcome::Done,
-            muster_store::Outcome::Conflict => Outcome::Taken,
-        })
-        .collect())
-}
-
-pub async fn load_leases(db: &Store) -> Result<Vec<Lease>, Error> {
-    let rows = muster_store::load_leases(db).await.map_err(store)?;
-    Ok(leases_of(rows))
 }
 
 /// The loaders that a model wants instead of its network's.
@@ -187,53 +154,4 @@ fn own_loaders(catalog: &Catalog, model: &str) -> Option<Loaders> {
     let own = catalog.own_loaders(catalog.model(model)?);
     let by_arch = own.into_iter().map(|(arch, file)| (arch, FirstFile::new(file))).collect();
     Some(Loaders { by_arch, kinds: Vec::new() }).filter(|loaders| !loaders.by_arch.is_empty())
-}
-
-/// The store's rows as the boot path has them.
-pub fn leases_of(rows: Vec<LeaseRow>) -> Vec<Lease> {
-    rows.into_iter().map(lease_of).collect()
-}
-
-fn row_of(change: &LeaseChange) -> LeaseRow {
-    let lease = &change.lease;
-    let state = match lease.state {
-        LeaseState::Bound => muster_store::LeaseState::Leased,
-        LeaseState::Released => muster_store::LeaseState::Released,
-        LeaseState::Declined => muster_store::LeaseState::Declined,
-    };
-    let relay = lease.relay.as_ref().map(|bytes| hex(bytes));
-    LeaseRow {
-        network: lease.network.clone(),
-        address: lease.address,
-        mac: lease.mac,
-        until: lease.until,
-        state,
-        seen: change.at,
-        // Hex digits need no escape.
-        client: relay.map_or_else(|| r#"{"relay":null}"#.into(), |hex| format!(r#"{{"relay":"{hex}"}}"#)),
-    }
-}
-
-fn lease_of(row: LeaseRow) -> Lease {
-    let state = match row.state {
-        muster_store::LeaseState::Leased => LeaseState::Bound,
-        muster_store::LeaseState::Released => LeaseState::Released,
-        muster_store::LeaseState::Declined => LeaseState::Declined,
-    };
-    let client: serde_json::Value = serde_json::from_str(&row.client).unwrap_or_default();
-    let relay = client.get("relay").and_then(|hex| hex.as_str()).map(unhex);
-    Lease { network: row.network, address: row.address, mac: row.mac, state, until: row.until, relay }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).filter_map(|d| u8::try_from(d).ok()).collect();
-    digits
-        .chunks_exact(2)
-        .filter_map(|pair| if let [high, low] = pair { Some(high << 4 | low) } else { None })
-        .collect()
 }

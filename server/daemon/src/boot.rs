@@ -6,12 +6,12 @@ use bytes::Bytes;
 use futures_core::future::BoxFuture;
 use muster_bootserver::http::{Body, Content, Files};
 use muster_bootserver::tftp::Source;
-use muster_bootserver::{Commit, CommitError, View, Watch};
+use muster_bootserver::{Commit, Commit6, CommitError, View, Watch};
 use muster_conductor::{BootAnswer, Conductor, now};
 use muster_names::{Architecture, Mac};
 use muster_netboot::{
-    AgentBoot, BadScript, Conflict, FIRST_GRUB_SCRIPT, Host, Initrd, KernelArgs, Lease, LeaseChange, Link, Networks,
-    Outcome, Said, Script, Sighting, SightingKind, by_grub_name, first_grub_script, grub_script, script,
+    AgentBoot, BadScript, Conflict, FIRST_GRUB_SCRIPT, Host, Initrd, KernelArgs, Lease, LeaseChange, Link, Network,
+    Networks, Outcome, Said, Script, Sighting, SightingKind, by_grub_name, first_grub_script, grub_script, script, v6,
 };
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct BootPath {
     pub configured: ArcSwap<Networks>,
     /// `http://10.77.0.1:8080`
     pub base: String,
+    /// `http://[fd00:77::1]:8080`, where IPv6 is on: who came by it goes on by it.
+    pub base6: Option<String>,
     /// Kernel arguments that name the receiver of system logs, as Debian's installer reads them too.
     pub log_args: Vec<String>,
 }
@@ -47,6 +49,16 @@ impl Commit for BootPath {
 
     fn load(&self) -> BoxFuture<'_, Result<Vec<Lease>, CommitError>> {
         Box::pin(async move { self.me.load_leases().await.map_err(|error| CommitError(Box::new(error))) })
+    }
+}
+
+impl Commit6 for BootPath {
+    fn commit6(&self, batch: Vec<v6::LeaseChange>) -> BoxFuture<'_, Result<Vec<Outcome>, CommitError>> {
+        Box::pin(async move { self.me.commit_leases6(&batch).await.map_err(|error| CommitError(Box::new(error))) })
+    }
+
+    fn load6(&self) -> BoxFuture<'_, Result<Vec<v6::Lease>, CommitError>> {
+        Box::pin(async move { self.me.load_leases6().await.map_err(|error| CommitError(Box::new(error))) })
     }
 }
 
@@ -203,10 +215,7 @@ impl BootPath {
 
     /// Whether TFTP answers this address at all (A2.2).
     pub fn allows(&self, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(address) => self.networks.load().holding(address).is_some(),
-            IpAddr::V6(_) => false,
-        }
+        holding(&self.networks.load(), address).is_some()
     }
 
     fn told(&self, mac: Mac, agent: bool, wanted: bool, why: &str) {
@@ -217,11 +226,10 @@ impl BootPath {
     /// Whether the network is dedicated; or why this address cannot ask in that MAC's name. Where our leases are the only
     /// ones they tell who sits behind an address; beside another server they do not.
     async fn own(&self, mac: Mac, from: IpAddr) -> Result<bool, &'static str> {
-        let IpAddr::V4(address) = from else { return Err("it asked from an address that is on no network of ours") };
         let networks = self.networks.load_full();
-        let network = networks.holding(address).ok_or("it asked from an address that is on no network of ours")?;
+        let network = holding(&networks, from).ok_or("it asked from an address that is on no network of ours")?;
         if network.authoritative {
-            match self.me.may_be_from(mac, &network.name, address).await {
+            match self.me.may_be_from(mac, &network.name, from).await {
                 Ok(true) => {}
                 Ok(false) => return Err("its address is not leased to this MAC: somebody else asked in its name"),
                 Err(error) => {
@@ -256,7 +264,8 @@ impl BootPath {
         match self.me.boot_answer(mac, dedicated).await {
             BootAnswer::Disk { wanted, why } => Err(Unserved { wanted, words: why }),
             BootAnswer::Agent { nonce, console, kernel_args } => {
-                self.agent(mac, architecture, &nonce, console, &kernel_args).map_err(|error| {
+                let base = self.base6.as_ref().filter(|_| from.is_ipv6()).unwrap_or(&self.base);
+                self.agent(base, mac, architecture, &nonce, console, &kernel_args).map_err(|error| {
                     tracing::error!(%mac, %error, "the model's kernel arguments make no script; it boots its disk");
                     Unserved::of(error.to_string())
                 })
@@ -270,13 +279,14 @@ impl BootPath {
 
     fn agent(
         &self,
+        base: &str,
         mac: Mac,
         architecture: Architecture,
         nonce: &str,
         console: Option<String>,
         more: &[String],
     ) -> Result<AgentBoot, BadScript> {
-        let link = |path: &str| Link::new(&format!("{}{path}", self.base));
+        let link = |path: &str| Link::new(&format!("{base}{path}"));
         let mut args = KernelArgs::new("quiet panic=30")?;
         for console in std::iter::once("tty0".to_string()).chain(console) {
             args.push(&format!("console={console}"))?;
@@ -296,6 +306,14 @@ impl BootPath {
         let script = link(&format!("/b/{}{folder}/boot.ipxe", mac.dashed()))?;
         let kernel = link(&format!("/{}", boot_file(architecture, KERNEL)))?;
         Ok(AgentBoot { mac, script, kernel, initrds, args })
+    }
+}
+
+/// The network an address is of, over either protocol.
+fn holding(networks: &Networks, address: IpAddr) -> Option<&Network> {
+    match address {
+        IpAddr::V4(address) => networks.holding(address),
+        IpAddr::V6(address) => networks.holding_v6(address).map(|(network, _)| network),
     }
 }
 

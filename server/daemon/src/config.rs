@@ -6,12 +6,12 @@ use anyhow::{Context as _, Result};
 use muster_catalog::{Document, Slip};
 use muster_diagnosis::Budgets;
 use muster_names::Architecture;
-use muster_netboot::{BadNetwork, Dhcp, Loaders, Network, Networks, Range, Subnet};
+use muster_netboot::{BadNetwork, Dhcp, Loaders, Network, Networks, Range, Subnet, v6};
 use muster_store::Place;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Where the configuration lies unless told otherwise.
@@ -57,6 +57,9 @@ pub struct Config {
 pub struct BootConfig {
     /// Our address on the provisioning network: TFTP, boot HTTP and agents.
     pub address: Ipv4Addr,
+    /// Our IPv6 address there: TFTP and boot HTTP. Wanted where a network speaks IPv6.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Addr>,
     #[serde(default = "http_port")]
     pub http_port: u16,
     #[serde(default = "agent_port")]
@@ -92,11 +95,27 @@ pub struct NetworkConfig {
     /// No other DHCP server serves this network.
     #[serde(default)]
     pub authoritative: bool,
-    #[serde(default)]
-    pub force_broadcast: bool,
     /// Firmware here starts nothing that is not signed: machines get the loaders with `secure-boot = true`.
     #[serde(default)]
     pub secure_boot: bool,
+    /// Left out, nothing is said over IPv6.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Config>,
+}
+
+/// What a network is over IPv6.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Ipv6Config {
+    /// `fd00:77::/64`
+    pub subnet: String,
+    /// First and last address to hand out.
+    pub range: (Ipv6Addr, Ipv6Addr),
+    #[serde(default)]
+    pub dns: Vec<Ipv6Addr>,
+    /// Lease in two messages instead of four, to who asks for it. Only where no other DHCPv6 server is.
+    #[serde(default)]
+    pub rapid_commit: bool,
 }
 
 /// What is given on a network, beside whom, and for how long.
@@ -106,6 +125,8 @@ pub struct DhcpConfig {
     pub mode: DhcpMode,
     /// Servers that may answer here beside us; any other one is reported.
     pub other_servers: Vec<Ipv4Addr>,
+    /// Answer by broadcast always, for relays and firmware that lose unicast.
+    pub force_broadcast: bool,
     /// How long a system's lease lasts.
     pub lease_seconds: u32,
     /// How long the lease of a boot stage lasts.
@@ -132,7 +153,13 @@ impl NetworkConfig {
 
 impl Default for DhcpConfig {
     fn default() -> Self {
-        Self { mode: DhcpMode::Full, other_servers: Vec::new(), lease_seconds: 3600, boot_lease_seconds: 300 }
+        Self {
+            mode: DhcpMode::Full,
+            other_servers: Vec::new(),
+            force_broadcast: false,
+            lease_seconds: 3600,
+            boot_lease_seconds: 300,
+        }
     }
 }
 
@@ -237,6 +264,17 @@ impl Config {
         }
     }
 
+    /// Where IPv6 is on.
+    pub fn boot_http6(&self) -> Option<String> {
+        Some(format!("http://[{}]:{}", self.boot.ipv6?, self.boot.http_port))
+    }
+
+    /// The addresses that TFTP and boot HTTP answer on.
+    pub fn boot_addresses(&self) -> Vec<IpAddr> {
+        let v6 = self.boot.ipv6.filter(|_| self.networks.iter().any(|network| network.ipv6.is_some()));
+        std::iter::once(IpAddr::V4(self.boot.address)).chain(v6.map(IpAddr::V6)).collect()
+    }
+
     pub fn agent_url(&self) -> String {
         format!("https://{}:{}", self.boot.address, self.boot.agent_port)
     }
@@ -282,9 +320,19 @@ impl Config {
         network.dedicated = told.dedicated;
         // Where another server gives the addresses ours say nothing of who sits behind one.
         network.authoritative = told.authoritative || (told.dedicated && dhcp.mode != DhcpMode::Proxy);
-        network.force_broadcast = told.force_broadcast;
+        network.force_broadcast = dhcp.force_broadcast;
         network.loaders = loaders;
+        network.v6 = self.served(told)?;
         Ok(network)
+    }
+
+    /// Its IPv6 side. Without an address of ours it has none: that mistake is told by itself.
+    fn served(&self, told: &NetworkConfig) -> Result<Option<v6::Served>, BadNetwork> {
+        let (Some(ipv6), Some(server), Some(boot_http)) = (&told.ipv6, self.boot.ipv6, self.boot_http6()) else {
+            return Ok(None);
+        };
+        let Ipv6Config { subnet, range, dns, rapid_commit } = ipv6.clone();
+        Ok(Some(v6::Served { prefix: subnet.parse()?, range, server, boot_http, dns, rapid_commit }))
     }
 
     /// Where requests are listened for.
@@ -294,6 +342,13 @@ impl Config {
             .filter(|network| !network.is_quiet())
             .filter_map(|network| network.interface.clone())
             .collect()
+    }
+
+    /// Those on which DHCPv6 is served. Relays of a network without one reach it over any of them.
+    pub fn interfaces6(&self) -> Vec<String> {
+        let over_v6 = self.networks.iter().filter(|network| network.ipv6.is_some() && !network.is_quiet());
+        let own: Vec<String> = over_v6.clone().filter_map(|network| network.interface.clone()).collect();
+        if over_v6.count() > own.len() { self.interfaces() } else { own }
     }
 }
 
@@ -456,6 +511,44 @@ mod tests {
         let network = networks.named("provisioning").unwrap();
         assert_eq!((network.dhcp, network.dedicated, network.authoritative), (Dhcp::Proxy, true, false));
         assert!(network.other_servers.contains(&Ipv4Addr::new(10, 77, 0, 9)) && network.ranges.is_empty());
+    }
+
+    /// The example with IPv6.
+    fn over_v6() -> String {
+        let network =
+            "dedicated = true\nipv6 = { subnet = \"fd00:77::/64\", range = [\"fd00:77::1000\", \"fd00:77::1fff\"] }";
+        EXAMPLE.replace("[boot]", "[boot]\nipv6 = \"fd00:77::1\"").replace("dedicated = true", network)
+    }
+
+    #[test]
+    fn b4_6_ipv6_is_off_until_a_network_asks_for_it() {
+        let config = Config::parse("muster.toml", EXAMPLE).unwrap();
+        assert_eq!((config.boot_addresses().len(), config.interfaces6().len()), (1, 0));
+        assert!(config.networks(&|_| Loaders::default()).unwrap().with_v6().next().is_none());
+        let config = Config::parse("muster.toml", &over_v6()).unwrap();
+        assert_eq!((config.boot_addresses().len(), config.interfaces6()), (2, vec!["eno1".to_owned()]));
+        let networks = config.networks(&|_| Loaders::default()).unwrap();
+        let (_, served) = networks.with_v6().next().unwrap();
+        assert_eq!(served.boot_http, "http://[fd00:77::1]:8080");
+        assert!(!served.rapid_commit, "B4.1");
+    }
+
+    #[test]
+    fn what_could_never_work_over_ipv6_is_refused_at_its_line() {
+        for (from, to, line, said) in [
+            ("ipv6 = \"fd00:77::1\"", "", 16, "set `ipv6` in [boot]"),
+            ("\"fd00:77::1\"", "\"fe80::1\"", 7, "another machine on each interface"),
+            ("\"fd00:77::1\"", "\"::\"", 7, "that machines can call"),
+            ("\"fd00:77::1\"", "\"fd00:78::1\"", 7, "not of its prefix"),
+            ("fd00:77::/64", "fd00:77::/64/1", 16, "is not a prefix of IPv6"),
+            ("fd00:77::1fff", "fd00:78::1fff", 16, "not a rising range of its prefix"),
+            ("fd00:77::1fff", "fd00:77::1:ffff:ffff", 16, "more than 131072 addresses"),
+        ] {
+            let slips = slips(&over_v6().replace(from, to));
+            let start = format!("muster.toml:{line}:");
+            assert!(slips.iter().any(|slip| slip.contains(said) && slip.starts_with(&start)), "{to}: {slips:?}");
+        }
+        assert!(slips(&over_v6()).is_empty());
     }
 
     /// `MUSTER_BLESS=1` writes the schema anew.

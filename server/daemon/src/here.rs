@@ -6,7 +6,7 @@
 use crate::config::Config;
 use socket2::{Domain, Socket, Type};
 use std::io::{Error, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What is not there, a line each; ports are not asked for.
 pub fn missing(config: &Config) -> Vec<String> {
@@ -32,6 +32,15 @@ pub fn missing(config: &Config) -> Vec<String> {
             config.boot.address, config.boot.address
         ));
     }
+    if let Some(address) = config.boot_addresses().into_iter().find(IpAddr::is_ipv6)
+        && let Err(error) = std::net::UdpSocket::bind(SocketAddr::from((address, 0)))
+        && error.kind() == ErrorKind::AddrNotAvailable
+    {
+        let on = config.interfaces().into_iter().next().unwrap_or_else(|| "INTERFACE".into());
+        found.push(format!(
+            "boot.ipv6 {address} is not set on any interface; `ip address add {address}/64 dev {on} nodad` sets it, or correct [boot] ipv6"
+        ));
+    }
     found
 }
 
@@ -39,6 +48,7 @@ pub fn missing(config: &Config) -> Vec<String> {
 pub fn obstacles(config: &Config) -> Vec<String> {
     let mut found = missing(config);
     let unset = found.iter().any(|line| line.starts_with("boot.address"));
+    let unset6 = found.iter().any(|line| line.starts_with("boot.ipv6"));
     let boot = config.boot.address;
     let mut ask = |what: &str, kind: Type, address: SocketAddr, interface: Option<&str>| {
         if let Err(error) = open(kind, address, interface) {
@@ -48,16 +58,22 @@ pub fn obstacles(config: &Config) -> Vec<String> {
     ask("the API", Type::STREAM, config.api, None);
     if !unset {
         ask("agents", Type::STREAM, (boot, config.boot.agent_port).into(), None);
-        ask("boot HTTP", Type::STREAM, (boot, config.boot.http_port).into(), None);
     }
     let interfaces = config.interfaces();
-    if !interfaces.is_empty() && !unset {
-        ask("TFTP", Type::DGRAM, (boot, 69).into(), None);
+    let told = |address: &IpAddr| if address.is_ipv4() { unset } else { unset6 };
+    for address in config.boot_addresses().into_iter().filter(|address| !told(address)) {
+        ask("boot HTTP", Type::STREAM, (address, config.boot.http_port).into(), None);
+        if !interfaces.is_empty() {
+            ask("TFTP", Type::DGRAM, (address, 69).into(), None);
+        }
     }
     for interface in &interfaces {
         for port in [67, 4011] {
             ask("DHCP", Type::DGRAM, (Ipv4Addr::UNSPECIFIED, port).into(), Some(interface));
         }
+    }
+    for interface in config.interfaces6() {
+        ask("DHCPv6", Type::DGRAM, (Ipv6Addr::UNSPECIFIED, 547).into(), Some(&interface));
     }
     found.dedup();
     found
@@ -65,6 +81,10 @@ pub fn obstacles(config: &Config) -> Vec<String> {
 
 fn open(kind: Type, address: SocketAddr, interface: Option<&str>) -> std::io::Result<()> {
     let socket = Socket::new(Domain::for_address(address), kind, None)?;
+    if address.is_ipv6() {
+        // As the listeners do: IPv4 has sockets of its own.
+        socket.set_only_v6(!address.ip().is_unspecified() || kind == Type::DGRAM)?;
+    }
     if kind == Type::STREAM {
         // As the listeners do: a port that a connection of the last run still holds is free.
         socket.set_reuse_address(true)?;
@@ -82,7 +102,7 @@ fn open(kind: Type, address: SocketAddr, interface: Option<&str>) -> std::io::Re
 fn obstacle(what: &str, address: SocketAddr, interface: Option<&str>, error: &Error) -> Option<String> {
     let port = address.port();
     let on = interface.map_or_else(|| address.to_string(), |interface| format!("port {port} of {interface}"));
-    let protocol = if matches!(what, "DHCP" | "TFTP") { "u" } else { "t" };
+    let protocol = if matches!(what, "DHCP" | "DHCPv6" | "TFTP") { "u" } else { "t" };
     Some(match error.kind() {
         ErrorKind::AddrInUse => format!(
             "{what}: {on} is taken by another program; `ss -{protocol}lpn 'sport = :{port}'` shows which: stop it, or give one of the two another address"

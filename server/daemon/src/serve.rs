@@ -8,7 +8,7 @@ use crate::{data, here, listen, program, tls};
 use anyhow::{Context as _, Result, bail};
 use arc_swap::ArcSwap;
 use muster_api::{App, agent_router, keep_first, router};
-use muster_bootserver::{dhcp, http, ra, syslog, tftp};
+use muster_bootserver::{dhcp, dhcp6, http, ra, syslog, tftp};
 use muster_catalog::Catalog;
 use muster_conductor::{
     BmcHand, Conductor, Settings, couriers, deadlines, fresh_id, fresh_token, keep_conflicts, refresh, tidy, timeline,
@@ -27,6 +27,7 @@ pub const FIRST_TOKEN: &str = "admin.token";
 /// Counters of the boot path.
 struct Counted {
     dhcp: Arc<dhcp::Counters>,
+    dhcp6: Arc<dhcp::Counters>,
     tftp: Arc<tftp::Counters>,
     http: Arc<http::Counters>,
     syslog: Arc<syslog::Counters>,
@@ -86,6 +87,7 @@ pub async fn serve(config: Config) -> Result<()> {
         configured: ArcSwap::from_pointee(configured.clone()),
         base: config.boot_http(),
         log_args: config.log_args(),
+        base6: config.boot_http6(),
     });
 
     if let Place::Sqlite(_) = config.place() {
@@ -197,14 +199,21 @@ fn boot_servers(
     running: &mut JoinSet<Result<&'static str>>,
     cancel: &CancellationToken,
 ) -> Result<Counted> {
-    let counted = Counted { dhcp: Arc::default(), tftp: Arc::default(), http: Arc::default(), syslog: Arc::default() };
+    let counted = Counted {
+        dhcp: Arc::default(),
+        dhcp6: Arc::new(dhcp6::counters()),
+        tftp: Arc::default(),
+        http: Arc::default(),
+        syslog: Arc::default(),
+    };
     let transfers = Arc::new(Transfers { me: path.me.clone() });
     let interfaces = config.interfaces();
     for interface in interfaces.clone() {
         let stop = cancel.clone();
+        let prefix = networks.load().on(&interface).and_then(|network| Some(network.v6.as_ref()?.prefix));
         running.spawn(named(
             "router advertisements",
-            async move { ra::advertise(&interface, stop).await },
+            async move { ra::advertise(&interface, prefix, stop).await },
             cancel.clone(),
         ));
     }
@@ -214,8 +223,19 @@ fn boot_servers(
         let dhcp = dhcp::Config { networks: networks.clone(), interfaces, counters: counted.dhcp.clone() };
         let served = dhcp::serve(dhcp, path.clone(), path.clone(), path.clone(), cancel.clone());
         running.spawn(named("DHCP", served, cancel.clone()));
-        let socket = tftp::listen(SocketAddr::from((config.boot.address, 69))).context("cannot listen for TFTP")?;
-        let mut tftp = tftp::Config::new(vec![socket]);
+        let over_v6 = config.interfaces6();
+        if !over_v6.is_empty() {
+            let dhcp6 =
+                dhcp6::Config { networks: networks.clone(), interfaces: over_v6, counters: counted.dhcp6.clone() };
+            let served = dhcp6::serve(dhcp6, path.clone(), path.clone(), path.clone(), cancel.clone());
+            running.spawn(named("DHCPv6", served, cancel.clone()));
+        }
+        let mut sockets = Vec::new();
+        for address in config.boot_addresses() {
+            let socket = tftp::listen(SocketAddr::from((address, 69)));
+            sockets.push(socket.with_context(|| format!("cannot listen for TFTP on {address}"))?);
+        }
+        let mut tftp = tftp::Config::new(sockets);
         tftp.counters = counted.tftp.clone();
         let allow = {
             let path = path.clone();
@@ -224,9 +244,13 @@ fn boot_servers(
         let served = tftp::serve(tftp, path.clone(), allow, transfers.clone(), cancel.clone());
         running.spawn(named("TFTP", served, cancel.clone()));
     }
-    let address = SocketAddr::from((config.boot.address, config.boot.http_port));
-    let listener = http::listen(address).with_context(|| format!("cannot listen for boot HTTP on {address}"))?;
-    let mut http = http::Config::new(vec![listener]);
+    let mut listeners = Vec::new();
+    for address in config.boot_addresses() {
+        let address = SocketAddr::from((address, config.boot.http_port));
+        let listener = http::listen(address);
+        listeners.push(listener.with_context(|| format!("cannot listen for boot HTTP on {address}"))?);
+    }
+    let mut http = http::Config::new(listeners);
     http.counters = counted.http.clone();
     let served = http::serve(http, path.clone(), transfers.clone(), cancel.clone());
     running.spawn(named("boot HTTP", served, cancel.clone()));
@@ -266,6 +290,10 @@ fn counters(counted: Counted) -> Arc<dyn Fn() -> String + Send + Sync> {
         for (family, label, count) in counted.dhcp.iter() {
             let _ =
                 writeln!(text, "muster_boot_total{{service=\"dhcp\",what=\"{family}\",reason=\"{label}\"}} {count}");
+        }
+        for (family, label, count) in counted.dhcp6.iter() {
+            let _ =
+                writeln!(text, "muster_boot_total{{service=\"dhcp6\",what=\"{family}\",reason=\"{label}\"}} {count}");
         }
         for (label, count) in counted.tftp.all() {
             let _ = writeln!(text, "muster_boot_total{{service=\"tftp\",what=\"{label}\",reason=\"\"}} {count}");

@@ -22,6 +22,7 @@ mod silence;
 pub mod syslog;
 pub mod tftp;
 pub mod timeline;
+pub mod v6;
 
 pub use brake::{Brake, Stage};
 pub use choice::{Choice, Client, WhyDisk, choose, client, client_on};

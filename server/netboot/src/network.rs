@@ -2,9 +2,10 @@
 
 use crate::clients::Loaders;
 use crate::request::Request;
+use crate::v6;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 /// An IPv4 subnet: 10.0.4.0/22.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -122,6 +123,8 @@ pub struct Network {
     /// `http://10.0.4.1:8080`, no slash at its end.
     pub boot_http: String,
     pub loaders: Loaders,
+    /// None: nothing is said over IPv6 (B4.6).
+    pub v6: Option<v6::Served>,
 }
 
 impl Network {
@@ -148,6 +151,7 @@ impl Network {
             echo_client_id: true,
             boot_http: boot_http.to_owned(),
             loaders: Loaders::default(),
+            v6: None,
         }
     }
 
@@ -197,6 +201,10 @@ pub enum BadNetwork {
     LeaseTime { network: String },
     Proxy { network: String, found: &'static str },
     Base { network: String, base: String },
+    Prefix { text: String },
+    Server6 { network: String, server: Ipv6Addr },
+    Range6 { network: String, first: Ipv6Addr, last: Ipv6Addr },
+    Wide { network: String, first: Ipv6Addr, last: Ipv6Addr },
 }
 
 impl fmt::Display for BadNetwork {
@@ -222,6 +230,18 @@ impl fmt::Display for BadNetwork {
             Self::Base { network, base } => write!(
                 f,
                 "network {network}: boot HTTP base {base:?} is not of the form http://ADDRESS:PORT without a slash at its end"
+            ),
+            Self::Prefix { text } => write!(f, "{text:?} is not a prefix of IPv6; write it like fd00:77::/64"),
+            Self::Server6 { network, server } => {
+                write!(f, "network {network}: the server's address {server} is not of its prefix")
+            }
+            Self::Range6 { network, first, last } => {
+                write!(f, "network {network}: range {first} to {last} is not a rising range of its prefix")
+            }
+            Self::Wide { network, first, last } => write!(
+                f,
+                "network {network}: range {first} to {last} holds more than {} addresses; narrow it",
+                v6::MOST_ADDRESSES
             ),
         }
     }
@@ -306,13 +326,19 @@ fn check(network: &Network, slips: &mut Vec<BadNetwork>) {
     if !sound {
         slips.push(BadNetwork::Base { network: name(), base: network.boot_http.clone() });
     }
+    if let Some(served) = &network.v6 {
+        served.check(network, slips);
+    }
 }
 
 fn compare(one: &Network, other: &Network, slips: &mut Vec<BadNetwork>) {
     if one.name == other.name {
         slips.push(BadNetwork::SameName { name: one.name.clone() });
     }
-    if one.subnet.contains(other.subnet.address) || other.subnet.contains(one.subnet.address) {
+    let over_v6 = one.v6.as_ref().zip(other.v6.as_ref()).is_some_and(|(one, other)| {
+        one.prefix.contains(other.prefix.address()) || other.prefix.contains(one.prefix.address())
+    });
+    if over_v6 || one.subnet.contains(other.subnet.address) || other.subnet.contains(one.subnet.address) {
         slips.push(BadNetwork::Overlap { one: other.name.clone(), other: one.name.clone() });
     }
     if let (Some(interface), true) = (&one.interface, one.interface == other.interface) {

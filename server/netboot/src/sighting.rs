@@ -4,24 +4,39 @@
 use crate::choice::{Choice, Client};
 use crate::reply::ReplyKind;
 use crate::silence::Silence;
+use crate::v6;
 use muster_names::{Mac, Millis};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SightingKind {
     Discover,
+    /// How a client begins over IPv6.
+    Solicit,
     Request,
     Decline,
     Release,
     Inform,
     /// A boot server request on port 4011.
     BootServer,
+    /// Anything on port 547; the answer says which message it was.
     Tftp,
     Http,
     Other,
+}
+
+impl SightingKind {
+    /// The first message of who has no address yet.
+    pub fn begins(self) -> bool {
+        matches!(self, Self::Discover | Self::Solicit)
+    }
+
+    pub fn wants_address(self) -> bool {
+        self.begins() || self == Self::Request
+    }
 }
 
 /// What the machine was answered.
@@ -35,6 +50,15 @@ pub enum Said {
         address: Ipv4Addr,
         choice: Choice,
     },
+    /// Over IPv6, in words. `bound`: the address may be used from now on; without an address it was given none.
+    Dhcp6 {
+        bound: bool,
+        address: Option<Ipv6Addr>,
+        choice: Choice,
+        words: String,
+    },
+    /// No answer over IPv6.
+    Silence6(v6::Silence),
     /// A boot script. `wanted`: the disk is what its state wants.
     Script {
         agent: bool,
@@ -57,6 +81,8 @@ impl fmt::Display for Said {
             }
             Self::Dhcp { kind: ReplyKind::Offer, address, choice } => write!(f, "OFFER {address}; {choice}"),
             Self::Dhcp { kind: ReplyKind::Ack, address, choice } => write!(f, "ACK {address}; {choice}"),
+            Self::Dhcp6 { words, .. } => f.write_str(words),
+            Self::Silence6(why) => write!(f, "no answer: {why}"),
             Self::Script { agent: true, .. } => f.write_str("the agent script"),
             Self::Script { why, .. } if why.is_empty() => f.write_str("the disk script"),
             Self::Script { why, .. } => write!(f, "the disk script: {why}"),

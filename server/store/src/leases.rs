@@ -183,11 +183,11 @@ pub async fn load_leases(store: &Store) -> Result<Vec<LeaseRow>, Error> {
 }
 
 /// What clients send may hold NUL, and must not fail the whole batch.
-fn clean(text: &str) -> Cow<'_, str> {
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
-fn number(mac: Mac) -> u64 {
+pub(crate) fn number(mac: Mac) -> u64 {
     mac.0.iter().fold(0, |number, octet| number << 8 | u64::from(*octet))
 }
 
@@ -196,15 +196,19 @@ fn address(row: &Row) -> Result<Ipv4Addr, Error> {
     u32::try_from(number).map(Ipv4Addr::from).map_err(|found| row.damaged("address", found))
 }
 
-fn lease(row: &Row) -> Result<LeaseRow, Error> {
+pub(crate) fn mac_of(row: &Row) -> Result<Mac, Error> {
     let [high, low, octets @ ..] = row.int("mac")?.to_be_bytes();
     if (high, low) != (0, 0) {
         return Err(row.damaged("mac", "it has more than six octets"));
     }
+    Ok(Mac(octets))
+}
+
+fn lease(row: &Row) -> Result<LeaseRow, Error> {
     Ok(LeaseRow {
         network: row.text("network")?,
         address: address(row)?,
-        mac: Mac(octets),
+        mac: mac_of(row)?,
         until: row.millis("until")?,
         state: row.parse("state")?,
         seen: row.millis("seen")?,

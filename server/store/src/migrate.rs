@@ -26,7 +26,10 @@ const MAIN: &[Step] = &[
 ];
 
 /// Leases are a database of their own on SQLite.
-const LEASES: &[Step] = &[Step { tables: include_str!("../migrations/leases-0001.sql"), lite: "", pg: "" }];
+const LEASES: &[Step] = &[
+    Step { tables: include_str!("../migrations/leases-0001.sql"), lite: "", pg: "" },
+    Step { tables: include_str!("../migrations/leases-0002.sql"), lite: "", pg: "" },
+];
 
 const VERSIONS: Sql = sql(
     "make the table of schema versions",

@@ -55,6 +55,8 @@ show() { muster machine show "$1" --output json; }
 state() { show "$1" 2>/dev/null | jq -r .summary.state; }
 # events MACHINE: its log, one JSON object a line.
 events() { muster --output json machine events "$1"; }
+# heard_of MACHINE|MAC: every entry of its last boots, oldest first, as one list.
+heard_of() { muster --output json boot explain "$1" --boots 10 | jq '[.boots[].entries[]] | sort_by(.at)'; }
 tickets() { muster --output json tickets; }
 
 # holds WORDS FILTER [jq options]: the JSON on standard input is as the filter says.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// Counters by family and label. The set of labels is fixed, so counting takes no lock; a family is so short that
 /// walking it is quicker than any search.
 pub struct Counters {
-    families: [(&'static str, Vec<(&'static str, AtomicU64)>); 8],
+    families: Vec<(&'static str, Vec<(&'static str, AtomicU64)>)>,
 }
 
 const RECEIVED: &str = "received";
@@ -50,13 +50,20 @@ impl Default for Counters {
             (PROBE, &PROBE_LABELS),
             (CONFLICT, &CONFLICT_LABELS),
         ];
-        let cell = |label: &&'static str| (*label, AtomicU64::new(0));
-        Self { families: families.map(|(family, labels)| (family, labels.iter().map(cell).collect())) }
+        Self::of(&families)
     }
 }
 
 impl Counters {
-    fn add(&self, family: &'static str, label: &'static str, count: u64) {
+    /// All at zero.
+    pub(crate) fn of(families: &[(&'static str, &[&'static str])]) -> Self {
+        let cell = |label: &&'static str| (*label, AtomicU64::new(0));
+        Self {
+            families: families.iter().map(|(family, labels)| (*family, labels.iter().map(cell).collect())).collect(),
+        }
+    }
+
+    pub(crate) fn add(&self, family: &'static str, label: &'static str, count: u64) {
         let cells = self.families.iter().find(|(name, _)| *name == family).map(|(_, cells)| cells);
         if let Some((_, cell)) = cells.into_iter().flatten().find(|(name, _)| *name == label) {
             cell.fetch_add(count, Relaxed);

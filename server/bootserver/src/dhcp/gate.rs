@@ -5,7 +5,7 @@ use muster_names::{Mac, Millis};
 use muster_netboot::Request;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// One exchange: retransmits of it are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,7 +100,7 @@ impl<K: Eq + Hash + Copy> Buckets<K> {
 
 pub struct Gate {
     machines: Buckets<Mac>,
-    relays: Buckets<Ipv4Addr>,
+    relays: Buckets<IpAddr>,
     /// When it came in, and whether its commit is under way.
     recent: HashMap<Exchange, (Millis, bool)>,
     pruned: Millis,
@@ -116,6 +116,11 @@ impl Default for Gate {
 impl Gate {
     /// May the request pass to the rules?
     pub fn pass(&mut self, request: &Request, exchange: Exchange, now: Millis) -> Result<(), Shut> {
+        self.admit(request.is_relayed().then_some(IpAddr::V4(request.giaddr)), exchange, now)
+    }
+
+    /// The same for a message of either protocol, and the relay that passed it on.
+    pub fn admit(&mut self, relay: Option<IpAddr>, exchange: Exchange, now: Millis) -> Result<(), Shut> {
         if now.0.saturating_sub(self.pruned.0) >= 1000 {
             self.pruned = now;
             self.recent.retain(|_, (at, in_flight)| now.0.saturating_sub(at.0) < lifetime(*in_flight));
@@ -123,8 +128,8 @@ impl Gate {
         if self.recent.get(&exchange).is_some_and(|(at, in_flight)| now.0.saturating_sub(at.0) < lifetime(*in_flight)) {
             return Err(Shut::Repeat);
         }
-        if request.is_relayed() {
-            match self.relays.take(request.giaddr, now) {
+        if let Some(relay) = relay {
+            match self.relays.take(relay, now) {
                 Some(true) => {}
                 Some(false) => return Err(Shut::RelayRate),
                 None => return Err(Shut::Flood),
@@ -158,6 +163,7 @@ fn lifetime(in_flight: bool) -> i64 {
 mod tests {
     use super::*;
     use muster_netboot::Kind;
+    use std::net::Ipv4Addr;
 
     fn exchange(mac: Mac, xid: u32) -> Exchange {
         Exchange { mac, xid, kind: 1 }

@@ -21,14 +21,15 @@ pub use counters::Counters;
 pub use read::{Malformed, parse, parse_reply};
 pub use write::encode;
 
+pub(crate) use desk::Clock;
+pub(crate) use gate::{Exchange, Gate, Shut};
 pub(crate) use sys::{interface_index, wait};
 
 use crate::{Commit, Error, View, Watch};
 use arc_swap::ArcSwap;
 use committer::Committer;
-use desk::{Clock, Desk};
+use desk::Desk;
 use ear::{Ear, Wishes, With};
-use gate::Gate;
 use muster_netboot::{Leases, Networks};
 use ports::Ports;
 use queue::{News, Queue};

@@ -212,7 +212,7 @@ impl Server {
 }
 
 async fn ra_task(cancel: CancellationToken) {
-    ra::advertise("boot0", cancel).await;
+    ra::advertise("boot0", None, cancel).await;
 }
 
 /// A frame as it came.

@@ -10,12 +10,13 @@ pub use keeper::keep_timeline;
 pub use read::Told;
 pub(crate) use read::noted_port;
 
+use crate::leases::Holding;
 use crate::{Conductor, rim};
 use muster_names::{Mac, MachineId, Millis};
+use muster_netboot::Sighting;
 use muster_netboot::timeline::{Entry, Fetch, File, How, LogLine, Running, Via, What};
-use muster_netboot::{LeaseChange, LeaseState, Sighting};
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::mpsc;
@@ -64,7 +65,7 @@ struct Under {
 pub(crate) struct Timeline {
     notes: mpsc::Sender<Note>,
     dropped: AtomicU64,
-    holders: RwLock<HashMap<Ipv4Addr, (Mac, Millis)>>,
+    holders: RwLock<HashMap<IpAddr, (Mac, Millis)>>,
     running: Mutex<BTreeMap<(Via, SocketAddr), Under>>,
     pub(crate) figures: Mutex<Figures>,
 }
@@ -88,19 +89,20 @@ impl Timeline {
 
     /// Who has an address by a lease of ours.
     fn holder(&self, address: IpAddr, now: Millis) -> Option<Mac> {
-        let IpAddr::V4(address) = address else { return None };
         let holders = self.holders.read().unwrap_or_else(PoisonError::into_inner);
         let (mac, until) = holders.get(&address)?;
         (until.0.saturating_add(GRACE_MS) > now.0).then_some(*mac)
     }
 
-    pub fn leased<'a>(&self, changes: impl IntoIterator<Item = &'a muster_netboot::Lease>) {
+    pub fn leased(&self, changes: impl IntoIterator<Item = Holding>) {
         let mut holders = self.holders.write().unwrap_or_else(PoisonError::into_inner);
-        for lease in changes {
-            if lease.state != LeaseState::Bound {
-                holders.remove(&lease.address);
-            } else if holders.len() < MOST_HOLDERS || holders.contains_key(&lease.address) {
-                holders.insert(lease.address, (lease.mac, lease.until));
+        for (address, holder) in changes {
+            match holder {
+                None => drop(holders.remove(&address)),
+                Some(holder) if holders.len() < MOST_HOLDERS || holders.contains_key(&address) => {
+                    holders.insert(address, holder);
+                }
+                Some(_) => {}
             }
         }
     }
@@ -184,12 +186,4 @@ fn named(path: String) -> (File, String) {
         File::Token => (File::Token, "agent.cpio".into()),
         file => (file, path),
     }
-}
-
-pub(crate) fn granted<'a>(
-    batch: &'a [LeaseChange],
-    outcomes: &'a [muster_netboot::Outcome],
-) -> impl Iterator<Item = &'a muster_netboot::Lease> {
-    let done = |outcome: &muster_netboot::Outcome| *outcome == muster_netboot::Outcome::Done;
-    batch.iter().zip(outcomes).filter(move |(_, outcome)| done(outcome)).map(|(change, _)| &change.lease)
 }

@@ -92,7 +92,7 @@ fn of_events(log: impl Iterator<Item = Logged>) -> Vec<Entry> {
         if let Some(boot) = boot.filter(|_| event.actor == "agent")
             && agents.insert(boot.to_owned())
         {
-            let kernel_ms = detail.get("kernel-ms").and_then(Value::as_u64).unwrap_or(0);
+            let kernel_ms = detail.get("kernel-ms").and_then(Value::as_u64);
             let seen = AgentSeen { boot: boot.to_owned(), resident: word("mode") == "resident", kernel_ms };
             entries.push(Entry::of(event.at, None, What::Agent(seen)));
         }

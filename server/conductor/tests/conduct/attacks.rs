@@ -275,12 +275,12 @@ async fn a_boots_token_is_fetched_no_more_once_it_was_used() {
 async fn an_address_that_is_leased_to_another_mac_asks_in_nobodys_name() {
     use muster_netboot::{Lease, LeaseChange, LeaseState};
     let (_folder, site) = Site::sqlite().await;
-    let address = "10.0.0.50".parse().unwrap();
+    let address: std::net::Ipv4Addr = "10.0.0.50".parse().unwrap();
     let (at, until) = (muster_conductor::now(), Millis(muster_conductor::now().0 + 60_000));
     let lease = Lease { network: "lab".into(), address, mac: mac(1), state: LeaseState::Bound, until, relay: None };
     site.me.commit_leases(&[LeaseChange { at, lease }]).await.unwrap();
-    assert!(site.me.may_be_from(mac(1), "lab", address).await.unwrap());
-    assert!(!site.me.may_be_from(mac(2), "lab", address).await.unwrap());
+    assert!(site.me.may_be_from(mac(1), "lab", address.into()).await.unwrap());
+    assert!(!site.me.may_be_from(mac(2), "lab", address.into()).await.unwrap());
     assert!(!site.me.may_be_from(mac(1), "lab", "10.0.0.51".parse().unwrap()).await.unwrap(), "leased to nobody");
 }
 

@@ -17,6 +17,7 @@ pub fn slips(config: &Config, document: &Document<'_>) -> Vec<Slip> {
         found.push(document.slip_at("database", format!("database {NOT_POSTGRES}")));
     }
     listeners(config, document, &mut found);
+    over_v6(config, document, &mut found);
     for (name, budget) in
         [("power", config.budgets.power), ("install", config.budgets.install), ("wipe", config.budgets.wipe)]
     {
@@ -60,6 +61,27 @@ fn listeners(config: &Config, document: &Document<'_>, found: &mut Vec<Slip>) {
                 format!("the API on {} takes port {port} of {address} too; change boot.{key} or api", config.api);
             found.push(document.slip_at("api", said));
         }
+    }
+}
+
+/// Our own IPv6 address: there where it is wanted, and one that machines can call.
+fn over_v6(config: &Config, document: &Document<'_>, found: &mut Vec<Slip>) {
+    let wanted = config.networks.iter().position(|network| network.ipv6.is_some());
+    match (config.boot.ipv6, wanted) {
+        (None, Some(at)) => {
+            let said = "a network with IPv6 needs our own address there; set `ipv6` in [boot], like fd00:77::1";
+            found.push(document.slip_at(&format!("network.{at}.ipv6"), said.into()));
+        }
+        (Some(address), _) if address.is_unspecified() || address.is_multicast() || address.is_loopback() => {
+            let said = format!("{address} is not an address that machines can call; give this daemon's own");
+            found.push(document.slip_at("boot.ipv6", said));
+        }
+        (Some(address), _) if address.is_unicast_link_local() => {
+            let said =
+                format!("{address} means another machine on each interface; give an address of the network's prefix");
+            found.push(document.slip_at("boot.ipv6", said));
+        }
+        _ => {}
     }
 }
 
@@ -129,7 +151,10 @@ fn together(config: &Config, document: &Document<'_>, found: &mut Vec<Slip>) {
     for (at, told) in config.networks.iter().enumerate() {
         match config.network(told, Loaders::default()) {
             Ok(network) => list.push(network),
-            Err(error) => found.push(document.slip_at(&format!("network.{at}.subnet"), error.to_string())),
+            Err(error) => {
+                let field = if matches!(error, BadNetwork::Prefix { .. }) { "ipv6" } else { "subnet" };
+                found.push(document.slip_at(&format!("network.{at}.{field}"), error.to_string()));
+            }
         }
     }
     let Err(slips) = Networks::new(list) else { return };
@@ -138,7 +163,11 @@ fn together(config: &Config, document: &Document<'_>, found: &mut Vec<Slip>) {
         let path = match &slip {
             // Told by `alone` with its own line.
             BadNetwork::Range { .. } => continue,
-            BadNetwork::Subnet { .. } => "network".to_string(),
+            BadNetwork::Subnet { .. } | BadNetwork::Prefix { .. } => "network".to_string(),
+            BadNetwork::Range6 { network, .. } | BadNetwork::Wide { network, .. } => {
+                format!("network.{}.ipv6", last(network))
+            }
+            BadNetwork::Server6 { .. } => "boot.ipv6".to_string(),
             BadNetwork::Overlap { one, other } => format!("network.{}.subnet", last(one).max(last(other))),
             BadNetwork::SameName { name } => format!("network.{}.name", last(name)),
             BadNetwork::SameInterface { interface } => {

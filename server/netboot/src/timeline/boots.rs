@@ -6,7 +6,6 @@ use super::diagnosis::Diagnosis;
 use super::entry::{Entry, Fetch, File, Got, How, Led, Packet, Via, What};
 use super::judge;
 use crate::choice::Client;
-use crate::sighting::SightingKind;
 use muster_names::Millis;
 
 /// A transfer that is under way.
@@ -76,11 +75,19 @@ pub fn boots(mut entries: Vec<Entry>, running: &[Running], now: Millis) -> Vec<B
     for entry in entries {
         if all.is_empty() || course.ends_before(&entry) {
             course = Course::default();
-            if let Some(last) = all.last_mut() {
-                last.ended = Some(entry.at);
+            match all.last_mut() {
+                // What was decided before the first power is no boot, but what led to one.
+                Some(last) if last.entries.iter().all(|entry| matches!(entry.what, What::Event { .. })) => {
+                    last.began = entry.at;
+                }
+                last => {
+                    if let Some(last) = last {
+                        last.ended = Some(entry.at);
+                    }
+                    let (stages, diagnosis) = (Vec::new(), Diagnosis::NeverSeen);
+                    all.push(Boot { began: entry.at, ended: None, entries: Vec::new(), stages, diagnosis });
+                }
             }
-            let (stages, diagnosis) = (Vec::new(), Diagnosis::NeverSeen);
-            all.push(Boot { began: entry.at, ended: None, entries: Vec::new(), stages, diagnosis });
         }
         course.take(&entry);
         if let Some(last) = all.last_mut() {
@@ -136,7 +143,7 @@ fn stage_of(entry: &Entry, kernel: bool) -> Option<Stage> {
         What::Packet(packet) => match packet.client {
             Client::Pxe | Client::Http | Client::BareIpxe | Client::Other => Some(Stage::Address),
             Client::Ipxe => Some(Stage::Script),
-            Client::Plain if !matches!(packet.kind, SightingKind::Discover | SightingKind::Request) => None,
+            Client::Plain if !packet.kind.wants_address() => None,
             Client::Plain if kernel => Some(Stage::System),
             Client::Plain => Some(Stage::Disk),
         },

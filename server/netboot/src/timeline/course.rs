@@ -48,7 +48,7 @@ impl Course {
         match &entry.what {
             What::Power { on, .. } => *on,
             What::Agent(agent) => self.agent.as_ref().is_some_and(|known| *known != agent.boot),
-            What::Packet(packet) if packet.kind == SightingKind::Discover => match packet.client {
+            What::Packet(packet) if packet.kind.begins() => match packet.client {
                 Client::Pxe | Client::Http | Client::BareIpxe | Client::Other => {
                     self.reach >= Reach::Loader || (self.reach == Reach::Firmware && quiet > RETRY_MS)
                 }
@@ -84,7 +84,7 @@ fn reach(entry: &Entry) -> Reach {
         What::Packet(packet) => match packet.client {
             Client::Pxe | Client::Http | Client::BareIpxe | Client::Other => Reach::Firmware,
             Client::Ipxe => Reach::Ipxe,
-            Client::Plain if matches!(packet.kind, SightingKind::Discover | SightingKind::Request) => Reach::System,
+            Client::Plain if packet.kind.wants_address() => Reach::System,
             Client::Plain => Reach::Dark,
         },
         What::Fetch(fetch) => match fetch.file.stage() {

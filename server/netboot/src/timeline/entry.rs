@@ -226,8 +226,9 @@ pub struct AgentSeen {
     pub boot: String,
     /// In the installed system, not in the boot image.
     pub resident: bool,
-    /// From the kernel's start to the agent's.
-    pub kernel_ms: u64,
+    /// From the kernel's start to the agent's; unknown when the report that says it found no record of the machine yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_ms: Option<u64>,
 }
 
 impl Entry {
@@ -274,26 +275,28 @@ impl Entry {
 
 fn got(said: &Said) -> Got {
     match said {
-        Said::Silence(_) => Got::Silence,
+        Said::Silence(_) | Said::Silence6(_) => Got::Silence,
         Said::Dropped(_) => Got::Dropped,
         Said::Dhcp { kind: ReplyKind::Offer, .. } => Got::Offer,
         Said::Dhcp { kind: ReplyKind::Ack, .. } => Got::Ack,
         Said::Dhcp { kind: ReplyKind::Nak, .. } => Got::Nak,
+        Said::Dhcp6 { address: Some(_), bound: false, .. } => Got::Offer,
+        Said::Dhcp6 { address: Some(_), bound: true, .. } => Got::Ack,
         _ => Got::Noted,
     }
 }
 
 fn led(said: &Said) -> Led {
-    match said {
-        Said::Dhcp { kind: ReplyKind::Nak, .. } => Led::Nothing,
-        Said::Dhcp { choice: Choice::Tftp { file, .. }, .. } => Led::Loader { file: file.clone() },
-        Said::Dhcp { choice: Choice::Http { url }, .. } => {
-            Led::Loader { file: url.rsplit('/').next().unwrap_or(url).to_owned() }
-        }
-        Said::Dhcp { choice: Choice::Script { .. }, .. } => Led::Script,
-        Said::Dhcp { choice: Choice::Disk { why, .. }, .. } => {
-            Led::Disk { wanted: *why == WhyDisk::Asked, brake: *why == WhyDisk::Loop }
-        }
-        _ => Led::Nothing,
+    let choice = match said {
+        Said::Dhcp { kind: ReplyKind::Nak, .. } | Said::Dhcp6 { address: None, .. } => return Led::Nothing,
+        Said::Dhcp { choice, .. } | Said::Dhcp6 { choice, .. } => choice,
+        _ => return Led::Nothing,
+    };
+    match choice {
+        Choice::Nothing => Led::Nothing,
+        Choice::Tftp { file, .. } => Led::Loader { file: file.clone() },
+        Choice::Http { url } => Led::Loader { file: url.rsplit('/').next().unwrap_or(url).to_owned() },
+        Choice::Script { .. } => Led::Script,
+        Choice::Disk { why, .. } => Led::Disk { wanted: *why == WhyDisk::Asked, brake: *why == WhyDisk::Loop },
     }
 }

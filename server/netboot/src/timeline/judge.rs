@@ -219,7 +219,7 @@ fn address(facts: &Facts<'_>, clients: &[Client]) -> Option<Diagnosis> {
     if let Some((entry, acked)) = packets.iter().rev().find(|(_, packet)| packet.got == Got::Ack) {
         return Some(given(facts, entry, acked));
     }
-    let times = packets.iter().filter(|(_, packet)| packet.kind == SightingKind::Discover).count().max(1);
+    let times = packets.iter().filter(|(_, packet)| packet.kind.begins()).count().max(1);
     let why = packet.words.split_once(": ").map_or(packet.words.as_str(), |(_, why)| why).to_owned();
     Some(match packet.got {
         Got::Nak => Diagnosis::Refused { why },

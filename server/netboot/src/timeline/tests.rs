@@ -74,7 +74,7 @@ fn script(seconds: f64, agent: bool, wanted: bool, why: &str) -> Entry {
 }
 
 fn spoke(seconds: f64, boot: &str, resident: bool) -> Entry {
-    at(seconds, What::Agent(AgentSeen { boot: boot.into(), resident, kernel_ms: 4_200 }))
+    at(seconds, What::Agent(AgentSeen { boot: boot.into(), resident, kernel_ms: Some(4_200) }))
 }
 
 fn log(seconds: f64, severity: u8, text: &str) -> Entry {
@@ -118,6 +118,15 @@ fn a_boot_that_came_to_its_agent_shows_every_stage_with_its_length() {
     assert_eq!(stages, names.into_iter().zip(lengths.into_iter().chain([None])).collect::<Vec<_>>());
     assert_eq!(boot.diagnosis.to_string(), "the agent spoke after 27 s");
     assert_eq!((boot.diagnosis.grade(), boot.diagnosis.next_step()), (Grade::Well, ""));
+}
+
+#[test]
+fn what_was_decided_before_the_first_power_is_no_boot_of_its_own() {
+    let decided = at(-1.0, What::Event { words: "the machine is discovering".into() });
+    let all = boots(vec![decided, on(0.0)], &[], Millis(95_000));
+    assert_eq!(all.len(), 1);
+    let boot = all.first().unwrap();
+    assert_eq!((boot.began, boot.entries.len(), boot.diagnosis.label()), (Millis(0), 2, "never-asked"));
 }
 
 #[test]
@@ -345,7 +354,7 @@ fn some_what() -> impl Strategy<Value = What> {
             program: String::new(),
             text
         })),
-        ("[ab]", any::<bool>(), any::<u64>()).prop_map(|(boot, resident, kernel_ms)| What::Agent(AgentSeen {
+        ("[ab]", any::<bool>(), any::<Option<u64>>()).prop_map(|(boot, resident, kernel_ms)| What::Agent(AgentSeen {
             boot,
             resident,
             kernel_ms

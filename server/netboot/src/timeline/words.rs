@@ -93,8 +93,9 @@ impl fmt::Display for Entry {
             What::Log(line) => write!(f, "{line}"),
             What::Agent(agent) if agent.resident => f.write_str("the agent of its own system speaks"),
             What::Agent(agent) => {
-                let kernel = i64::try_from(agent.kernel_ms).unwrap_or(i64::MAX);
-                write!(f, "the agent speaks, {} after its kernel began", span(kernel))
+                f.write_str("the agent speaks")?;
+                let kernel = agent.kernel_ms.map(|millis| span(i64::try_from(millis).unwrap_or(i64::MAX)));
+                kernel.map_or(Ok(()), |kernel| write!(f, ", {kernel} after its kernel began"))
             }
             What::Event { words } => f.write_str(words),
             What::Unknown => f.write_str("written by a later version"),
@@ -284,6 +285,7 @@ impl SightingKind {
     pub fn label(self) -> &'static str {
         match self {
             Self::Discover => "discover",
+            Self::Solicit => "solicit",
             Self::Request => "request",
             Self::Decline => "decline",
             Self::Release => "release",

@@ -7,6 +7,7 @@ mod bed;
 mod acts;
 mod crash;
 mod leases;
+mod leases6;
 mod lives;
 mod log;
 mod opening;

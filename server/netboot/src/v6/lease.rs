@@ -1,0 +1,35 @@
+//! A lease over IPv6 as it is kept, and a change to it: the rule of IPv4's, for its own addresses.
+
+use crate::lease::LeaseState;
+use muster_names::{Mac, Millis};
+use std::net::Ipv6Addr;
+
+/// One row of the lease table; its key is (network, address).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub network: String,
+    pub address: Ipv6Addr,
+    pub mac: Mac,
+    pub state: LeaseState,
+    /// The lease, or the quarantine, ends here.
+    pub until: Millis,
+    /// Who asked last, as it calls itself: it finds the machine again where nothing else tells who speaks.
+    pub duid: Vec<u8>,
+}
+
+/// The row to be written, and the moment it was decided. The store's rule is that of [`crate::LeaseChange`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseChange {
+    pub at: Millis,
+    pub lease: Lease,
+}
+
+impl LeaseChange {
+    /// May this change replace that row?
+    pub fn may_replace(&self, row: &Lease) -> bool {
+        (row.mac == self.lease.mac && row.state != LeaseState::Declined)
+            || row == &self.lease
+            || row.state == LeaseState::Released
+            || row.until <= self.at
+    }
+}
