@@ -22,12 +22,19 @@ discovered node1 600
 fetched Http boot/ipxe.efi || fail "the loader did not go out by HTTP over IPv6"
 explained node1 | holds "the firmware got its address by DHCPv6" \
     '.. | strings | select(test("REQUEST: REPLY fd00:77::1[0-9a-f]{3}")) | length > 0'
+muster --output json boot explain node1 --boots 10 | holds "one boot is told as one boot" \
+    '.[0].boots | map(.diagnosis.label) == ["agent-spoke"]'
 note "UEFI HTTP boot over IPv6, and on to ready"
 
 machine "$bed" guest firmware=uefi serial=NOBODYS manufacturer=Unheard product=Of \
     qemu='-fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=n'
 ip netns exec "$NS" nft -f - <<RULES
-table bridge deaf { chain c { type filter hook prerouting priority 0; iifname swp2 ether type { ip, arp } drop; } }
+table bridge deaf {
+    chain c {
+        type filter hook prerouting priority 0
+        iifname swp2 ether type { ip, arp } drop
+    }
+}
 RULES
 bmc guest chassis bootdev pxe
 bmc guest chassis power on

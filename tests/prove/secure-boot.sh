@@ -18,8 +18,6 @@ for file in boot/shimx64.efi boot/grubx64.efi; do
     grep -q "${file#boot/}.*sent\|sent.*${file#boot/}" "$bed/muster.log" || fail "nobody fetched $file"
 done
 grep -q 'ipxe' <(grep 'sent' "$bed/muster.log") && fail "an unsigned loader was sent on a network with Secure Boot"
-token=$(events node1 | jq -rs '[.[] | select(.kind == "seen")] | length')
-[ "$token" -ge 1 ] || fail "the boot left no event"
 ordered node1
 served node1 1500
 events node1 | holds "the installed system says that Secure Boot is on" \

@@ -70,12 +70,13 @@ async fn keep(w: &mut Write<'_>, entries: Vec<(Mac, Entry)>, ours: &BTreeSet<Mac
     let mut ports = boots::ports(w.tx, macs).await.map_err(store)?;
     let mut courses: BTreeMap<Mac, Course> = BTreeMap::new();
     let (mut rows, mut begun) = (Vec::new(), BTreeMap::new());
-    for (mac, entry) in entries {
+    for (mac, mut entry) in entries {
         let bounds = if ours.contains(&mac) { OURS } else { STRANGER };
         let fresh = || BootPort { mac, n: 1, newest: entry.at, course: String::new(), seen: 0, logged: 0 };
         let port = ports.entry(mac).or_insert_with(fresh);
         // What an earlier version kept and nobody reads any more begins anew.
         let course = courses.entry(mac).or_insert_with(|| serde_json::from_str(&port.course).unwrap_or_default());
+        course.attribute(&mut entry);
         if course.is_renewal(&entry) {
             continue;
         }

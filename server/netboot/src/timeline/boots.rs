@@ -72,7 +72,8 @@ pub fn boots(mut entries: Vec<Entry>, running: &[Running], now: Millis) -> Vec<B
     entries.sort_by_key(|entry| entry.at);
     let mut all: Vec<Boot> = Vec::new();
     let mut course = Course::default();
-    for entry in entries {
+    for mut entry in entries {
+        course.attribute(&mut entry);
         if all.is_empty() || course.ends_before(&entry) {
             course = Course::default();
             match all.last_mut() {

@@ -1,6 +1,6 @@
 //! Where one boot ends and the next begins.
 
-use super::entry::{Entry, Got, Packet, What};
+use super::entry::{Entry, Got, Led, Packet, What};
 use crate::choice::Client;
 use crate::sighting::SightingKind;
 use muster_names::Millis;
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 const RETRY_MS: i64 = 120_000;
 /// After this long without a word an ordinary system that asks anew has been started anew.
 const LONG_MS: i64 = 600_000;
+/// Firmware that was told what to load, and asks this soon without saying what it is, is still firmware (B12).
+const ASIDE_MS: i64 = 5_000;
 
 /// How far a boot has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,6 +39,9 @@ pub struct Course {
     agent: Option<String>,
     /// The system has its address.
     bound: bool,
+    /// Firmware that was last told what to load, and when.
+    #[serde(default)]
+    firmware: Option<(Millis, Client)>,
 }
 
 impl Course {
@@ -59,6 +64,17 @@ impl Course {
         }
     }
 
+    /// Names the speaker of a packet that does not. Over IPv6 firmware asks for a second address in a system's words.
+    pub fn attribute(&self, entry: &mut Entry) {
+        let at = entry.at;
+        if let (What::Packet(packet), Some((told, client))) = (&mut entry.what, self.firmware)
+            && (packet.client, self.reach) == (Client::Plain, Reach::Firmware)
+            && at.0.saturating_sub(told.0) <= ASIDE_MS
+        {
+            packet.client = client;
+        }
+    }
+
     /// A system that has its address and renews it: true for ever, and no news.
     pub fn is_renewal(&self, entry: &Entry) -> bool {
         matches!(&entry.what, What::Packet(packet) if self.bound && is_bind(packet))
@@ -69,7 +85,12 @@ impl Course {
         self.reach = self.reach.max(reach(entry));
         match &entry.what {
             What::Agent(agent) => self.agent = Some(agent.boot.clone()),
-            What::Packet(packet) => self.bound |= is_bind(packet),
+            What::Packet(packet) => {
+                self.bound |= is_bind(packet);
+                if matches!(packet.led, Led::Loader { .. }) {
+                    self.firmware = Some((entry.at, packet.client));
+                }
+            }
             _ => {}
         }
     }

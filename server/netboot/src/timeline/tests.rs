@@ -121,6 +121,22 @@ fn a_boot_that_came_to_its_agent_shows_every_stage_with_its_length() {
 }
 
 #[test]
+fn b12_what_firmware_asks_aside_over_ipv6_is_not_the_question_of_a_system() {
+    let solicit = |seconds, client, led| packet(seconds, SightingKind::Solicit, client, Got::Offer, led, "ADVERTISE");
+    let request = |seconds, client, led| packet(seconds, SightingKind::Request, client, Got::Ack, led, "REPLY");
+    let firmware = [solicit(10.0, Client::Http, loader()), request(10.1, Client::Http, loader())];
+    let aside = [solicit(11.0, Client::Plain, Led::Nothing), request(11.1, Client::Plain, Led::Nothing)];
+    let mut entries = vec![on(0.0)];
+    entries.extend(firmware.into_iter().chain(aside));
+    entries.push(whole(22.0, "/boot/ipxe.efi"));
+    entries.extend(asked(25.0, Client::Ipxe, Led::Script));
+    let all = boots(entries, &[], Millis(26_000));
+    assert_eq!(all.len(), 1);
+    let stages: Vec<_> = all.first().unwrap().stages.iter().map(|span| span.stage.label()).collect();
+    assert_eq!(stages, ["power", "address", "loader", "script"]);
+}
+
+#[test]
 fn what_was_decided_before_the_first_power_is_no_boot_of_its_own() {
     let decided = at(-1.0, What::Event { words: "the machine is discovering".into() });
     let all = boots(vec![decided, on(0.0)], &[], Millis(95_000));
