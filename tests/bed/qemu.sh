@@ -8,7 +8,8 @@ load_machine "$2"
 net=2 disk=1
 start=()
 arch=x86_64 board=q35 accel=$ACCEL code=/usr/share/OVMF/OVMF_CODE_4M.fd
-ipmi=(-device isa-ipmi-kcs,bmc=bmc0)
+ipmi=(-chardev "socket,id=bmc,host=127.0.0.1,port=$KCS_PORT,reconnect=1"
+    -device ipmi-bmc-extern,id=bmc0,chardev=bmc -device isa-ipmi-kcs,bmc=bmc0)
 case $FIRMWARE in
     secure)
         # Keys can only be guarded from the guest by system management mode.
@@ -16,9 +17,9 @@ case $FIRMWARE in
         start=(-global driver=cfi.pflash01,property=secure,value=on -global ICH9-LPC.disable_s3=1)
         ;;
     aavmf)
-        # The board "virt" has no ISA bus; its BMC sits on PCI.
+        # This QEMU knows no way from its board "virt" to a BMC: the machine cannot ask its own for an address.
         arch=aarch64 board=virt accel=tcg,thread=multi code=/usr/share/AAVMF/AAVMF_CODE.fd
-        ipmi=(-device pci-ipmi-kcs,bmc=bmc0)
+        ipmi=()
         ;;
 esac
 if [ "$3" = net ] && [ "$FIRMWARE" = http ]; then
@@ -36,9 +37,7 @@ args=(
     -qmp "unix:$machine/qmp.sock,server=on,wait=off"
     -chardev "socket,id=console,host=127.0.0.1,port=$SOL_PORT,server=on,wait=off,telnet=on,logfile=$machine/serial.log,logappend=on"
     -serial chardev:console
-    -chardev "socket,id=bmc,host=127.0.0.1,port=$KCS_PORT,reconnect=1"
-    -device ipmi-bmc-extern,id=bmc0,chardev=bmc "${ipmi[@]}"
-    -device virtio-rng-pci
+    "${ipmi[@]}" -device virtio-rng-pci
     -drive "file=$machine/disk.raw,format=raw,if=none,id=drive0,cache=unsafe,discard=unmap"
     -device "virtio-blk-pci,id=disk0,drive=drive0,serial=$DISK_SERIAL,bootindex=$disk"
     -netdev "tap,id=link0,ifname=$PORT,script=no,downscript=no"
