@@ -11,7 +11,12 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 scenarios=${PROVE_SCENARIOS:-tests/prove}
-limit=${PROVE_LIMIT:-$((2400 * ${PATIENCE:-1}))}
+# Seconds until a scenario is taken for hanging; one that needs longer says `# limit: SECONDS`.
+limit_of() {
+    local own
+    own=$(sed -n 's/^# limit: //p' "$scenarios/$1.sh")
+    echo "${PROVE_LIMIT:-$((${own:-2400} * ${PATIENCE:-1}))}"
+}
 
 commit=$(git rev-parse --short=12 HEAD) || exit 1
 dirty=$(git status --porcelain)
@@ -44,7 +49,8 @@ running=""
 trap '[ -z "$running" ] || kill -TERM -- "-$running" 2>/dev/null; echo; echo "broken off; run it again to go on"; exit 130' INT TERM
 
 prove() {
-    local name=$1 begun status
+    local name=$1 begun status limit
+    limit=$(limit_of "$name")
     begun=$(date +%s)
     printf '== %s ... ' "$name"
     rm -f "$results/$name".{ok,red,skipped}
