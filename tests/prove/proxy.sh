@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Beside another DHCP server: dnsmasq gives the addresses, we the boot files (proxyDHCP on 67 and 4011). A machine under
-# BIOS goes that way from dark to ready; no lease of ours is given; dnsmasq is named and no alarm, a second server is one.
+# BIOS goes that way from dark to ready, one under UEFI to the agent's script; no lease of ours is given; dnsmasq is named
+# and no alarm, a second server is one.
 . "$(dirname "$0")/lib/scenario.sh"
 
 other=10.77.0.2
@@ -49,6 +50,21 @@ heard_of "$mac" | holds "its boot was offered beside the other server's address"
 grep -q "DHCPACK(eth0) 10.77.0.1[0-4][0-9] $mac" "$bed/dnsmasq.log" || fail "dnsmasq did not give it an address"
 conflicts | holds "the server that was named is no alarm" '.[0] == []'
 note "dnsmasq gave the address, we the boot"
+
+# Firmware under UEFI takes the loader's name from the offer without a lease: it has nothing to ask port 4011 for.
+machine "$bed" stranger firmware=uefi serial=NOBODYS manufacturer=Unheard product=Of
+theirs=$(. "$bed/machines/stranger/machine.env" && echo "$MAC")
+bmc stranger chassis bootdev pxe
+bmc stranger chassis power on
+given() { heard_of "$theirs" | jq -e 'any(.[]; .kind == "script" and .asked == "agent")'; }
+until_so $((240 * patience)) "UEFI firmware was not brought to our script" given
+heard_of "$theirs" | holds "it was told its loader beside the other server's address" \
+    '.[0] | any(.[]; .asked == "firmware, PXE" and .answer == "OFFER without a lease; boot ipxe.efi by TFTP")
+     and all(.[]; (.answer | startswith("ACK 10.")) | not)'
+grep -q 'via=Tftp peer=10.77.0.1[0-4][0-9]:.*path="ipxe.efi" how="whole"' "$bed/muster.log" || fail "the loader was not taken by TFTP"
+grep -q "DHCPACK(eth0) 10.77.0.1[0-4][0-9] $theirs" "$bed/dnsmasq.log" || fail "dnsmasq did not give it an address"
+bmc stranger chassis power off
+note "UEFI firmware the same"
 
 E=$NS-e
 server "$E" 3 rogue 150

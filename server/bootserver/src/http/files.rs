@@ -11,8 +11,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Up to here a file is kept in memory; kernels and initrds are, disk images are not.
-pub const IN_MEMORY_MAX: u64 = 16 << 20;
+/// Up to here a file is kept in memory, and TFTP gives it too; kernels and initrds are, disk images are not. A kernel for
+/// arm64 is not compressed.
+pub const IN_MEMORY_MAX: u64 = 64 << 20;
 
 /// One file under one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
