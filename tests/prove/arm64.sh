@@ -19,7 +19,7 @@ show node1 | holds "the agent ran on arm64, by UEFI, and saw the whole machine" 
      (.disks | any(.serial == "DISK00001")) and (.nics | any(.link and .neighbor.port == "swp1"))'
 show node1 | holds "its model is that of the board" '.[0].summary | .model == "qemu-virt-arm64" and .state == "ready"'
 note "discovered"
-if said=$(ordered node1 2>&1); then fail "an image for x86-64 was ordered on an arm64 machine"; fi
+if said=$(muster install debian-12 node1 --yes 2>&1); then fail "an image for x86-64 was ordered on an arm64 machine"; fi
 grep -q 'is for x86-64, and this machine is arm64' <<<"$said" || fail "the order was refused with other words: $said"
 
 end "$bed/pids/muster.pid"
