@@ -12,6 +12,8 @@ mod diagnosis;
 mod entry;
 mod judge;
 #[cfg(test)]
+mod recorded_tests;
+#[cfg(test)]
 mod tests;
 mod words;
 
