@@ -114,13 +114,18 @@ for act in done:
 # No address at two MACs: by what clients were given, and by what the daemon says that it answered.
 store = lambda name: sqlite3.connect(f"file:{bed}/site/data/{name}?mode=ro", uri=True)
 given = [(float(at), mac, ip, float(lease)) for at, mac, ip, lease in lines("got")]
-asked = "select at, mac, answer from sighting where answer like 'ACK %.%' order by at"
-for at, mac, answer in store("muster.db").execute(asked):
-    given.append((at / 1000, mac, answer.split()[1].rstrip(";"), LEAST_LEASE))
+answers = 0
+for at, mac, body in store("muster.db").execute("select at, mac, body from boot_entry order by at"):
+    words = json.loads(body)["what"].get("words", "").split()
+    if words[:1] == ["ACK"]:
+        given.append((at / 1000, mac, words[1].rstrip(";"), LEAST_LEASE))
+        answers += 1
+if not answers:
+    wrong.append("the boot timeline knows of no address that was given")
 holders = {}
 for at, mac, ip, lease in sorted(given):
     holder, until = holders.get(ip, (mac, 0))
-    # A sighting and the client's own note of one answer are some moments apart.
+    # An entry and the client's own note of one answer are some moments apart.
     if holder != mac and at < until - 5:
         wrong.append(f"{ip} was given to {mac} while {holder} had it")
     holders[ip] = (mac, max(until if holder == mac else 0, at + lease))
