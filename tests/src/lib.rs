@@ -1,8 +1,9 @@
 //! What the tests of Muster stand on. No product crate imports this one.
 //!
 //! [`tree`] reads the repository itself: who imports whom, how long a file is, which words it uses, whether a link
-//! leads anywhere.
+//! leads anywhere. [`told`] reads the command lines of the programs that are kept here.
 
 pub mod ipmi_sim;
 pub mod redfish_sim;
+pub mod told;
 pub mod tree;

@@ -7,9 +7,8 @@ mod dhcp;
 mod sys;
 mod tftp;
 
-use anyhow::{Context, Result, bail};
-use std::collections::BTreeMap;
-use std::str::FromStr;
+use anyhow::{Result, bail};
+use muster_tests::told::Told;
 
 const USAGE: &str = "usage:
   load dhcp server=10.0.0.1 clients=new|reserved [pid=SERVER'S] [seconds=2] [rate=N | find=1]
@@ -21,7 +20,7 @@ const USAGE: &str = "usage:
 fn main() -> Result<()> {
     let mut words = std::env::args().skip(1);
     let verb = words.next().unwrap_or_default();
-    let told = Told::read(words)?;
+    let told = Told::read(words, USAGE)?;
     match verb.as_str() {
         "dhcp" => dhcp::run(&told),
         "respond" => dhcp::respond(told.must("at")?),
@@ -31,27 +30,5 @@ fn main() -> Result<()> {
         }
         "tftp" => tftp::run(&told),
         _ => bail!("{USAGE}"),
-    }
-}
-
-/// `key=value` words.
-pub struct Told(BTreeMap<String, String>);
-
-impl Told {
-    fn read(words: impl Iterator<Item = String>) -> Result<Self> {
-        let pairs = words.map(|word| match word.split_once('=') {
-            Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
-            None => bail!("{word:?} is not KEY=VALUE\n{USAGE}"),
-        });
-        pairs.collect::<Result<_>>().map(Self)
-    }
-
-    pub fn maybe<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(&self, key: &str) -> Result<Option<T>> {
-        let value = self.0.get(key).map(|text| text.parse().with_context(|| format!("{key}={text} does not read")));
-        value.transpose()
-    }
-
-    pub fn must<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(&self, key: &str) -> Result<T> {
-        self.maybe(key)?.with_context(|| format!("{key}= is missing\n{USAGE}"))
     }
 }
