@@ -10,6 +10,8 @@ use std::time::Duration;
 pub enum Via {
     Tftp,
     Http,
+    /// HTTP under TLS.
+    Https,
 }
 
 /// How a transfer ended.
@@ -32,6 +34,10 @@ pub enum How {
     Lost,
     /// The client asked for something else instead (TFTP).
     Replaced,
+    /// The client said that it does not take our certificate; nothing was asked for.
+    Untrusted,
+    /// No TLS came of it: another protocol, nothing in common, or the client left; nothing was asked for.
+    NoTls,
 }
 
 impl How {
@@ -46,6 +52,8 @@ impl How {
             How::Unproved => "unproved",
             How::Lost => "lost",
             How::Replaced => "replaced",
+            How::Untrusted => "untrusted",
+            How::NoTls => "no_tls",
         }
     }
 
@@ -70,7 +78,7 @@ pub struct Begun<'a> {
 pub struct Ended<'a> {
     pub via: Via,
     pub peer: SocketAddr,
-    /// The name asked for; safe to print.
+    /// The name asked for; safe to print. Empty where no TLS came of it.
     pub path: &'a str,
     /// Bytes of the file that the client has.
     pub bytes: u64,

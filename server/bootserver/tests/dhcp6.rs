@@ -173,6 +173,7 @@ impl Server {
             range: (FIRST, "fd00:77::10ff".parse().unwrap()),
             server: SERVER,
             boot_http: "http://[fd00:77::1]:8080".to_owned(),
+            boot_https: None,
             dns: vec![SERVER],
             rapid_commit: false,
         });

@@ -5,7 +5,7 @@
 
 use crate::config::{Config, Mistakes};
 use crate::table::count;
-use crate::{data, here, program};
+use crate::{data, here, https, program};
 use anyhow::{Context as _, Result};
 use muster_catalog::{Catalog, Slip};
 use serde_json::json;
@@ -67,6 +67,7 @@ fn whole(config: &Config, catalog: &Catalog, found: &mut Found) {
     found.notes.extend(data::entries(config, catalog, &built).1);
     found.notes.extend(program::entry(config).err());
     found.wrong = data::passwords(config, catalog);
+    found.wrong.extend(https::wrong(config));
     if config.networks.is_empty() {
         found.notes.push("no [[network]] is there: no machine can boot from this daemon".into());
     }

@@ -62,6 +62,15 @@ pub struct BootConfig {
     pub ipv6: Option<Ipv6Addr>,
     #[serde(default = "http_port")]
     pub http_port: u16,
+    /// The same under TLS, for firmware; left out, nothing listens there.
+    #[serde(default)]
+    pub https_port: Option<u16>,
+    /// PEM: a certificate for our address, then what signed it. Left out, the site's own authority makes one.
+    #[serde(default)]
+    pub https_cert: Option<PathBuf>,
+    /// PEM: its key.
+    #[serde(default)]
+    pub https_key: Option<PathBuf>,
     #[serde(default = "agent_port")]
     pub agent_port: u16,
     /// Where booting kernels and installers send their system log, over UDP; 0 listens nowhere.
@@ -125,6 +134,8 @@ pub struct DhcpConfig {
     pub mode: DhcpMode,
     /// Servers that may answer here beside us; any other one is reported.
     pub other_servers: Vec<Ipv4Addr>,
+    /// UEFI HTTP boot fetches its loader under TLS.
+    pub https_boot: bool,
     /// Answer by broadcast always, for relays and firmware that lose unicast.
     pub force_broadcast: bool,
     /// How long a system's lease lasts.
@@ -151,11 +162,19 @@ impl NetworkConfig {
     }
 }
 
+impl BootConfig {
+    /// The certificate and key that the site gives.
+    pub fn https_files(&self) -> Option<(&Path, &Path)> {
+        Some((self.https_cert.as_deref()?, self.https_key.as_deref()?))
+    }
+}
+
 impl Default for DhcpConfig {
     fn default() -> Self {
         Self {
             mode: DhcpMode::Full,
             other_servers: Vec::new(),
+            https_boot: false,
             force_broadcast: false,
             lease_seconds: 3600,
             boot_lease_seconds: 300,
@@ -205,8 +224,9 @@ impl Config {
         let base = file.parent().unwrap_or(Path::new("."));
         let folders =
             [&mut config.data, &mut config.files, &mut config.boot_image, &mut config.images, &mut config.secrets];
-        for folder in folders.into_iter().chain(&mut config.boot_image_arm64) {
-            *folder = base.join(&folder);
+        let more = [&mut config.boot_image_arm64, &mut config.boot.https_cert, &mut config.boot.https_key];
+        for path in folders.into_iter().chain(more.into_iter().flatten()) {
+            *path = base.join(&path);
         }
         config.overrides()?;
         Ok(config)
@@ -253,6 +273,12 @@ impl Config {
 
     pub fn boot_http(&self) -> String {
         format!("http://{}:{}", self.boot.address, self.boot.http_port)
+    }
+
+    /// Where TLS is on, and a network sends firmware to it.
+    fn boot_https(&self, told: &NetworkConfig, address: IpAddr) -> Option<String> {
+        let port = self.boot.https_port.filter(|_| told.dhcp.https_boot)?;
+        Some(format!("https://{}", SocketAddr::from((address, port))))
     }
 
     /// Where a booting kernel's programs find the receiver of logs.
@@ -304,6 +330,7 @@ impl Config {
     fn network(&self, told: &NetworkConfig, loaders: Loaders) -> Result<Network, BadNetwork> {
         let subnet: Subnet = told.subnet.parse()?;
         let mut network = Network::new(&told.name, subnet, self.boot.address, &self.boot_http());
+        network.boot_https = self.boot_https(told, self.boot.address.into());
         network.interface.clone_from(&told.interface);
         let dhcp = &told.dhcp;
         network.dhcp = match dhcp.mode {
@@ -332,7 +359,8 @@ impl Config {
             return Ok(None);
         };
         let Ipv6Config { subnet, range, dns, rapid_commit } = ipv6.clone();
-        Ok(Some(v6::Served { prefix: subnet.parse()?, range, server, boot_http, dns, rapid_commit }))
+        let boot_https = self.boot_https(told, server.into());
+        Ok(Some(v6::Served { prefix: subnet.parse()?, range, server, boot_http, boot_https, dns, rapid_commit }))
     }
 
     /// Where requests are listened for.
@@ -493,6 +521,12 @@ mod tests {
             ("dedicated = true", "dhcp.mode = \"proxy\"", "has no range of ours"),
             ("range     = [\"10.77.0.50\", \"10.77.0.200\"]", "", "no range of addresses to hand out"),
             ("dedicated = true", "dhcp.boot-lease-seconds = 5", "at least 60 seconds"),
+            ("[boot]", "[boot]\nhttps-port = 8080", "boot HTTP and boot HTTPS cannot both have port 8080"),
+            ("[boot]", "[boot]\nhttps-port = 8443", "takes port 8443 of 10.77.0.1 too; change boot.https-port"),
+            ("[boot]", "[boot]\nhttps-port = 0", "port 0 means none"),
+            ("[boot]", "[boot]\nhttps-port = 8081\nhttps-cert = \"a.pem\"", "give `https-key` too"),
+            ("[boot]", "[boot]\nhttps-cert = \"a.pem\"\nhttps-key = \"a.key\"", "set `https-port`"),
+            ("dedicated = true", "dhcp.https-boot = true", "set `https-port` in [boot]"),
         ] {
             let slips = slips(&EXAMPLE.replace(from, to));
             assert!(slips.iter().any(|slip| slip.contains(said)), "{to}: {slips:?}");
@@ -531,6 +565,20 @@ mod tests {
         let (_, served) = networks.with_v6().next().unwrap();
         assert_eq!(served.boot_http, "http://[fd00:77::1]:8080");
         assert!(!served.rapid_commit, "B4.1");
+    }
+
+    #[test]
+    fn b3_3_tls_is_off_until_a_port_is_given_and_firmware_is_sent_there_where_its_network_says_so() {
+        let network = |text: &str| {
+            let config = Config::parse("muster.toml", text).unwrap();
+            config.networks(&|_| Loaders::default()).unwrap().named("provisioning").unwrap().clone()
+        };
+        assert_eq!(network(&over_v6()).boot_https, None);
+        let port = over_v6().replace("[boot]", "[boot]\nhttps-port = 8081");
+        assert_eq!(network(&port).boot_https, None);
+        let told = network(&port.replace("dedicated = true", "dedicated = true\ndhcp.https-boot = true"));
+        assert_eq!(told.boot_https.as_deref(), Some("https://10.77.0.1:8081"));
+        assert_eq!(told.v6.unwrap().boot_https.as_deref(), Some("https://[fd00:77::1]:8081"));
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub fn passwords(config: &Config, catalog: &Catalog) -> Vec<String> {
     named.into_iter().filter_map(wrong).collect()
 }
 
-fn open_to_others(file: &Path) -> bool {
+pub fn open_to_others(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::metadata(file).is_ok_and(|found| found.permissions().mode() & 0o007 != 0)
 }

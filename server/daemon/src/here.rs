@@ -4,6 +4,7 @@
 //! opened and closed again: the real ones are opened a moment later by the rooms that own them, and say so if that fails.
 
 use crate::config::Config;
+use crate::https;
 use socket2::{Domain, Socket, Type};
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -63,6 +64,9 @@ pub fn obstacles(config: &Config) -> Vec<String> {
     let told = |address: &IpAddr| if address.is_ipv4() { unset } else { unset6 };
     for address in config.boot_addresses().into_iter().filter(|address| !told(address)) {
         ask("boot HTTP", Type::STREAM, (address, config.boot.http_port).into(), None);
+        if let Some(port) = config.boot.https_port {
+            ask("boot HTTPS", Type::STREAM, (address, port).into(), None);
+        }
         if !interfaces.is_empty() {
             ask("TFTP", Type::DGRAM, (address, 69).into(), None);
         }
@@ -75,6 +79,7 @@ pub fn obstacles(config: &Config) -> Vec<String> {
     for interface in config.interfaces6() {
         ask("DHCPv6", Type::DGRAM, (Ipv6Addr::UNSPECIFIED, 547).into(), Some(&interface));
     }
+    found.extend(https::wrong(config));
     found.dedup();
     found
 }

@@ -9,6 +9,7 @@ mod config;
 mod data;
 mod explain;
 mod here;
+mod https;
 mod import;
 mod listen;
 mod plan;

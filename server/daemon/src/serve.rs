@@ -4,7 +4,7 @@
 use crate::boot::BootPath;
 use crate::config::Config;
 use crate::transfers::Transfers;
-use crate::{data, here, listen, program, tls};
+use crate::{data, here, https, listen, program, tls};
 use anyhow::{Context as _, Result, bail};
 use arc_swap::ArcSwap;
 use muster_api::{App, agent_router, keep_first, router};
@@ -252,6 +252,7 @@ fn boot_servers(
     }
     let mut http = http::Config::new(listeners);
     http.counters = counted.http.clone();
+    http.secured = https::listeners(config)?;
     let served = http::serve(http, path.clone(), transfers.clone(), cancel.clone());
     running.spawn(named("boot HTTP", served, cancel.clone()));
     logs(config, transfers, &counted.syslog, running, cancel);

@@ -23,6 +23,20 @@ pub struct Tls {
 
 /// Reads the keys of the data folder, or makes them.
 pub fn load(data: &Path, addresses: &[IpAddr]) -> Result<Tls> {
+    let (ca_pem, chain, private) = issue(data, addresses)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)?;
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Tls { ca_pem, server: Arc::new(server) })
+}
+
+type Issued = (String, Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// The authority, made where there is none, and a certificate of it for these addresses, with its key.
+pub fn issue(data: &Path, addresses: &[IpAddr]) -> Result<Issued> {
     let (ca_file, ca_key_file) = (data.join("ca.pem"), data.join("ca.key"));
     if !ca_key_file.exists() {
         let (pem, key) = authority()?;
@@ -41,13 +55,7 @@ pub fn load(data: &Path, addresses: &[IpAddr]) -> Result<Tls> {
     let certificate = params(addresses)?.signed_by(&own, &issuer)?;
     let chain = vec![certificate.der().clone(), CertificateDer::from_pem_slice(ca_pem.as_bytes())?];
     let private = PrivateKeyDer::try_from(own.serialize_der()).map_err(anyhow::Error::msg)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut server = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, private)?;
-    server.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Tls { ca_pem, server: Arc::new(server) })
+    Ok((ca_pem, chain, private))
 }
 
 fn authority() -> Result<(String, String)> {

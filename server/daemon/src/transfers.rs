@@ -16,6 +16,7 @@ fn via(via: Via) -> told::Via {
     match via {
         Via::Tftp => told::Via::Tftp,
         Via::Http => told::Via::Http,
+        Via::Https => told::Via::Https,
     }
 }
 
@@ -29,6 +30,8 @@ fn how(how: How) -> told::How {
         How::GaveUp(_) => told::How::GaveUp,
         How::Unproved | How::Lost => told::How::Lost,
         How::Replaced => told::How::Replaced,
+        How::Untrusted => told::How::Untrusted,
+        How::NoTls => told::How::NoTls,
     }
 }
 

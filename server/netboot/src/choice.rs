@@ -180,7 +180,10 @@ pub fn choose(request: &Request, host: &Host, network: &Network, looping: bool) 
     let own = host.loaders.as_deref().and_then(|loaders| loaders.first(&request.archs));
     match (own.or_else(|| network.loaders.file_for(request)), client) {
         (None, _) => disk(WhyDisk::NoLoader),
-        (Some(first), Client::Http) => Choice::Http { url: format!("{base}/boot/{}", first.file) },
+        (Some(first), Client::Http) => {
+            let base = network.boot_https.as_ref().unwrap_or(base);
+            Choice::Http { url: format!("{base}/boot/{}", first.file) }
+        }
         (Some(first), _) => Choice::Tftp { file: first.file.clone(), proxy: first.proxy },
     }
 }

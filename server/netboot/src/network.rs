@@ -122,6 +122,8 @@ pub struct Network {
     pub echo_client_id: bool,
     /// `http://10.0.4.1:8080`, no slash at its end.
     pub boot_http: String,
+    /// `https://10.0.4.1:8081`, where UEFI HTTP boot is to fetch its loader under TLS (B3.3).
+    pub boot_https: Option<String>,
     pub loaders: Loaders,
     /// None: nothing is said over IPv6 (B4.6).
     pub v6: Option<v6::Served>,
@@ -150,6 +152,7 @@ impl Network {
             force_broadcast: false,
             echo_client_id: true,
             boot_http: boot_http.to_owned(),
+            boot_https: None,
             loaders: Loaders::default(),
             v6: None,
         }
@@ -229,7 +232,7 @@ impl fmt::Display for BadNetwork {
             Self::LeaseTime { network } => write!(f, "network {network}: a lease lasts at least 60 seconds"),
             Self::Base { network, base } => write!(
                 f,
-                "network {network}: boot HTTP base {base:?} is not of the form http://ADDRESS:PORT without a slash at its end"
+                "network {network}: boot HTTP base {base:?} is not of the form http://ADDRESS:PORT or https://ADDRESS:PORT without a slash at its end"
             ),
             Self::Prefix { text } => write!(f, "{text:?} is not a prefix of IPv6; write it like fd00:77::/64"),
             Self::Server6 { network, server } => {
@@ -322,12 +325,17 @@ fn check(network: &Network, slips: &mut Vec<BadNetwork>) {
     if network.pxe_seconds < 60 || network.os_seconds < 60 {
         slips.push(BadNetwork::LeaseTime { network: name() });
     }
-    let sound = crate::script::Link::new(&network.boot_http).is_ok() && !network.boot_http.ends_with('/');
-    if !sound {
-        slips.push(BadNetwork::Base { network: name(), base: network.boot_http.clone() });
-    }
+    bases(network, [Some(&network.boot_http), network.boot_https.as_ref()], slips);
     if let Some(served) = &network.v6 {
         served.check(network, slips);
+    }
+}
+
+/// What files are fetched from has to be an address without a path.
+pub(crate) fn bases(network: &Network, bases: [Option<&String>; 2], slips: &mut Vec<BadNetwork>) {
+    let unsound = |base: &&String| crate::script::Link::new(base).is_err() || base.ends_with('/');
+    for base in bases.into_iter().flatten().filter(unsound) {
+        slips.push(BadNetwork::Base { network: network.name.clone(), base: base.clone() });
     }
 }
 

@@ -27,6 +27,7 @@ static NETWORKS: LazyLock<Networks> = LazyLock::new(|| {
         range: (at("fd00:77::1000"), at("fd00:77::10ff")),
         server: at("fd00:77::1"),
         boot_http: "http://[fd00:77::1]:8080".to_owned(),
+        boot_https: None,
         dns: vec![at("fd00:77::53")],
         rapid_commit: true,
     });

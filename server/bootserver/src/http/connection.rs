@@ -5,12 +5,15 @@ use super::answer::{Answer, fixed, found};
 use super::body::{Body, Content};
 use super::counters::{Counters, count};
 use super::head::{BadHead, HEAD_MAX, Head, Method, Parsed, parse_head};
+use super::stream::Stream;
+use super::tls::handshake;
 use crate::transfers::{Begun, Ended, How, TransferWatch, Via};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,11 +22,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 /// One call of sendfile at most; then others get their turn.
 const SLICE: u64 = 1 << 20;
 /// Of what lies in memory, so much is offered to the socket between two looks at how far it is.
 const MEMORY_SLICE: usize = 1 << 20;
+/// Under TLS a file passes through this process, so much at a time; all that are sent at once hold 128 MiB.
+const COPIED: u64 = 256 << 10;
 /// Up to here head and body leave in one packet train.
 const TOGETHER_MAX: usize = 16 * 1024;
 
@@ -38,8 +44,21 @@ pub struct Site {
     pub per_ip: Mutex<BTreeMap<IpAddr, u32>>,
 }
 
-pub async fn run(site: &Site, mut stream: TcpStream, peer: SocketAddr) {
+pub async fn run(site: &Site, tls: Option<&TlsAcceptor>, stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
+    let began = Instant::now();
+    let via = if tls.is_some() { Via::Https } else { Via::Http };
+    let mut stream = match tls {
+        None => Stream::Plain(stream),
+        Some(tls) => match handshake(site, tls, stream).await {
+            Ok(stream) => Stream::Secured(stream),
+            Err(how) => {
+                let took = began.elapsed();
+                site.watch.ended(&Ended { via, peer, path: "", bytes: 0, took, repeats: 0, how });
+                return;
+            }
+        },
+    };
     let mut input = Vec::with_capacity(1024);
     loop {
         let head = match timeout(site.bounds.head, read_head(&mut stream, &mut input)).await {
@@ -65,14 +84,14 @@ pub async fn run(site: &Site, mut stream: TcpStream, peer: SocketAddr) {
             }
         };
         if !keep {
-            let _ = stream.shutdown().await;
+            let _ = timeout(site.bounds.stall, stream.shutdown()).await;
             return;
         }
     }
 }
 
 /// The next head; `None` when the client closed between two requests.
-async fn read_head(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<Option<Result<Head, BadHead>>> {
+async fn read_head(stream: &mut Stream, input: &mut Vec<u8>) -> io::Result<Option<Result<Head, BadHead>>> {
     loop {
         if !input.is_empty() {
             match parse_head(input) {
@@ -92,7 +111,7 @@ async fn read_head(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<Op
 }
 
 /// Whether the connection may go on.
-async fn answer(site: &Site, stream: &mut TcpStream, peer: SocketAddr, head: &Head) -> bool {
+async fn answer(site: &Site, stream: &mut Stream, peer: SocketAddr, head: &Head) -> bool {
     let began = Instant::now();
     let only_head = head.method == Method::Head;
     let refuse = |status: u16, extra: &str| fixed(status, head.keep_alive, only_head, extra);
@@ -140,10 +159,10 @@ async fn answer(site: &Site, stream: &mut TcpStream, peer: SocketAddr, head: &He
         }
     };
     let gone = Arc::default();
-    site.watch.began(&Begun { via: Via::Http, peer, path: &head.path, size: plan.to - plan.from, gone: &gone });
+    site.watch.began(&Begun { via: via(stream), peer, path: &head.path, size: plan.to - plan.from, gone: &gone });
     let result = match (&body, file) {
         (Body::Memory { bytes, .. }, _) => send_memory(site, stream, &plan, bytes, &gone).await,
-        (Body::File { .. }, Some(file)) => send_file(site, stream, &plan, &file, &gone).await,
+        (Body::File { .. }, Some(file)) => send_file(site, stream, &plan, file, &gone).await,
         (Body::File { .. }, None) => Err(io::ErrorKind::NotFound.into()),
     };
     drop(place);
@@ -160,14 +179,14 @@ async fn answer(site: &Site, stream: &mut TcpStream, peer: SocketAddr, head: &He
         (Ok(()), _) => &counters.whole,
     });
     let (path, took) = (head.path.as_str(), began.elapsed());
-    site.watch.ended(&Ended { via: Via::Http, peer, path, bytes: sent, took, repeats: 0, how });
+    site.watch.ended(&Ended { via: via(stream), peer, path, bytes: sent, took, repeats: 0, how });
     result.is_ok() && plan.keep_alive
 }
 
 /// Sends an answer that is all head, and tells.
 async fn finish(
     site: &Site,
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     peer: SocketAddr,
     head: &Head,
     answer: &Answer,
@@ -176,8 +195,15 @@ async fn finish(
 ) -> bool {
     let written = write(site, stream, &answer.head).await;
     let (path, took) = (head.path.as_str(), began.elapsed());
-    site.watch.ended(&Ended { via: Via::Http, peer, path, bytes: 0, took, repeats: 0, how });
+    site.watch.ended(&Ended { via: via(stream), peer, path, bytes: 0, took, repeats: 0, how });
     written.is_ok() && answer.keep_alive
+}
+
+fn via(stream: &Stream) -> Via {
+    match stream {
+        Stream::Plain(_) => Via::Http,
+        Stream::Secured(_) => Via::Https,
+    }
 }
 
 /// When to come again: spread over ten seconds by the client's own numbers, so that a hall does not return as one.
@@ -190,7 +216,7 @@ fn later(peer: SocketAddr) -> String {
 }
 
 /// All of it, or an error once the client took nothing for the stall time.
-async fn write(site: &Site, stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+async fn write(site: &Site, stream: &mut Stream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let taken = timeout(site.bounds.stall, stream.write(bytes)).await.map_err(io::Error::from)??;
         if taken == 0 {
@@ -198,13 +224,14 @@ async fn write(site: &Site, stream: &mut TcpStream, mut bytes: &[u8]) -> io::Res
         }
         bytes = bytes.get(taken..).unwrap_or_default();
     }
-    Ok(())
+    // Under TLS the end may still lie in this process.
+    timeout(site.bounds.stall, stream.flush()).await.map_err(io::Error::from).flatten()
 }
 
 /// Counts what has gone as it goes: what was cut off shall say where.
 async fn send_memory(
     site: &Site,
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     plan: &Answer,
     bytes: &[u8],
     gone: &AtomicU64,
@@ -238,26 +265,42 @@ async fn open(path: &Path, length: u64) -> io::Result<File> {
     opened.await.map_err(io::Error::other)?
 }
 
-async fn send_file(
-    site: &Site,
-    stream: &mut TcpStream,
-    plan: &Answer,
-    file: &File,
-    gone: &AtomicU64,
-) -> io::Result<()> {
+async fn send_file(site: &Site, stream: &mut Stream, plan: &Answer, file: File, gone: &AtomicU64) -> io::Result<()> {
     write(site, stream, &plan.head).await?;
+    let file = Arc::new(file);
     let mut at = plan.from;
     while at < plan.to {
-        let count = (plan.to - at).min(SLICE);
-        let slice = stream.async_io(Interest::WRITABLE, || send_slice(stream, file, at, count));
-        match timeout(site.bounds.stall, slice).await.map_err(io::Error::from).flatten()? {
-            // The file became shorter than it said: the length promised cannot be kept.
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            sent => at += sent,
-        }
+        let left = plan.to - at;
+        at += match stream {
+            Stream::Plain(stream) => give(site, stream, &file, at, left.min(SLICE)).await?,
+            Stream::Secured(_) => copy(site, stream, &file, at, left.min(COPIED)).await?,
+        };
         gone.store(at - plan.from, Ordering::Relaxed);
     }
     Ok(())
+}
+
+/// What the socket takes without waiting, at most `count` bytes.
+async fn give(site: &Site, stream: &TcpStream, file: &File, at: u64, count: u64) -> io::Result<u64> {
+    let slice = stream.async_io(Interest::WRITABLE, || send_slice(stream, file, at, count));
+    match timeout(site.bounds.stall, slice).await.map_err(io::Error::from).flatten()? {
+        // The file became shorter than it said: the length promised cannot be kept.
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        sent => Ok(sent),
+    }
+}
+
+/// `count` bytes, read off the runtime's threads and written under TLS.
+async fn copy(site: &Site, stream: &mut Stream, file: &Arc<File>, at: u64, count: u64) -> io::Result<u64> {
+    let file = file.clone();
+    let read = tokio::task::spawn_blocking(move || -> io::Result<Vec<u8>> {
+        let mut slice = vec![0; usize::try_from(count).map_err(io::Error::other)?];
+        file.read_exact_at(&mut slice, at)?;
+        Ok(slice)
+    });
+    let slice = read.await.map_err(io::Error::other)??;
+    write(site, stream, &slice).await?;
+    Ok(count)
 }
 
 /// sendfile(2): from the page cache to the socket without passing through this process.

@@ -31,6 +31,9 @@ counters!(
     file_failed,
     broken,
     slow_head,
+    slow_handshake,
+    bad_handshake,
+    untrusted,
     full_address,
     bytes,
 );

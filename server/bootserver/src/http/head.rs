@@ -111,7 +111,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Parsed, BadHead> {
 
 /// The key in a request target; `http://host` before it is taken off, as some proxies and firmwares write it.
 fn key(target: &str) -> Option<String> {
-    let path = match target.strip_prefix("http://") {
+    let path = match ["http://", "https://"].iter().find_map(|scheme| target.strip_prefix(scheme)) {
         Some(rest) => rest.get(rest.find('/')?..)?,
         None => target,
     };
@@ -194,6 +194,7 @@ mod tests {
             assert_eq!(path(good).as_deref(), Ok(good));
         }
         assert_eq!(path("http://10.0.0.1:8080/boot/x").as_deref(), Ok("/boot/x"));
+        assert_eq!(path("https://10.0.0.1:8081/boot/x").as_deref(), Ok("/boot/x"));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Own HTTP/1.1 on the plain socket instead of a framework, because only so can a disk image go from the page cache to
 //! the wire by sendfile(2), and because what firmware needs is little: GET, HEAD, one range, exact lengths, keep-alive
-//! (decision record 0005). `httparse` reads the head; what is not understood is refused and the connection closed.
+//! (decision record 0005); under TLS, for firmware, a file is copied (decision record 0015). `httparse` reads the head;
+//! what is not understood is refused and the connection closed.
 //!
 //! Files and scripts come through [`Content`]; a path is a key and never joined to a directory.
 
@@ -10,13 +11,17 @@ mod answer;
 mod body;
 mod connection;
 mod counters;
+mod ffdhe;
 mod files;
 mod head;
+mod stream;
+mod tls;
 
 pub use body::{Body, Content, content_type};
 pub use counters::Counters;
 pub use files::{Entry, Files, FilesError, IN_MEMORY_MAX};
 pub use head::{BadHead, HEAD_MAX, Head, Method, Parsed, Ranged, parse_head};
+pub use tls::secured;
 
 use crate::transfers::TransferWatch;
 use connection::Site;
@@ -27,6 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// How much one client, and all of them, may hold.
@@ -37,7 +43,7 @@ pub struct Bounds {
     /// Files sent from disk at once. Above it the answer is 503 with Retry-After, which spreads a hall's images after a
     /// power loss; what lies in memory (loaders, kernels, scripts) is always served.
     pub files: usize,
-    /// For a request's head to be complete, from the moment the server waits for it.
+    /// For a request's head to be complete, from the moment the server waits for it; before it, for a TLS handshake.
     pub head: Duration,
     /// For the content to be found: edk2 gives up after 5 s without a byte (B3.4).
     pub open: Duration,
@@ -61,13 +67,21 @@ impl Default for Bounds {
 pub struct Config {
     /// Bound and listening.
     pub listeners: Vec<TcpListener>,
+    /// The same content under TLS, within the same bounds.
+    pub secured: Option<Secured>,
     pub bounds: Bounds,
     pub counters: Arc<Counters>,
 }
 
+/// Listeners that speak TLS, and as whom: [`secured`].
+pub struct Secured {
+    pub listeners: Vec<TcpListener>,
+    pub tls: Arc<rustls::ServerConfig>,
+}
+
 impl Config {
     pub fn new(listeners: Vec<TcpListener>) -> Config {
-        Config { listeners, bounds: Bounds::default(), counters: Arc::default() }
+        Config { listeners, secured: None, bounds: Bounds::default(), counters: Arc::default() }
     }
 }
 
@@ -91,9 +105,14 @@ pub async fn serve(
         per_ip: Mutex::default(),
     });
     let mut tasks = JoinSet::new();
-    for listener in config.listeners {
+    let plain = config.listeners.into_iter().map(|listener| (listener, None));
+    let under_tls = config.secured.into_iter().flat_map(|Secured { listeners, tls }| {
+        let tls = TlsAcceptor::from(tls);
+        listeners.into_iter().map(move |listener| (listener, Some(tls.clone())))
+    });
+    for (listener, tls) in plain.chain(under_tls) {
         listener.set_nonblocking(true)?;
-        tasks.spawn(accept(tokio::net::TcpListener::from_std(listener)?, site.clone()));
+        tasks.spawn(accept(tokio::net::TcpListener::from_std(listener)?, tls, site.clone()));
     }
     tokio::select! {
         () = cancel.cancelled() => Ok(()),
@@ -105,7 +124,7 @@ pub async fn serve(
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, site: Arc<Site>) -> io::Result<()> {
+async fn accept(listener: tokio::net::TcpListener, tls: Option<TlsAcceptor>, site: Arc<Site>) -> io::Result<()> {
     let mut connections = JoinSet::new();
     loop {
         // A place first: when all are taken, new clients wait in the kernel's queue.
@@ -125,9 +144,9 @@ async fn accept(listener: tokio::net::TcpListener, site: Arc<Site>) -> io::Resul
             counters::count(&site.counters.full_address);
             continue;
         };
-        let site = site.clone();
+        let (site, tls) = (site.clone(), tls.clone());
         connections.spawn(async move {
-            connection::run(&site, stream, peer).await;
+            connection::run(&site, tls.as_ref(), stream, peer).await;
             drop((seat, place));
         });
     }

@@ -17,6 +17,7 @@ pub fn slips(config: &Config, document: &Document<'_>) -> Vec<Slip> {
         found.push(document.slip_at("database", format!("database {NOT_POSTGRES}")));
     }
     listeners(config, document, &mut found);
+    under_tls(config, document, &mut found);
     over_v6(config, document, &mut found);
     for (name, budget) in
         [("power", config.budgets.power), ("install", config.budgets.install), ("wipe", config.budgets.wipe)]
@@ -45,22 +46,53 @@ fn listeners(config: &Config, document: &Document<'_>, found: &mut Vec<Slip>) {
             format!("{address} is reached from this machine alone; give the address on the provisioning network");
         found.push(document.slip_at("boot.address", said));
     }
-    for (key, port) in [("http-port", boot.http_port), ("agent-port", boot.agent_port)] {
-        if port == 0 {
-            found.push(document.slip_at(&format!("boot.{key}"), "port 0 means none; take one from 1 to 65535".into()));
-        }
-    }
-    if boot.http_port == boot.agent_port {
-        let said = format!("boot HTTP and agents cannot both have port {}; change one of the two", boot.http_port);
-        found.push(document.slip_at("boot.agent-port", said));
-    }
+    let https = boot.https_port.map(|port| ("https-port", "boot HTTPS", port));
+    let ports: Vec<(&str, &str, u16)> = [("http-port", "boot HTTP", boot.http_port)]
+        .into_iter()
+        .chain(https)
+        .chain([("agent-port", "agents", boot.agent_port)])
+        .collect();
     let shared = config.api.ip().is_unspecified() || config.api.ip() == IpAddr::V4(address);
-    for (key, port) in [("http-port", boot.http_port), ("agent-port", boot.agent_port)] {
-        if shared && port == config.api.port() {
-            let said =
-                format!("the API on {} takes port {port} of {address} too; change boot.{key} or api", config.api);
+    for (at, (key, what, port)) in ports.iter().enumerate() {
+        let path = format!("boot.{key}");
+        if *port == 0 {
+            found.push(document.slip_at(&path, "port 0 means none; take one from 1 to 65535".into()));
+        }
+        for (_, other, _) in ports.iter().take(at).filter(|(_, _, other)| other == port) {
+            let said = format!("{other} and {what} cannot both have port {port}; change one of the two");
+            found.push(document.slip_at(&path, said));
+        }
+        if shared && *port == config.api.port() {
+            let said = format!("the API on {} takes port {port} of {address} too; change {path} or api", config.api);
             found.push(document.slip_at("api", said));
         }
+    }
+}
+
+/// TLS for firmware: a certificate comes with its key, and a port is there for whom it is meant.
+fn under_tls(config: &Config, document: &Document<'_>, found: &mut Vec<Slip>) {
+    let boot = &config.boot;
+    let given = [
+        ("https-cert", "https-key", &boot.https_cert, &boot.https_key),
+        ("https-key", "https-cert", &boot.https_key, &boot.https_cert),
+    ];
+    for (key, other, here, there) in given {
+        let Some(file) = here else { continue };
+        let path = format!("boot.{key}");
+        if there.is_none() {
+            let said = format!("{} serves nothing alone; give `{other}` too, or leave both out", file.display());
+            found.push(document.slip_at(&path, said));
+        }
+        if boot.https_port.is_none() {
+            found.push(
+                document.slip_at(&path, "nothing listens that would show it; set `https-port`, like 8081".into()),
+            );
+        }
+    }
+    let wanting = config.networks.iter().position(|network| network.dhcp.https_boot);
+    if let (None, Some(at)) = (boot.https_port, wanting) {
+        let said = "firmware is sent where nothing listens; set `https-port` in [boot], like 8081";
+        found.push(document.slip_at(&format!("network.{at}.dhcp.https-boot"), said.into()));
     }
 }
 

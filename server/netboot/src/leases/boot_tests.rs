@@ -81,6 +81,16 @@ fn b3_1_http_firmware_gets_its_class_and_an_address_with_an_ip_literal() {
 }
 
 #[test]
+fn b3_3_where_a_network_says_so_http_firmware_alone_is_sent_to_tls() {
+    let mut bench = Bench::with(|network| network.boot_https = Some("https://10.0.4.1:8081".to_owned()));
+    let firmware =
+        Request { vendor_class: Some(b"HTTPClient:Arch:00016:UNDI:003001".to_vec()), ..pxe(Kind::Discover, 16) };
+    assert_eq!(bench.reply(&firmware).option(67), Some(&b"https://10.0.4.1:8081/boot/ipxe-http.efi\0"[..]));
+    assert_eq!(bench.reply(&pxe(Kind::Discover, 7)).file, "ipxe.efi");
+    assert_eq!(bench.reply(&ipxe(Kind::Discover)).file, "http://10.0.4.1:8080/b/52-54-00-00-00-01/boot.ipxe");
+}
+
+#[test]
 fn b6_4_a_machine_that_is_to_boot_its_disk_gets_an_address_and_no_boot_file() {
     let mut bench = Bench::new();
     bench.host.boot = Boot::Disk;

@@ -51,6 +51,11 @@ pub enum Diagnosis {
     LoaderNotFetched {
         file: String,
     },
+    /// Its loader lies under TLS, and none came of it.
+    NoTls {
+        file: String,
+        untrusted: bool,
+    },
     /// A file that is not there, or is not given.
     NotGiven {
         stage: Stage,
@@ -112,7 +117,7 @@ pub enum Diagnosis {
 }
 
 impl Diagnosis {
-    pub const LABELS: [&str; 21] = [
+    pub const LABELS: [&str; 22] = [
         "never-seen",
         "switched-off",
         "never-asked",
@@ -120,6 +125,7 @@ impl Diagnosis {
         "not-taken",
         "refused",
         "loader-not-fetched",
+        "no-tls",
         "not-given",
         "cut-off",
         "loader-silent",
@@ -145,6 +151,7 @@ impl Diagnosis {
             Self::NotTaken { .. } => "not-taken",
             Self::Refused { .. } => "refused",
             Self::LoaderNotFetched { .. } => "loader-not-fetched",
+            Self::NoTls { .. } => "no-tls",
             Self::NotGiven { .. } => "not-given",
             Self::CutOff { .. } => "cut-off",
             Self::LoaderSilent { .. } => "loader-silent",

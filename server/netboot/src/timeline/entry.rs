@@ -113,6 +113,7 @@ pub enum Led {
 pub enum Via {
     Tftp,
     Http,
+    Https,
 }
 
 /// What a file is to a boot.
@@ -171,6 +172,10 @@ pub enum How {
     Lost,
     /// It asked for something else instead.
     Replaced,
+    /// It does not take our certificate, and asked for nothing.
+    Untrusted,
+    /// No TLS came of it, and it asked for nothing.
+    NoTls,
 }
 
 impl How {

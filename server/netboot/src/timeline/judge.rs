@@ -232,6 +232,9 @@ fn address(facts: &Facts<'_>, clients: &[Client]) -> Option<Diagnosis> {
 /// It has an address: what was it led to?
 fn given(facts: &Facts<'_>, entry: &Entry, packet: &Packet) -> Diagnosis {
     match &packet.led {
+        Led::Loader { file } if let Some(untrusted) = no_tls(facts, entry) => {
+            Diagnosis::NoTls { file: file.clone(), untrusted }
+        }
         Led::Loader { file } if facts.late(entry.at, NEXT_MS) => Diagnosis::LoaderNotFetched { file: file.clone() },
         Led::Script if facts.late(entry.at, NEXT_MS) => Diagnosis::ScriptNotFetched,
         Led::Loader { .. } | Led::Script => facts.going(Stage::Address, entry.at),
@@ -242,6 +245,12 @@ fn given(facts: &Facts<'_>, entry: &Entry, packet: &Packet) -> Diagnosis {
         }
         Led::Nothing => Diagnosis::ToDisk { wanted: false, why: packet.words.clone() },
     }
+}
+
+/// Whether its newest try since then ended before it could ask for anything, and whether that was for our certificate.
+fn no_tls(facts: &Facts<'_>, since: &Entry) -> Option<bool> {
+    let (_, newest) = facts.boot.fetches().rev().find(|(entry, _)| entry.end() >= since.at)?;
+    newest.path.is_empty().then_some(newest.how == How::Untrusted)
 }
 
 fn power(facts: &Facts<'_>) -> Diagnosis {

@@ -198,6 +198,26 @@ fn a_loader_that_is_missing_cut_off_or_dumb_is_named() {
 }
 
 #[test]
+fn b3_3_firmware_that_does_not_take_our_certificate_is_told_from_one_that_never_came() {
+    let led = || asked(10.0, Client::Http, loader()).to_vec();
+    let failed = |how| {
+        let mut entry = fetch(11.0, "", 90, 0, how);
+        if let What::Fetch(fetch) = &mut entry.what {
+            fetch.via = Via::Https;
+        }
+        entry
+    };
+    let untrusted = failed(How::Untrusted);
+    assert_eq!((untrusted.kind(), untrusted.asked().as_str()), ("https", "TLS"));
+    let found = judged([led(), vec![untrusted.clone()]].concat(), 13.0);
+    assert_eq!(found.to_string(), "does not trust the certificate that its loader ipxe.efi is given under");
+    assert!(found.next_step().contains("the site's authority") && found.grade() == Grade::Wrong);
+    assert_eq!(said([led(), vec![failed(How::NoTls)]].concat(), 13.0), "came to no TLS for its loader ipxe.efi");
+    let came = judged([led(), vec![untrusted, whole(12.0, "/boot/ipxe.efi")]].concat(), 14.0);
+    assert_eq!(came.grade(), Grade::Going, "a later try came through: {came}");
+}
+
+#[test]
 fn a_script_that_leads_to_the_disk_says_why_and_whether_it_was_meant() {
     let base = || [asked(1.0, Client::Ipxe, Led::Script).to_vec()].concat();
     let with = |entry: Entry| [base(), vec![entry]].concat();
@@ -331,7 +351,8 @@ fn some_what() -> impl Strategy<Value = What> {
     let kinds = [SightingKind::Discover, SightingKind::Request, SightingKind::Inform, SightingKind::Decline];
     let gots = [Got::Offer, Got::Ack, Got::Nak, Got::Silence, Got::Dropped, Got::Noted];
     let leds = vec![Led::Nothing, loader(), Led::Script, disk(true), disk(false)];
-    let hows = [How::Whole, How::Probed, How::NotFound, How::Refused(1), How::GaveUp, How::Lost, How::Replaced];
+    let hows =
+        [How::Whole, How::Probed, How::Refused(1), How::GaveUp, How::Lost, How::Replaced, How::Untrusted, How::NoTls];
     let paths = ["ipxe.efi", "/boot/vmlinuz", "/boot/initrd.zst", "/b/x/boot.ipxe", "/b/x/0/agent.cpio", "/images/x"];
     let pick = proptest::sample::select::<Client>;
     prop_oneof![

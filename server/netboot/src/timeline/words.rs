@@ -50,6 +50,7 @@ impl Entry {
             What::Packet(packet) => packet.kind.label(),
             What::Fetch(Fetch { via: Via::Tftp, .. }) => "tftp",
             What::Fetch(Fetch { via: Via::Http, .. }) => "http",
+            What::Fetch(Fetch { via: Via::Https, .. }) => "https",
             What::Script { .. } => "script",
             What::Log(_) => "log",
             What::Agent(_) => "agent",
@@ -71,6 +72,7 @@ impl Entry {
                     (Some(relay), Some(port)) => format!("{who}, relay {relay} {port}"),
                 }
             }
+            What::Fetch(fetch) if fetch.path.is_empty() => "TLS".to_owned(),
             What::Fetch(fetch) => fetch.path.clone(),
             What::Script { agent, .. } => if *agent { "agent" } else { "disk" }.to_owned(),
             What::Log(line) => line.program.clone(),
@@ -118,6 +120,8 @@ impl fmt::Display for Fetch {
             How::Probed => write!(f, "asked only how long it is")?,
             How::NotFound => write!(f, "THERE IS NO SUCH FILE")?,
             How::Refused(code) => write!(f, "REFUSED with code {code}")?,
+            How::Untrusted => write!(f, "IT DOES NOT TRUST OUR CERTIFICATE")?,
+            How::NoTls => write!(f, "NO TLS came of it")?,
             How::GaveUp | How::Lost | How::Replaced => {
                 f.write_str("CUT OFF")?;
                 match self.percent() {
@@ -174,12 +178,20 @@ impl fmt::Display for Diagnosis {
             Self::NotTaken { times: n } => write!(f, "was offered an address {} and did not take it", times(*n)),
             Self::Refused { why } => write!(f, "was refused its address ({why}) and did not ask anew"),
             Self::LoaderNotFetched { file } => write!(f, "has an address and never fetched its loader {file}"),
+            Self::NoTls { file, untrusted: true } => {
+                write!(f, "does not trust the certificate that its loader {file} is given under")
+            }
+            Self::NoTls { file, .. } => write!(f, "came to no TLS for its loader {file}"),
             Self::NotGiven { stage, path, how: How::Refused(code) } => {
                 write!(f, "the {stage}'s file {path} was refused with code {code}")
             }
             Self::NotGiven { stage, path, .. } => write!(f, "the {stage}'s file {path} is not there"),
             Self::CutOff { stage, path, via, percent, bytes } => {
-                let via = if *via == Via::Tftp { "TFTP" } else { "HTTP" };
+                let via = match via {
+                    Via::Tftp => "TFTP",
+                    Via::Http => "HTTP",
+                    Via::Https => "HTTPS",
+                };
                 match percent {
                     Some(percent) => write!(f, "the {stage} was cut off at {percent} %: {path} by {via}"),
                     None => write!(f, "the {stage} was cut off after {}: {path} by {via}", size(*bytes)),
@@ -250,6 +262,9 @@ impl Diagnosis {
             Self::Refused { .. } => "power-cycle it; when it stays so, another server leases addresses on its network",
             Self::LoaderNotFetched { .. } => {
                 "look for what filters TFTP (UDP 69 and the ports it answers from) or boot HTTP between it and us; look at its console"
+            }
+            Self::NoTls { .. } => {
+                "give its firmware the site's authority, or the network a certificate that it reads (older firmware: RSA alone); its clock has to be right"
             }
             Self::NotGiven { stage: Stage::Loader, .. } => {
                 "install the package that holds the loader, `muster check` names it; then `muster reload`"

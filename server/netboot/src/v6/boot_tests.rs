@@ -22,6 +22,14 @@ fn b4_2_uefi_http_boot_gets_a_url_without_nul_and_the_class_it_looks_for() {
 }
 
 #[test]
+fn b3_3_where_a_network_says_so_http_firmware_is_sent_to_tls_over_ipv6_too() {
+    let mut network = crate::v6::scene::network();
+    network.v6.as_mut().unwrap().boot_https = Some("https://[fd00:77::1]:8081".to_owned());
+    let reply = Scene::of(network).reply(1, &firmware("HTTPClient:Arch:00016:UNDI:003001", 16));
+    assert_eq!(reply.option(59), Some(&b"https://[fd00:77::1]:8081/boot/ipxe.efi"[..]));
+}
+
+#[test]
 fn b4_2_pxe_firmware_gets_a_tftp_url_and_no_class_which_would_send_it_to_a_boot_server() {
     let reply = Scene::new().reply(1, &firmware("PXEClient:Arch:00007:UNDI:003001", 7));
     assert_eq!(reply.option(59), Some(&b"tftp://[fd00:77::1]/ipxe.efi"[..]));

@@ -370,6 +370,7 @@ impl Leases {
             stage.is_some_and(|stage| self.brake.holds(ask.mac, stage, ask.host.order, ask.request.xid, ask.now));
         let mut network = ask.network.clone();
         network.boot_http.clone_from(&ask.served.boot_http);
+        network.boot_https.clone_from(&ask.served.boot_https);
         choose(&ask.plain, &ask.host, &network, looping)
     }
 }

@@ -1,6 +1,6 @@
 //! What a network is over IPv6, beside what it is over IPv4.
 
-use crate::network::{BadNetwork, Network, Networks};
+use crate::network::{BadNetwork, Network, Networks, bases};
 use std::fmt;
 use std::net::Ipv6Addr;
 
@@ -70,6 +70,8 @@ pub struct Served {
     pub server: Ipv6Addr,
     /// `http://[fd00:77::1]:8080`, no slash at its end.
     pub boot_http: String,
+    /// The same under TLS, as [`Network::boot_https`].
+    pub boot_https: Option<String>,
     pub dns: Vec<Ipv6Addr>,
     /// Two messages instead of four (B4.1): off unless no other server is there to commit as well.
     pub rapid_commit: bool,
@@ -92,10 +94,7 @@ impl Served {
         if network.interface.is_some() && !self.prefix.is_host(self.server) {
             slips.push(BadNetwork::Server6 { network: name(), server: self.server });
         }
-        let sound = crate::script::Link::new(&self.boot_http).is_ok() && !self.boot_http.ends_with('/');
-        if !sound {
-            slips.push(BadNetwork::Base { network: name(), base: self.boot_http.clone() });
-        }
+        bases(network, [Some(&self.boot_http), self.boot_https.as_ref()], slips);
     }
 }
 
