@@ -240,6 +240,21 @@ fn a_list_is_swapped_whole_or_not_at_all() {
 }
 
 #[test]
+fn b5_13_tftp_gives_what_lies_in_memory_and_nothing_else() {
+    use muster_bootserver::tftp::Source;
+    let folder = folder("both");
+    std::fs::write(folder.join("a"), "1").unwrap();
+    std::fs::File::create(folder.join("l")).unwrap().set_len(http::IN_MEMORY_MAX + 1).unwrap();
+    let entry = |name: &str, file: &str| Entry { name: name.into(), file: folder.join(file) };
+    let files = Files::load(&[entry("a.efi", "a"), entry("large.img", "l")]).unwrap();
+    let from: SocketAddr = "127.0.0.1:2070".parse().unwrap();
+    std::fs::remove_file(folder.join("a")).unwrap();
+    assert_eq!(files.find("a.efi", from).as_deref(), Some(&b"1"[..]), "no disk is asked");
+    assert_eq!(files.find("large.img", from), None);
+    assert!(matches!(files.get("large.img"), Some(Body::File { length, .. }) if length == http::IN_MEMORY_MAX + 1));
+}
+
+#[test]
 fn a_file_that_shrank_is_an_error_and_not_a_short_answer() {
     let folder = folder("shrank");
     std::fs::write(folder.join("l"), pattern(LARGE)).unwrap();

@@ -223,6 +223,15 @@ fn a2_3_errors_acks_and_data_to_the_listening_port_get_silence() {
 }
 
 #[test]
+fn a2_4_a_name_that_gives_orders_to_a_terminal_is_told_without_them_and_comes_back_to_nobody() {
+    let server = Server::plain();
+    let socket = client();
+    socket.send_to(&request("a\x1b[2Jb\nc", &[]), server.at).unwrap();
+    assert_eq!(receive(&socket).unwrap().0, b"\0\x05\0\x01File not found\0");
+    assert_eq!(server.watch.wait(1)[0].path, "a\\x1b[2Jb\\nc");
+}
+
+#[test]
 fn a2_5_a_request_that_is_cut_off_is_told_so() {
     let server = Server::plain();
     let socket = client();
@@ -329,6 +338,35 @@ fn b5_12_a_single_port_serves_from_the_port_that_was_asked() {
         socket.send_to(&[0, 4, 0, number], server.at).unwrap();
     }
     assert_eq!(server.watch.wait(1)[0].how, How::Whole);
+}
+
+#[test]
+fn b5_12_on_a_single_port_what_nobody_asked_for_moves_nothing() {
+    let server = Server::start("127.0.0.1:0", |c| c.single_port = true, |_| true);
+    let (socket, foreign) = (client(), client());
+    socket.send_to(&request("small", &[]), server.at).unwrap();
+    assert_eq!(receive(&socket).unwrap().0[..4], *b"\0\x03\0\x01");
+    for bytes in [b"\0\x04\0\x01".as_slice(), b"\0\x05\0\0x\0"] {
+        foreign.send_to(bytes, server.at).unwrap();
+        assert_eq!(receive(&foreign), None, "{bytes:?}");
+    }
+    assert_eq!(receive(&socket), None, "the foreign ACK moved nothing");
+    socket.send_to(b"\0\x04\0\x01", server.at).unwrap();
+    assert_eq!(receive(&socket).unwrap().0[..4], *b"\0\x03\0\x02");
+    assert_eq!(server.counted("stray"), 2);
+}
+
+#[test]
+fn b1_28_every_packet_may_be_cut_on_its_way() {
+    use std::os::fd::AsRawFd;
+    let socket = tftp::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut value: libc::c_int = -1;
+    let mut length = libc::socklen_t::try_from(size_of_val(&value)).unwrap();
+    let asked = (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
+    // SAFETY: value and length live through the call and belong together.
+    let rc =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), asked.0, asked.1, (&raw mut value).cast(), &raw mut length) };
+    assert_eq!((rc, value), (0, libc::IP_PMTUDISC_DONT));
 }
 
 #[test]

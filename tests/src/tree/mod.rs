@@ -7,6 +7,7 @@
 pub mod floors;
 pub mod links;
 pub mod promises;
+pub mod rules;
 pub mod shape;
 pub mod words;
 

@@ -283,6 +283,17 @@ mod tests {
     }
 
     #[test]
+    fn b1_19_without_overload_the_fields_of_the_header_are_no_options() {
+        for overload in [&[][..], &[52, 1, 0], &[52, 1, 4], &[52, 0]] {
+            let mut bytes = [&bare()[..], overload, &[53, 1, 1, 255]].concat();
+            bytes[108..112].copy_from_slice(&[60, 1, b'b', 255]);
+            bytes[44..48].copy_from_slice(&[60, 1, b'c', 255]);
+            let request = parse(&bytes).unwrap();
+            assert_eq!((request.kind, request.vendor_class), (Some(Kind::Discover), None), "{overload:?}");
+        }
+    }
+
+    #[test]
     fn a_repeated_fixed_option_counts_once_and_padding_is_skipped() {
         let request = with(&[0, 0, 53, 1, 1, 53, 1, 1, 50, 4, 10, 0, 0, 9, 50, 4, 10, 0, 0, 8, 255, 60, 1, b'x']);
         assert_eq!((request.kind, request.requested), (Some(Kind::Discover), Some(Ipv4Addr::new(10, 0, 0, 9))));

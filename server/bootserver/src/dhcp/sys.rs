@@ -366,3 +366,23 @@ fn leave_from(header: &mut libc::msghdr, from: Ipv4Addr) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn b1_28_what_leaves_the_servers_ports_may_be_cut_on_its_way() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        prepare(socket.as_fd()).unwrap();
+        let mut value: libc::c_int = -1;
+        let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: value and length live through the call and belong together.
+        let rc = unsafe {
+            let into = (&raw mut value).cast();
+            libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, into, &raw mut length)
+        };
+        assert_eq!((rc, value), (0, libc::IP_PMTUDISC_DONT));
+    }
+}

@@ -187,3 +187,97 @@ fn b1_22_a_reply_is_bounded_by_the_discover_and_never_by_the_requests_word() {
     let tiny = Request { max_size: Some(1), ..pxe(Kind::Discover, 7) };
     assert_eq!(Bench::new().reply(&tiny).size_limit, 548);
 }
+
+/// Every kind of firmware and loader, with what may stand beside its boot file in a reply.
+fn everybody() -> Vec<Request> {
+    let http = |arch: u16| Request {
+        vendor_class: Some(format!("HTTPClient:Arch:{arch:05}").into_bytes()),
+        ..pxe(Kind::Discover, arch)
+    };
+    let bare = Request { ipxe: Some(vec![0x10, 1, 1]), ..ipxe(Kind::Discover) };
+    let plain = Request::of(mac(1), Kind::Discover);
+    let mut all = vec![ipxe(Kind::Discover), bare, plain];
+    all.extend((0..=41).flat_map(|arch| [pxe(Kind::Discover, arch), http(arch)]));
+    let full = |request: &Request| Request {
+        client_id: Some(vec![1, 2, 3]),
+        vendor_options: Some(vec![71, 4, 0, 1, 0, 0, 255]),
+        relay: Some(crate::Relay::read(&[1, 1, 7])),
+        ..request.clone()
+    };
+    all.iter().flat_map(|request| [request.clone(), full(request)]).collect()
+}
+
+fn chatty() -> Bench {
+    let mut bench = Bench::with(|network| {
+        network.dns = vec![SERVER];
+        network.domain = Some("rack.example".to_owned());
+        network.mtu = Some(9000);
+    });
+    bench.host.hostname = Some("node1".to_owned());
+    bench
+}
+
+#[test]
+fn b1_24_no_boot_file_goes_out_unended_or_with_an_option_behind_it() {
+    let mut booted = 0;
+    for request in everybody() {
+        let offer = chatty().reply(&request);
+        let Some(file) = offer.option(67) else { continue };
+        booted += 1;
+        assert_eq!(offer.options.last().map(|(code, _)| *code), Some(67), "{request:?}");
+        assert_eq!(file.iter().position(|byte| *byte == 0), Some(file.len() - 1), "{request:?}");
+    }
+    assert!(booted >= 10, "{booted}");
+}
+
+#[test]
+fn b2_4_the_pxe_class_never_goes_out_without_the_word_to_boot_this_packets_file() {
+    let mut classed = 0;
+    for request in everybody() {
+        let offer = chatty().reply(&request);
+        let pxe = offer.option(60) == Some(b"PXEClient");
+        assert_eq!(pxe, offer.option(43).is_some_and(|raw| raw.starts_with(&[6, 1, 8])), "{request:?}");
+        assert!(!pxe || offer.option(67).is_some(), "firmware would ask on 4011: {request:?}");
+        classed += usize::from(pxe);
+    }
+    assert!(classed >= 4, "{classed}");
+}
+
+#[test]
+fn b2_1_firmware_without_option_97_is_served_and_gets_none_back() {
+    let offer = Bench::new().reply(&Request { uuid: None, ..pxe(Kind::Discover, 7) });
+    assert_eq!((offer.file.as_str(), offer.option(97)), ("ipxe.efi", None));
+}
+
+#[test]
+fn b2_1_nothing_but_a_discover_and_a_request_is_answered_with_a_boot() {
+    let inform = Request { ciaddr: Ipv4Addr::new(10, 0, 4, 50), ..pxe(Kind::Inform, 7) };
+    let ack = Bench::new().reply(&inform);
+    assert_eq!((ack.kind, ack.file.as_str(), ack.siaddr), (ReplyKind::Ack, "", Ipv4Addr::UNSPECIFIED));
+    assert!([60, 43, 66, 67, 97].iter().all(|code| ack.option(*code).is_none()));
+}
+
+#[test]
+fn b2_15_an_architecture_that_nobody_serves_boots_its_disk_and_is_told_why() {
+    for arch in [1, 41, 42, 0xffff] {
+        let offer = Bench::new().reply(&pxe(Kind::Discover, arch));
+        assert_eq!(offer.choice, Choice::Disk { why: WhyDisk::NoLoader, script: None }, "{arch}");
+        assert_eq!((offer.file.as_str(), offer.option(67)), ("", None));
+    }
+}
+
+#[test]
+fn b2_16_a_pxe_client_is_given_no_url_whatever_its_architecture_says() {
+    let offer = Bench::new().reply(&pxe(Kind::Discover, 16));
+    assert_eq!((offer.file.as_str(), offer.option(60)), ("ipxe-http.efi", Some(&b"PXEClient"[..])));
+}
+
+#[test]
+fn b3_1_http_firmware_without_a_url_is_not_given_its_class_either() {
+    let http = |arch| Request { vendor_class: Some(b"HTTPClient".to_vec()), ..pxe(Kind::Discover, arch) };
+    let mut disk = Bench::new();
+    disk.host.boot = Boot::Disk;
+    for offer in [Bench::new().reply(&http(99)), disk.reply(&http(16))] {
+        assert!([60, 67].iter().all(|code| offer.option(*code).is_none()), "{:?}", offer.choice);
+    }
+}

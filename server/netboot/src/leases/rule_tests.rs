@@ -203,6 +203,12 @@ fn b1_3_the_broadcast_flag_is_honoured_and_b1_4_its_absence_means_a_frame_to_the
 }
 
 #[test]
+fn b1_4_what_is_no_ethernet_card_is_not_sent_a_frame() {
+    let request = Request { htype: 32, ..Request::of(mac(1), Kind::Discover) };
+    assert_eq!(Bench::new().reply(&request).destination, Destination::Broadcast);
+}
+
+#[test]
 fn b1_8_ciaddr_in_a_discover_is_ignored() {
     let mut bench = Bench::new();
     let offer = bench.reply(&Request { ciaddr: Ipv4Addr::new(9, 9, 9, 9), ..Request::of(mac(1), Kind::Discover) });
@@ -221,6 +227,17 @@ fn b1_9_an_offer_says_server_lease_mask_router_and_names() {
     assert_eq!(codes, [53, 54, 51, 1, 3, 6, 58, 59]);
     assert_eq!(offer.option(54), Some(&SERVER.octets()[..]));
     assert_eq!(offer.option(6), Some(&[10, 0, 4, 2, 10, 0, 4, 3][..]));
+}
+
+#[test]
+fn b1_9_each_discover_of_one_machine_is_offered_the_same_address_and_nobody_elses_is() {
+    let mut bench = Bench::new();
+    let first = bench.reply(&Request::of(mac(1), Kind::Discover)).yiaddr;
+    for xid in 1..=4 {
+        bench.later(32);
+        assert_eq!(bench.reply(&Request { xid, ..Request::of(mac(1), Kind::Discover) }).yiaddr, first);
+        assert_ne!(bench.reply(&Request { xid, ..Request::of(mac(2), Kind::Discover) }).yiaddr, first);
+    }
 }
 
 #[test]
