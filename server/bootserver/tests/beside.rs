@@ -251,6 +251,8 @@ fn a1_6_twenty_thousand_discovers_at_once_are_each_counted_and_a_machine_is_serv
     assert_eq!(before, answered, "each packet that arrived is answered or counted with its reason");
     assert!(server.counters.get("silent", "pool-exhausted").unwrap() > 0);
     assert_eq!(server.counters.get("failed", "receive"), Some(0));
-    assert_eq!(card.ask(&Ask::select(CLIENT, 1, [10, 77, 0, 66])).expect("an answer").kind(), 6, "offered to another");
+    // What was offered fills the card's queue, which then loses an answer: it asks again, as every client does.
+    let answer = (1..=5).find_map(|xid| card.ask(&Ask::select(CLIENT, xid, [10, 77, 0, 66])));
+    assert_eq!(answer.expect("an answer").kind(), 6, "offered to another");
     server.stop();
 }
