@@ -43,7 +43,8 @@ libfuzzer_sys::fuzz_target!(|datagram: &[u8]| {
     let host = Host { ours: true, boot: Boot::Agent, ..Host::default() };
     for unicast in [false, true] {
         let source = "fe80::5054:ff:fe77:101".parse().expect("an address");
-        let ingress = Ingress { interface: "eth0", source, source_port: 546, unicast, heard: Some(Mac([2, 0, 0, 0, 0, 1])) };
+        let ingress =
+            Ingress { interface: "eth0", source, source_port: 546, unicast, heard: Some(Mac([2, 0, 0, 0, 0, 1])) };
         match leases.answer(&NETWORKS, &request, ingress, &|_| host.clone(), Millis(1)) {
             Answer::Silent(why) => assert!(!why.to_string().is_empty()),
             Answer::Now(reply) | Answer::AfterCommit(_, reply) => {
