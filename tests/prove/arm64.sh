@@ -26,7 +26,11 @@ end "$bed/pids/muster.pid"
 sed -i '/^boot-image-arm64/d' "$bed/site/muster.toml"
 serve "$bed"
 mac=$(. "$bed/machines/node1/machine.env" && echo "$MAC")
-muster machine discover node1 --yes >/dev/null
+# A machine that is switched off has no agent in RAM that could look again without a boot.
+muster machine hold node1 --why "its boot image is gone" --yes >/dev/null
+bmc node1 chassis power off
+sleep 3
+muster machine resume node1 --to discover --yes >/dev/null
 for _ in $(seq 240); do
     if muster --output json boot explain "$mac" | grep -q 'no loader for its architecture'; then break; fi
     sleep 1
