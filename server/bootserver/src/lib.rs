@@ -7,6 +7,7 @@ mod error;
 pub mod http;
 pub mod ra;
 pub mod shadow;
+mod sockopt;
 pub mod syslog;
 pub mod tftp;
 pub mod transfers;

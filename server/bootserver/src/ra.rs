@@ -8,12 +8,12 @@
 //! prefix is on the link, which DHCPv6 itself cannot say. Nobody makes an address of the prefix by itself: it would be
 //! one that no lease tells of.
 
+use crate::sockopt::set;
 use muster_netboot::v6::Prefix;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Ipv6Addr, SocketAddrV6};
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
@@ -162,17 +162,7 @@ fn only_solicitations(socket: &Socket) -> io::Result<()> {
     if let Some(word) = filter.get_mut(usize::from(SOLICITATION / 32)) {
         *word &= !(1 << (SOLICITATION % 32));
     }
-    // SAFETY: the filter is 32 bytes that live through the call.
-    let rc = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_ICMPV6,
-            ICMPV6_FILTER,
-            filter.as_ptr().cast(),
-            size_of_val(&filter) as u32,
-        )
-    };
-    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    set(socket, libc::IPPROTO_ICMPV6, ICMPV6_FILTER, &filter)
 }
 
 fn send(socket: &Socket, index: u32, message: &[u8]) -> io::Result<()> {

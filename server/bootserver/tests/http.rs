@@ -4,7 +4,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Watcher, curl, folder, pattern};
+use common::{Running, curl, folder, pattern};
 use futures_core::future::BoxFuture;
 use muster_bootserver::http::{self, Body, Bounds, Config, Content, Entry, Files};
 use muster_bootserver::transfers::How;
@@ -12,22 +12,20 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
 
 /// Not kept in memory.
 const LARGE: usize = http::IN_MEMORY_MAX as usize + 3_000_001;
 
 struct Server {
     at: SocketAddr,
-    watch: Arc<Watcher>,
-    counters: Arc<http::Counters>,
-    cancel: CancellationToken,
-    _runtime: tokio::runtime::Runtime,
+    running: Running<http::Counters>,
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.cancel.cancel();
+impl std::ops::Deref for Server {
+    type Target = Running<http::Counters>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.running
     }
 }
 
@@ -37,14 +35,11 @@ impl Server {
     }
 
     fn at(address: &str, content: Arc<dyn Content>, bounds: Bounds) -> Server {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
         let listener = http::listen(address.parse().unwrap()).unwrap();
         let at = listener.local_addr().unwrap();
         let config = Config { bounds, ..Config::new(vec![listener]) };
-        let (watch, counters, cancel) =
-            (Arc::new(Watcher::default()), config.counters.clone(), CancellationToken::new());
-        runtime.spawn(http::serve(config, content, watch.clone(), cancel.clone()));
-        Server { at, watch, counters, cancel, _runtime: runtime }
+        let counters = config.counters.clone();
+        Server { at, running: Running::start(counters, |watch, cancel| http::serve(config, content, watch, cancel)) }
     }
 
     /// `/boot/a.efi` in memory and `/images/large.img` on disk.

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Watcher, curl, folder, pattern};
+use common::{Running, curl, folder, pattern};
 use muster_bootserver::http::{self, Bounds, Config, Entry, Files, Secured};
 use muster_bootserver::transfers::How;
 use rustls::pki_types::pem::PemObject as _;
@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
 
 /// Not kept in memory.
 const LARGE: usize = http::IN_MEMORY_MAX as usize + 3_000_001;
@@ -24,15 +23,14 @@ struct Server {
     at: SocketAddr,
     /// The certificate, which is its own authority.
     ca: PathBuf,
-    watch: Arc<Watcher>,
-    counters: Arc<http::Counters>,
-    cancel: CancellationToken,
-    _runtime: tokio::runtime::Runtime,
+    running: Running<http::Counters>,
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.cancel.cancel();
+impl std::ops::Deref for Server {
+    type Target = Running<http::Counters>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.running
     }
 }
 
@@ -59,11 +57,9 @@ impl Server {
         let (in_the_clear, at) = (plain.local_addr().unwrap(), under_tls.local_addr().unwrap());
         let secured = Some(Secured { listeners: vec![under_tls], tls });
         let config = Config { bounds, secured, ..Config::new(vec![plain]) };
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let (watch, counters, cancel) =
-            (Arc::new(Watcher::default()), config.counters.clone(), CancellationToken::new());
-        runtime.spawn(http::serve(config, Arc::new(files), watch.clone(), cancel.clone()));
-        Server { plain: in_the_clear, at, ca, watch, counters, cancel, _runtime: runtime }
+        let counters = config.counters.clone();
+        let running = Running::start(counters, |watch, cancel| http::serve(config, Arc::new(files), watch, cancel));
+        Server { plain: in_the_clear, at, ca, running }
     }
 
     fn url(&self, path: &str) -> String {

@@ -5,7 +5,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Seen, Watcher, curl, pattern};
+use common::{Running, Seen, curl, pattern};
 use futures_core::future::BoxFuture;
 use muster_bootserver::tftp::{self, Config, Source};
 use muster_bootserver::transfers::How;
@@ -14,7 +14,6 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
 
 struct Map(BTreeMap<String, Bytes>);
 
@@ -41,31 +40,30 @@ static MADE: AtomicU32 = AtomicU32::new(0);
 
 struct Server {
     at: SocketAddr,
-    watch: Arc<Watcher>,
-    counters: Arc<tftp::Counters>,
-    cancel: CancellationToken,
-    _runtime: tokio::runtime::Runtime,
+    running: Running<tftp::Counters>,
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.cancel.cancel();
+impl std::ops::Deref for Server {
+    type Target = Running<tftp::Counters>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.running
     }
 }
 
 impl Server {
     fn start(bind: &str, change: impl FnOnce(&mut Config), allow: fn(std::net::IpAddr) -> bool) -> Server {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
         let files = [("small", 600), ("empty", 0), ("whole", 1024), ("big", 3_000_000), ("huge", 512 * 65_536 + 9)];
         let map = Map(files.into_iter().map(|(name, size)| (name.to_owned(), pattern(size))).collect());
         let socket = tftp::listen(bind.parse().unwrap()).unwrap();
         let at = socket.local_addr().unwrap();
         let mut config = Config::new(vec![socket]);
         change(&mut config);
-        let (watch, counters, cancel) =
-            (Arc::new(Watcher::default()), config.counters.clone(), CancellationToken::new());
-        runtime.spawn(tftp::serve(config, Arc::new(map), Arc::new(allow), watch.clone(), cancel.clone()));
-        Server { at, watch, counters, cancel, _runtime: runtime }
+        let counters = config.counters.clone();
+        let running = Running::start(counters, |watch, cancel| {
+            tftp::serve(config, Arc::new(map), Arc::new(allow), watch, cancel)
+        });
+        Server { at, running }
     }
 
     fn plain() -> Server {

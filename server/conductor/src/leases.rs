@@ -65,11 +65,15 @@ fn granted<'a, Change>(batch: &'a [Change], outcomes: &'a [Outcome]) -> impl Ite
 }
 
 fn holding(lease: &Lease) -> Holding {
-    (lease.address.into(), (lease.state == LeaseState::Bound).then_some((lease.mac, lease.until)))
+    (lease.address.into(), holder(lease.state, lease.mac, lease.until))
 }
 
 fn holding6(lease: &v6::Lease) -> Holding {
-    (lease.address.into(), (lease.state == LeaseState::Bound).then_some((lease.mac, lease.until)))
+    (lease.address.into(), holder(lease.state, lease.mac, lease.until))
+}
+
+fn holder(state: LeaseState, mac: Mac, until: Millis) -> Option<(Mac, Millis)> {
+    (state == LeaseState::Bound).then_some((mac, until))
 }
 
 fn outcome_of(outcome: muster_store::Outcome) -> Outcome {

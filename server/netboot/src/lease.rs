@@ -62,11 +62,13 @@ pub struct LeaseChange {
 impl LeaseChange {
     /// The rule above in plain code: may this change replace that row?
     pub fn may_replace(&self, row: &Lease) -> bool {
-        (row.mac == self.lease.mac && row.state != LeaseState::Declined)
-            || row == &self.lease
-            || row.state == LeaseState::Released
-            || row.until <= self.at
+        row == &self.lease || gives_way((row.mac, row.state, row.until), self.lease.mac, self.at)
     }
+}
+
+/// Whether a row gives way to another one, of whatever protocol its address is.
+pub(crate) fn gives_way((holder, state, until): (Mac, LeaseState, Millis), to: Mac, at: Millis) -> bool {
+    (holder == to && state != LeaseState::Declined) || state == LeaseState::Released || until <= at
 }
 
 /// What became of one change, in the order of the batch.

@@ -8,6 +8,7 @@ mod choice;
 mod clients;
 mod conflict;
 mod grub;
+mod hold;
 mod host;
 pub mod import;
 mod lease;

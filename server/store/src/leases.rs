@@ -26,15 +26,15 @@ words! {
 
 /// One address of one network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeaseRow {
+pub struct LeaseRow<A = Ipv4Addr> {
     pub network: String,
-    pub address: Ipv4Addr,
+    pub address: A,
     pub mac: Mac,
     pub until: Millis,
     pub state: LeaseState,
     /// When the client was last heard.
     pub seen: Millis,
-    /// JSON: client id, host name, option 82 as received.
+    /// JSON: what the client or its relay said of it, as received.
     pub client: String,
 }
 
@@ -196,7 +196,7 @@ fn address(row: &Row) -> Result<Ipv4Addr, Error> {
     u32::try_from(number).map(Ipv4Addr::from).map_err(|found| row.damaged("address", found))
 }
 
-pub(crate) fn mac_of(row: &Row) -> Result<Mac, Error> {
+fn mac_of(row: &Row) -> Result<Mac, Error> {
     let [high, low, octets @ ..] = row.int("mac")?.to_be_bytes();
     if (high, low) != (0, 0) {
         return Err(row.damaged("mac", "it has more than six octets"));
@@ -205,9 +205,14 @@ pub(crate) fn mac_of(row: &Row) -> Result<Mac, Error> {
 }
 
 fn lease(row: &Row) -> Result<LeaseRow, Error> {
+    with_address(row, address(row)?)
+}
+
+/// The row but for its address, which each protocol writes its own way.
+pub(crate) fn with_address<A>(row: &Row, address: A) -> Result<LeaseRow<A>, Error> {
     Ok(LeaseRow {
         network: row.text("network")?,
-        address: address(row)?,
+        address,
         mac: mac_of(row)?,
         until: row.millis("until")?,
         state: row.parse("state")?,

@@ -2,26 +2,15 @@
 //! this one is not.
 
 use crate::error::Error;
-use crate::leases::{LeaseState, Outcome, clean, mac_of, number};
+use crate::leases::{LeaseRow, LeaseState, Outcome, clean, number, with_address};
 use crate::sql::{Row, Sql, cells, sql, two};
 use crate::store::Store;
 use muster_names::{Mac, Millis};
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
 
-/// One address of one network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease6Row {
-    pub network: String,
-    pub address: Ipv6Addr,
-    pub mac: Mac,
-    pub until: Millis,
-    pub state: LeaseState,
-    /// When the client was last heard.
-    pub seen: Millis,
-    /// JSON: how the client called itself.
-    pub client: String,
-}
+/// One IPv6 address of one network.
+pub type Lease6Row = LeaseRow<Ipv6Addr>;
 
 const COMMIT: Sql = two(
     "commit IPv6 leases",
@@ -107,13 +96,5 @@ fn address(row: &Row) -> Result<Ipv6Addr, Error> {
 }
 
 fn lease(row: &Row) -> Result<Lease6Row, Error> {
-    Ok(Lease6Row {
-        network: row.text("network")?,
-        address: address(row)?,
-        mac: mac_of(row)?,
-        until: row.millis("until")?,
-        state: row.parse("state")?,
-        seen: row.millis("seen")?,
-        client: row.text("client")?,
-    })
+    with_address(row, address(row)?)
 }

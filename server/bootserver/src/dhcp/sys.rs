@@ -1,6 +1,7 @@
 //! The few calls to the kernel that no safe crate wraps whole: batches with the address a datagram was sent to, and
-//! frames to a machine without an address. All `unsafe` of the DHCP server is in this file.
+//! frames to a machine without an address. All `unsafe` of the DHCP server is here and in `sockopt`.
 
+use crate::sockopt::set;
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -30,20 +31,12 @@ pub struct Datagram {
 /// Room for one `in_pktinfo`, aligned as a control message must be.
 type Control = [u64; 8];
 
-fn set(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    // SAFETY: the option value is one c_int that lives through the call.
-    let rc = unsafe {
-        libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), size_of::<libc::c_int>() as u32)
-    };
-    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 /// Tell each datagram's destination; leave DF clear (B1.28); take a large buffer if we may.
 pub fn prepare(fd: BorrowedFd<'_>) -> io::Result<()> {
-    set(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
-    set(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
+    set(&fd, libc::IPPROTO_IP, libc::IP_PKTINFO, &1_i32)?;
+    set(&fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &libc::IP_PMTUDISC_DONT)?;
     // Only with CAP_NET_ADMIN; a smaller buffer is slower, not wrong.
-    let _ = set(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 4 << 20);
+    let _ = set(&fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &(4_i32 << 20));
     Ok(())
 }
 
@@ -157,17 +150,7 @@ pub fn only_server_replies(fd: BorrowedFd<'_>) -> io::Result<()> {
         step(0x06, 0, 0, 0),
     ];
     let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
-    // SAFETY: program and steps live through the call; the kernel copies and checks them.
-    let rc = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const program).cast(),
-            size_of::<libc::sock_fprog>() as u32,
-        )
-    };
-    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    set(&fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
 }
 
 /// The next frame that waits, if one does.

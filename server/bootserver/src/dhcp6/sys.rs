@@ -1,10 +1,11 @@
 //! The calls to the kernel that no crate here wraps: to whom a datagram was sent, and which card sent it. All `unsafe`
-//! of the DHCPv6 server is in this file.
+//! of the DHCPv6 server is here and in `sockopt`.
 //!
 //! UDP tells no link-layer address, and the client's own address need not be made of it. So a second socket hears the
 //! frames of the same datagrams. The kernel gives a frame to it before it gives the datagram to the first one: whoever
 //! has read a datagram finds its frame.
 
+use crate::sockopt::set;
 use muster_names::Mac;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -73,21 +74,6 @@ pub fn tap(index: u32, port: u16) -> io::Result<OwnedFd> {
         libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as libc::socklen_t)
     };
     if rc == 0 { Ok(fd) } else { Err(io::Error::last_os_error()) }
-}
-
-fn set<T>(fd: &impl AsRawFd, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
-    // SAFETY: the value lives through the call and its true length is given; the filter's program, which one of the
-    // values points at, lives in the caller.
-    let rc = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            level,
-            name,
-            std::ptr::from_ref(value).cast(),
-            size_of::<T>() as libc::socklen_t,
-        )
-    };
-    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Takes one datagram.

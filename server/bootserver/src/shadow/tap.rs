@@ -1,6 +1,7 @@
 //! The calls to the kernel behind the ears: a packet socket that has only a way in, and the signals that end listening.
 
 use crate::dhcp::interface_index;
+use crate::sockopt::set;
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -61,22 +62,13 @@ impl Tap {
             sll_addr: [0; 8],
         };
         let room: libc::c_int = 4 << 20;
-        // SAFETY: filter, number and address live through the calls, and their true lengths are given.
-        unsafe {
-            let fd = socket.as_raw_fd();
-            let set = |level, name, value: *const libc::c_void, size: usize| {
-                libc::setsockopt(fd, level, name, value, size as libc::socklen_t)
-            };
-            if set(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const filter).cast(), size_of::<libc::sock_fprog>())
-                != 0
-            {
-                return Err(io::Error::last_os_error());
-            }
-            // Only with CAP_NET_ADMIN; a smaller buffer loses more, which is told.
-            let _ = set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, (&raw const room).cast(), size_of::<libc::c_int>());
-            if libc::bind(fd, (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as libc::socklen_t) != 0 {
-                return Err(io::Error::last_os_error());
-            }
+        set(&socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)?;
+        // Only with CAP_NET_ADMIN; a smaller buffer loses more, which is told.
+        let _ = set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &room);
+        let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        // SAFETY: the address lives through the call and its true length is given.
+        if unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) } != 0 {
+            return Err(io::Error::last_os_error());
         }
         Ok(Self { interface: interface.to_owned(), socket })
     }

@@ -1,6 +1,8 @@
 //! The few calls to the kernel that no crate here wraps: which of our addresses a datagram was sent to, sending from a
-//! chosen one, and the MTU of the way to a peer. All `unsafe` of the TFTP server is in this file.
+//! chosen one, and the MTU of the way to a peer. All `unsafe` of the TFTP server is here and in
+//! `sockopt`.
 
+use crate::sockopt::set;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -20,8 +22,8 @@ pub fn listen(address: SocketAddr) -> io::Result<UdpSocket> {
     // A hall that powers on asks at once; room for some thousand requests.
     let _ = socket.set_recv_buffer_size(4 << 20);
     if address.is_ipv4() {
-        set(&socket, libc::IP_PKTINFO, 1)?;
-        set(&socket, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
+        set(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, &1_i32)?;
+        set(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &libc::IP_PMTUDISC_DONT)?;
     } else {
         socket.set_only_v6(true)?;
     }
@@ -35,18 +37,11 @@ pub fn ephemeral(local: IpAddr) -> io::Result<UdpSocket> {
     let address = SocketAddr::new(local, 0);
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv4() {
-        set(&socket, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
+        set(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &libc::IP_PMTUDISC_DONT)?;
     }
     socket.bind(&address.into())?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
-}
-
-fn set(socket: &Socket, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    let length = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: the option value is one c_int that lives through the call.
-    let rc = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, name, (&raw const value).cast(), length) };
-    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The MTU of the way to a peer, as the kernel knows it. 1500 if it says nothing.

@@ -5,8 +5,9 @@
 use bytes::Bytes;
 use muster_bootserver::transfers::{Begun, Ended, How, TransferWatch};
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -46,6 +47,32 @@ impl TransferWatch for Watcher {
         let seen = Seen { path: ended.path.to_owned(), bytes: ended.bytes, how: ended.how };
         self.ended.lock().unwrap().push(seen);
         self.news.notify_all();
+    }
+}
+
+/// A server that ends with its test.
+pub struct Running<Counters> {
+    pub watch: Arc<Watcher>,
+    pub counters: Arc<Counters>,
+    cancel: CancellationToken,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl<Counters> Running<Counters> {
+    pub fn start<F>(counters: Arc<Counters>, serve: impl FnOnce(Arc<Watcher>, CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = std::io::Result<()>> + Send + 'static,
+    {
+        let (watch, cancel) = (Arc::new(Watcher::default()), CancellationToken::new());
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.spawn(serve(watch.clone(), cancel.clone()));
+        Self { watch, counters, cancel, _runtime: runtime }
+    }
+}
+
+impl<Counters> Drop for Running<Counters> {
+    fn drop(&mut self) {
+        self.cancel.cancel();
     }
 }
 

@@ -5,8 +5,9 @@
 //! and the machine's own check (DECLINE) stands behind it.
 
 use super::Leases;
-use super::table::{Hold, Slot, Table};
+use super::table::{Slot, Table};
 use crate::conflict::{Conflict, ConflictKind};
+use crate::hold::Hold;
 use crate::network::{Dhcp, Network, Networks};
 use muster_names::{Mac, Millis};
 use std::collections::{BTreeMap, VecDeque};

@@ -14,6 +14,7 @@ use crate::brake::{Brake, Stage};
 use crate::choice::{Choice, Client, choose, client, client_on};
 use crate::clients::ProxyStyle;
 use crate::conflict::ConflictKind;
+use crate::hold::{DECLINE_MS, FOREIGN_MS, Hold, OFFER_MS};
 use crate::host::Host;
 use crate::lease::{Lease, LeaseChange, LeaseState, Outcome};
 use crate::network::{Dhcp, Ingress, Network, Networks};
@@ -24,14 +25,8 @@ use muster_names::{Mac, Millis};
 use render::Term;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use table::{Hold, Slot, Table};
+use table::{Slot, Table};
 
-/// Longer than any firmware waits between OFFER and REQUEST.
-const OFFER_MS: i64 = 120 * 1000;
-/// Quarantine of a declined address (B1.13).
-const DECLINE_MS: i64 = 60 * 60 * 1000;
-/// How long an address that another daemon holds is left alone.
-const FOREIGN_MS: i64 = 10 * 60 * 1000;
 /// At most one NAK to a machine in this time (B1.16).
 const NAK_MS: i64 = 1000;
 const NAKS_REMEMBERED: usize = 20_000;

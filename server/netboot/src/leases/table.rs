@@ -4,26 +4,12 @@
 //! what was never used, and a queue by end of lease gives back what was.
 
 use super::ahead::Ahead;
+use crate::hold::Hold;
 use crate::lease::{Lease, LeaseState};
 use crate::network::{Network, Range};
 use muster_names::{Mac, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hold {
-    /// A hint in memory.
-    Offered,
-    /// Granted; durable as far as [`Slot::durable_until`] says.
-    Bound,
-    /// Given back.
-    Free,
-    Declined,
-    /// Another daemon's, as the store told.
-    Foreign,
-    /// Used by a host without a lease: nobody's but that host's.
-    Occupied,
-}
 
 #[derive(Clone, Debug)]
 pub(super) struct Slot {

@@ -1,6 +1,6 @@
 //! A lease over IPv6 as it is kept, and a change to it: the rule of IPv4's, for its own addresses.
 
-use crate::lease::LeaseState;
+use crate::lease::{LeaseState, gives_way};
 use muster_names::{Mac, Millis};
 use std::net::Ipv6Addr;
 
@@ -27,9 +27,6 @@ pub struct LeaseChange {
 impl LeaseChange {
     /// May this change replace that row?
     pub fn may_replace(&self, row: &Lease) -> bool {
-        (row.mac == self.lease.mac && row.state != LeaseState::Declined)
-            || row == &self.lease
-            || row.state == LeaseState::Released
-            || row.until <= self.at
+        row == &self.lease || gives_way((row.mac, row.state, row.until), self.lease.mac, self.at)
     }
 }

@@ -15,20 +15,15 @@ use super::render::{self, Term};
 use super::reply::{Reply, ReplyKind, Status};
 use super::request::{Ingress, Kind, Request};
 use super::silence::Silence;
-use super::table::{Hold, Need, Slot, Table};
+use super::table::{Need, Slot, Table};
 use crate::brake::{Brake, Stage};
 use crate::choice::{Choice, Client, choose, client_on};
+use crate::hold::{DECLINE_MS, FOREIGN_MS, Hold, OFFER_MS};
 use crate::host::Host;
 use crate::lease::{LeaseState, Outcome};
 use crate::network::{Network, Networks};
 use muster_names::{Mac, Millis};
 use std::net::Ipv6Addr;
-
-const OFFER_MS: i64 = 120 * 1000;
-/// Quarantine of a declined address.
-const DECLINE_MS: i64 = 60 * 60 * 1000;
-/// How long an address that another daemon holds is left alone.
-const FOREIGN_MS: i64 = 10 * 60 * 1000;
 
 /// What is to be done with a message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,24 +3,12 @@
 
 use super::lease::Lease;
 use super::network::Served;
+use crate::hold::Hold;
 use crate::lease::LeaseState;
 use crate::network::Network;
 use muster_names::{Mac, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hold {
-    /// A hint in memory.
-    Offered,
-    /// Granted; durable as far as [`Slot::durable_until`] says.
-    Bound,
-    /// Given back.
-    Free,
-    Declined,
-    /// Another daemon's, as the store told.
-    Foreign,
-}
 
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
