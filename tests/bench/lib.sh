@@ -107,7 +107,7 @@ turns() {
 # and, where IMAGE_MIB says how long, the image /images/bench/disk.raw.zst; all in DIR/served for the peers too.
 muster_site() {
     local dir=$1 served=$1/served
-    mkdir -p "$dir"/files/{pxe-images/loaders,pxe-images/os,rack-layouts} "$dir/images/bench" "$served"
+    mkdir -p "$dir"/files/{pxe-images/clients,pxe-images/loaders,pxe-images/os,rack-layouts} "$dir/images/bench" "$served"
     chmod 755 "$dir" "$served"
     cp -r firmware-profiles "$dir/files/"
     head -c $((8 << 20)) /dev/urandom >"$served/loader.efi"
