@@ -9,12 +9,16 @@
 //! then unknown, as after [`Error::may_have_happened`].
 
 mod error;
+mod hardware;
 mod ipmi;
 mod lane;
 mod redfish;
 mod target;
 
 pub use error::{Error, Fault, Kind};
+pub use hardware::{
+    Controller, Drive, Fan, Firmware, Gap, Hardware, Memory, Nic, Other, PowerSupply, Processor,
+};
 pub use ipmi::parse;
 pub use lane::Settings;
 pub use target::{

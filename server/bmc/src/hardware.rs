@@ -1,0 +1,160 @@
+//! What a BMC tells of the machine behind it, whatever protocol it speaks: the out-of-band twin of the agent's inventory.
+//!
+//! It is a thing of its own and not `names::Inventory`: a BMC knows power supplies, fans and bays and no disk by its
+//! world-wide name, the agent the other way round, and the two are compared rather than mixed. What was not told is
+//! `None` and stands as null in JSON; a list is as long as what was told, and [`Hardware::gaps`] says what could not be
+//! read, so that an empty list is never taken for an empty machine.
+
+use muster_names::{Mac, Power};
+use serde::{Deserialize, Serialize};
+
+/// One machine, as its BMC tells it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hardware {
+    pub manufacturer: Option<String>,
+    pub model: Option<String>,
+    /// As the BMC names it. Where the maker's SMBIOS has another number, that one is in `sku`.
+    pub serial: Option<String>,
+    pub sku: Option<String>,
+    /// Lower case. IPMI leaves the byte order open; then it is SMBIOS's.
+    pub uuid: Option<String>,
+    /// `None`: not told. `unknown`: told, and neither on nor off.
+    pub power: Option<Power>,
+    pub bmc: Controller,
+    pub processors: Vec<Processor>,
+    pub memory: Vec<Memory>,
+    pub drives: Vec<Drive>,
+    pub nics: Vec<Nic>,
+    pub power_supplies: Vec<PowerSupply>,
+    pub fans: Vec<Fan>,
+    pub firmware: Vec<Firmware>,
+    /// Every system that the BMC serves, this one among them.
+    pub systems: Vec<Other>,
+    /// What could not be read, and why.
+    pub gaps: Vec<Gap>,
+}
+
+/// The BMC itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Controller {
+    /// The id of the profile that knows this kind of BMC; `None` where none does.
+    pub profile: Option<String>,
+    pub model: Option<String>,
+    pub firmware: Option<String>,
+    pub mac: Option<Mac>,
+    /// SHA-256 of the public key behind the address: what to pin.
+    pub tls_pin: Option<String>,
+}
+
+/// A populated socket, or an accelerator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Processor {
+    pub slot: Option<String>,
+    /// `CPU`, `GPU`, `FPGA`: the BMC's word.
+    pub kind: Option<String>,
+    pub manufacturer: Option<String>,
+    pub model: Option<String>,
+    pub serial: Option<String>,
+    pub cores: Option<u32>,
+    pub threads: Option<u32>,
+    pub health: Option<String>,
+}
+
+/// A populated memory slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    pub slot: Option<String>,
+    pub manufacturer: Option<String>,
+    pub part_number: Option<String>,
+    pub serial: Option<String>,
+    pub size_mib: Option<u64>,
+    pub speed_mts: Option<u32>,
+    /// `DDR4`, ...
+    pub kind: Option<String>,
+    pub health: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Drive {
+    pub bay: Option<String>,
+    pub manufacturer: Option<String>,
+    pub model: Option<String>,
+    pub serial: Option<String>,
+    pub size_bytes: Option<u64>,
+    /// `SSD`, `HDD`: the BMC's word.
+    pub kind: Option<String>,
+    /// `SATA`, `SAS`, `NVMe`.
+    pub protocol: Option<String>,
+    pub firmware: Option<String>,
+    pub health: Option<String>,
+}
+
+/// One port with an Ethernet address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Nic {
+    /// The address in use.
+    pub mac: Option<Mac>,
+    /// The one it was made with, where the BMC tells it.
+    pub permanent_mac: Option<Mac>,
+    pub slot: Option<String>,
+    pub model: Option<String>,
+    /// Of the card.
+    pub serial: Option<String>,
+    pub speed_mbps: Option<u32>,
+    pub link: Option<bool>,
+    pub firmware: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PowerSupply {
+    pub slot: Option<String>,
+    pub manufacturer: Option<String>,
+    pub model: Option<String>,
+    pub part_number: Option<String>,
+    pub serial: Option<String>,
+    pub watts: Option<u32>,
+    pub firmware: Option<String>,
+    pub health: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Fan {
+    pub slot: Option<String>,
+    pub rpm: Option<u32>,
+    pub percent: Option<u32>,
+    pub health: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Firmware {
+    pub component: Option<String>,
+    pub version: Option<String>,
+    /// Where it is not the one that runs: `StandbySpare` and the like.
+    pub state: Option<String>,
+}
+
+/// A system that the same BMC serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Other {
+    pub serial: Option<String>,
+    pub uuid: Option<String>,
+    /// The one that was read.
+    pub this: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The resource, record or sensor.
+    pub at: String,
+    pub reason: String,
+}
