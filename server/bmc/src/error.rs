@@ -61,6 +61,24 @@ pub enum Error {
         #[source]
         source: Fault,
     },
+    #[error("BMC {bmc}: the sensors could not be read")]
+    ReadSensors {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: the event log could not be read")]
+    ReadLog {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: its machine's inventory could not be read")]
+    Inspect {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
 }
 
 fn maybe(sent: bool) -> &'static str {
@@ -74,7 +92,10 @@ impl Error {
             | Self::SetPower { source, .. }
             | Self::ReadBoot { source, .. }
             | Self::SetBoot { source, .. }
-            | Self::Identify { source, .. } => source,
+            | Self::Identify { source, .. }
+            | Self::ReadSensors { source, .. }
+            | Self::ReadLog { source, .. }
+            | Self::Inspect { source, .. } => source,
         }
     }
 

@@ -12,15 +12,18 @@ mod error;
 mod hardware;
 mod ipmi;
 mod lane;
+mod log;
+mod read;
+mod reading;
 mod redfish;
 mod target;
 
 pub use error::{Error, Fault, Kind};
-pub use hardware::{
-    Controller, Drive, Fan, Firmware, Gap, Hardware, Memory, Nic, Other, PowerSupply, Processor,
-};
+pub use hardware::{Controller, Drive, Fan, Firmware, Gap, Hardware, Memory, Nic, Other, PowerSupply, Processor};
 pub use ipmi::parse;
 pub use lane::Settings;
+pub use log::{Log, LogEntry, LogMark, LogTime, SelEvent, Since};
+pub use reading::{Health, Reading, ReadingKind};
 pub use target::{
     BootDevice, BootOrder, BootSet, Identity, Pin, PowerAction, PowerSet, Protocol, Quirk, Secret, Target, Trust,
 };

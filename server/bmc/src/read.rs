@@ -1,0 +1,54 @@
+//! What is read of a BMC beyond power and boot: its machine's parts, its sensors and its event log.
+
+use crate::{Bmcs, Error, Fault, Hardware, Log, LogMark, Protocol, Reading, Target, ipmi};
+
+impl Bmcs {
+    /// The machine behind the BMC, as far as the BMC tells of it.
+    pub async fn inspect(&self, target: &Target) -> Result<Hardware, Error> {
+        let lane = self.lane(target);
+        let reading = async {
+            match target.protocol {
+                Protocol::Ipmi => ipmi::inspect(&mut lane.ipmi(&self.inner, target).await?).await,
+                Protocol::Redfish => Err(over_redfish("its inventory")),
+            }
+        };
+        lane.run(&self.inner.settings, reading)
+            .await
+            .map_err(|source| Error::Inspect { bmc: target.address.clone(), source })
+    }
+
+    /// Every sensor, once. What gives no reading is told with unknown health, and is no error.
+    pub async fn sensors(&self, target: &Target) -> Result<Vec<Reading>, Error> {
+        let lane = self.lane(target);
+        let reading = async {
+            match target.protocol {
+                Protocol::Ipmi => ipmi::sensors(&mut lane.ipmi(&self.inner, target).await?).await,
+                Protocol::Redfish => Err(over_redfish("its sensors")),
+            }
+        };
+        lane.run(&self.inner.settings, reading)
+            .await
+            .map_err(|source| Error::ReadSensors { bmc: target.address.clone(), source })
+    }
+
+    /// Each log from the mark that `after` has for it, or from its beginning. Reading takes nothing out of a log.
+    pub async fn event_log(&self, target: &Target, after: &[LogMark]) -> Result<Vec<Log>, Error> {
+        let lane = self.lane(target);
+        let reading = async {
+            match target.protocol {
+                Protocol::Ipmi => {
+                    let mut turn = lane.ipmi(&self.inner, target).await?;
+                    Ok(vec![ipmi::event_log(&mut turn, after).await?])
+                }
+                Protocol::Redfish => Err(over_redfish("its event log")),
+            }
+        };
+        lane.run(&self.inner.settings, reading)
+            .await
+            .map_err(|source| Error::ReadLog { bmc: target.address.clone(), source })
+    }
+}
+
+fn over_redfish(what: &str) -> Fault {
+    Fault::NotOffered(format!("{what} over Redfish through this version of Muster; ask it over IPMI"))
+}
