@@ -364,6 +364,42 @@ async fn supplies_without_an_inventory_are_told_by_their_sensors() {
     assert_eq!(supplies, [(Some("PSU1"), &None)]);
 }
 
+#[tokio::test]
+async fn an_order_gets_between_the_turns_of_a_long_reading() {
+    let (sim, bmcs, target) = server(|_| ()).await;
+    let reading = tokio::spawn({
+        let (bmcs, target) = (bmcs.clone(), target.clone());
+        async move { bmcs.inspect(&target).await }
+    });
+    while sim.state().carried_out(0x00, 0x01) == 0 {
+        tokio::time::sleep(Duration::from_micros(100)).await;
+    }
+    assert_eq!(bmcs.power(&target).await.unwrap(), Power::On);
+    reading.await.unwrap().unwrap();
+    let done = sim.state().done.clone();
+    let last = |net_fn, command| done.iter().rposition(|(f, c, _)| (*f, *c) == (net_fn, command)).unwrap();
+    assert!(last(0x00, 0x01) < last(0x0a, 0x11), "the power was asked for only after the whole inventory");
+}
+
+// ---- what goes wrong
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bent_answers_end_in_what_can_be_read_or_in_a_fault() {
+    for seed in 0..40 {
+        let (_sim, bmcs, target) = server(|store| store.bends = Some(seed * 7919)).await;
+        let reading = async {
+            let outcomes =
+                (bmcs.sensors(&target).await, bmcs.inspect(&target).await, bmcs.event_log(&target, &[]).await);
+            for error in [outcomes.0.err(), outcomes.1.err(), outcomes.2.err()].into_iter().flatten() {
+                assert!(!error.may_have_happened() && error.kind() != Kind::Unreachable, "seed {seed}: {error:?}");
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), reading)
+            .await
+            .unwrap_or_else(|_| panic!("seed {seed} has no end"));
+    }
+}
+
 // ---- peers that know nothing of us
 
 /// Names, numbers and units as `ipmitool -c sdr list` prints them, against ours. Returns how many were compared.

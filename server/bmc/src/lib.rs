@@ -42,6 +42,7 @@ pub struct Bmcs {
 struct Inner {
     settings: Settings,
     sockets: ipmi::Sockets,
+    records: ipmi::Alike,
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
 }
 
@@ -50,7 +51,8 @@ impl Bmcs {
     /// sessions until the last clone is gone.
     pub fn new(settings: Settings) -> Self {
         let sockets = ipmi::Sockets::default();
-        let inner = Arc::new(Inner { settings, sockets, lanes: Mutex::new(HashMap::new()) });
+        let inner =
+            Arc::new(Inner { settings, sockets, records: Default::default(), lanes: Mutex::new(HashMap::new()) });
         tokio::spawn(close_idle(Arc::downgrade(&inner)));
         Self { inner }
     }

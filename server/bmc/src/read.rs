@@ -6,29 +6,21 @@ impl Bmcs {
     /// The machine behind the BMC, as far as the BMC tells of it.
     pub async fn inspect(&self, target: &Target) -> Result<Hardware, Error> {
         let lane = self.lane(target);
-        let reading = async {
-            match target.protocol {
-                Protocol::Ipmi => ipmi::inspect(&mut lane.ipmi(&self.inner, target).await?).await,
-                Protocol::Redfish => Err(over_redfish("its inventory")),
-            }
+        let inspected = match target.protocol {
+            Protocol::Ipmi => ipmi::inspect(ipmi::Visit::new(&self.inner, &lane, target)).await,
+            Protocol::Redfish => Err(over_redfish("its inventory")),
         };
-        lane.run(&self.inner.settings, reading)
-            .await
-            .map_err(|source| Error::Inspect { bmc: target.address.clone(), source })
+        inspected.map_err(|source| Error::Inspect { bmc: target.address.clone(), source })
     }
 
     /// Every sensor, once. What gives no reading is told with unknown health, and is no error.
     pub async fn sensors(&self, target: &Target) -> Result<Vec<Reading>, Error> {
         let lane = self.lane(target);
-        let reading = async {
-            match target.protocol {
-                Protocol::Ipmi => ipmi::sensors(&mut lane.ipmi(&self.inner, target).await?).await,
-                Protocol::Redfish => Err(over_redfish("its sensors")),
-            }
+        let read = match target.protocol {
+            Protocol::Ipmi => ipmi::sensors(ipmi::Visit::new(&self.inner, &lane, target)).await,
+            Protocol::Redfish => Err(over_redfish("its sensors")),
         };
-        lane.run(&self.inner.settings, reading)
-            .await
-            .map_err(|source| Error::ReadSensors { bmc: target.address.clone(), source })
+        read.map_err(|source| Error::ReadSensors { bmc: target.address.clone(), source })
     }
 
     /// Each log from the mark that `after` has for it, or from its beginning. Reading takes nothing out of a log.

@@ -30,6 +30,8 @@ pub struct Store {
     pub longest: usize,
     /// So many pieces of records find their reservation cancelled.
     pub cancels: usize,
+    /// Bends one bit of every second answer; which one follows from this number.
+    pub bends: Option<u32>,
     /// Answers as a BMC without a record repository of the system's, with its own sensors only.
     pub device_records: bool,
     pub(super) reservation: u16,
@@ -51,6 +53,7 @@ impl Default for Store {
             mac: None,
             longest: 32,
             cancels: 0,
+            bends: None,
             device_records: false,
             reservation: 0,
             log_reservation: 0,
@@ -65,6 +68,19 @@ fn pair(bytes: &[u8], at: usize) -> u16 {
 impl Store {
     /// Completion code and data, or `None` for what belongs to other parts of the BMC.
     pub fn answer(&mut self, net_fn: u8, command: u8, data: &[u8]) -> Option<(u8, Vec<u8>)> {
+        let (code, mut answer) = self.straight(net_fn, command, data)?;
+        if let Some(number) = &mut self.bends {
+            *number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let at = *number as usize >> 9;
+            if *number & 0x0100_0000 != 0 && !answer.is_empty() {
+                let length = answer.len();
+                answer[at / 8 % length] ^= 1 << (at % 8);
+            }
+        }
+        Some((code, answer))
+    }
+
+    fn straight(&mut self, net_fn: u8, command: u8, data: &[u8]) -> Option<(u8, Vec<u8>)> {
         match (net_fn, command, data) {
             (0x0a, 0x20, _) if !self.device_records => Some((DONE, self.repository_info())),
             (0x0a, 0x22, _) if !self.device_records => Some((DONE, self.reserve())),

@@ -8,6 +8,7 @@
 use super::fru::{Fru, Store};
 use super::record::{Entity, FruLocator, Records, Sensor};
 use super::sensors::{Answer, askable};
+use super::visit::{Visit, is_answer};
 use super::{APP, TRANSPORT, Turn, convert, fru, guid, packet, power, sdr, sensors, spd};
 use crate::ipmi::session::Command;
 use crate::{Controller, Drive, Fan, Fault, Firmware, Gap, Hardware, Health, Memory, Other, PowerSupply, Processor};
@@ -35,32 +36,21 @@ const DRIVE: Part = Part { what: "drives", entities: &[0x04, 0x1a], sensor: 0x0d
 const SUPPLY: Part = Part { what: "power_supplies", entities: &[0x0a], sensor: 0x08, present: 0 };
 const PARTS: [&Part; 4] = [&PROCESSOR, &MEMORY, &DRIVE, &SUPPLY];
 
-pub async fn inspect(turn: &mut Turn<'_>) -> Result<Hardware, Fault> {
+pub async fn inspect(visit: Visit<'_>) -> Result<Hardware, Fault> {
     let mut found = Found::default();
-    let mut hardware = Hardware { power: Some(power(turn).await?), ..Hardware::default() };
-    let device = turn.ask(Command::new(APP, 0x01, &[]), "its device id").await?;
-    hardware.uuid = uuid(turn).await?;
-    hardware.bmc = Controller { firmware: version(&device), mac: mac(turn).await?, ..Controller::default() };
-    match fru::read(turn, 0x00, 0).await? {
-        Store::Bytes(bytes) => found.machine = Fru::read(&bytes),
-        Store::Absent => {}
-        Store::Unread(why) => found.gap("FRU 0", why),
-    }
-    let records = match sdr::records(turn).await {
-        Err(fault @ Fault::NoAnswer(_)) => return Err(fault),
-        Err(fault) => {
+    let (mut hardware, machine) = visit.turn(whole).await?;
+    found.machine = found.inventory("FRU 0", machine).and_then(|bytes| Fru::read(&bytes));
+    let records = match visit.turn(sdr::records).await {
+        Err(fault) if is_answer(&fault) => {
             found.gap("sensor data repository", fault.to_string());
             Default::default()
         }
-        Ok(records) => records,
+        read => read?,
     };
     for (id, code) in &records.unread {
         found.gap(&format!("sensor data record {id:04x}h"), format!("completion code {code:02x}h"));
     }
-    for sensor in askable(&records, tells_of_parts) {
-        let answer = sensors::ask(turn, sensor).await?;
-        found.answers.push((sensor, answer));
-    }
+    found.answers = sensors::ask_all(visit, askable(&records, tells_of_parts)).await?;
     for locator in devices(&records) {
         let name = locator.name.clone().unwrap_or_else(|| format!("FRU {:02x}h", locator.device));
         if found.is_absent(locator.entity) {
@@ -70,14 +60,22 @@ pub async fn inspect(turn: &mut Turn<'_>) -> Result<Hardware, Fault> {
             found.gap(&name, format!("its inventory is behind controller {:02x}h", locator.access));
             continue;
         }
-        match fru::read(turn, locator.device, locator.lun).await? {
-            Store::Bytes(bytes) => found.devices.push((locator, bytes)),
-            Store::Absent => {}
-            Store::Unread(why) => found.gap(&name, why),
+        let store = visit.turn(async |turn| fru::read(turn, locator.device, locator.lun).await).await?;
+        if let Some(bytes) = found.inventory(&name, store) {
+            found.devices.push((locator, bytes));
         }
     }
     found.tell(&records, &mut hardware);
     Ok(hardware)
+}
+
+/// What is told of the machine as a whole, and its own inventory.
+async fn whole(turn: &mut Turn<'_>) -> Result<(Hardware, Store), Fault> {
+    let power = Some(power(turn).await?);
+    let device = turn.ask(Command::new(APP, 0x01, &[]), "its device id").await?;
+    let bmc = Controller { firmware: version(&device), mac: mac(turn).await?, ..Controller::default() };
+    let hardware = Hardware { power, uuid: uuid(turn).await?, bmc, ..Hardware::default() };
+    Ok((hardware, fru::read(turn, 0x00, 0).await?))
 }
 
 /// Get System GUID; a BMC without one is no error.
@@ -136,6 +134,16 @@ struct Found<'a> {
 impl Found<'_> {
     fn gap(&mut self, at: &str, reason: impl Into<String>) {
         self.gaps.push(Gap { at: at.into(), reason: reason.into() });
+    }
+
+    /// The bytes of an inventory, or a gap; what is absent is neither.
+    fn inventory(&mut self, at: &str, store: Store) -> Option<Vec<u8>> {
+        match store {
+            Store::Bytes(bytes) => return Some(bytes),
+            Store::Absent => {}
+            Store::Unread(why) => self.gap(at, why),
+        }
+        None
     }
 
     /// A sensor says that there is no such thing now: one of entity presence, or the part's own.

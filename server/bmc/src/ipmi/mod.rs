@@ -21,13 +21,15 @@ mod session;
 mod socket;
 mod spd;
 mod states;
+mod visit;
 
 pub use inventory::inspect;
-pub use sdr::Kept;
+pub use sdr::{Alike, Kept};
 pub use sel::event_log;
 pub use sensors::sensors;
 pub use session::Session;
 pub use socket::Sockets;
+pub use visit::Visit;
 
 use crate::lane::{Lane, Sent};
 use crate::{BootDevice, BootOrder, BootSet, Fault, Identity, Inner, PowerAction, PowerSet, Quirk, Target};

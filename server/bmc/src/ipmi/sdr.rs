@@ -10,7 +10,7 @@ use super::session::Command;
 use super::{STORAGE, Turn, declined, packet};
 use crate::Fault;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -106,12 +106,30 @@ pub async fn records(turn: &mut Turn<'_>) -> Result<Arc<Records>, Fault> {
         }
         let before = std::mem::replace(&mut version, self::version(turn, source).await?);
         if before == version {
-            let records = Arc::new(read?);
+            let records = turn.engine.records.shared(read?);
             turn.lane.records.put(version, records.clone());
             return Ok(records);
         }
     }
     Err(Fault::Busy("its sensor data repository changes while it is read".into()))
+}
+
+/// The records of all BMCs: machines of one model have the same ones, and a fleet has few models.
+#[derive(Default)]
+pub struct Alike(Mutex<Vec<Weak<Records>>>);
+
+impl Alike {
+    /// The same records, from a BMC that has them already if there is one.
+    fn shared(&self, records: Records) -> Arc<Records> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|one| one.strong_count() > 0);
+        if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|one| **one == records) {
+            return same;
+        }
+        let records = Arc::new(records);
+        known.push(Arc::downgrade(&records));
+        records
+    }
 }
 
 impl Kept {
@@ -243,6 +261,17 @@ mod tests {
         assert!(kept.get(Version { added: version.added + 1, ..version }).is_none());
         assert!(kept.get(Version { count: 3, ..version }).is_none());
         assert_eq!(Version::of_repository(&info[..12]), None);
+    }
+
+    #[test]
+    fn machines_of_one_model_share_their_records_for_as_long_as_one_is_there() {
+        let (alike, with) = (Alike::default(), |id| Records { unread: vec![(id, 0xff)], ..Records::default() });
+        let first = alike.shared(with(1));
+        assert!(Arc::ptr_eq(&first, &alike.shared(with(1))));
+        assert!(!Arc::ptr_eq(&first, &alike.shared(with(2))));
+        drop(first);
+        let _again = alike.shared(with(1));
+        assert_eq!(alike.0.lock().unwrap().len(), 1);
     }
 
     #[test]

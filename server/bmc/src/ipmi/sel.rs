@@ -6,6 +6,7 @@
 use super::event::{self, LENGTH, SEL};
 use super::record::Records;
 use super::session::Command;
+use super::visit::is_answer;
 use super::{STORAGE, Turn, declined, packet, sdr};
 use crate::{Fault, Log, LogMark, Since};
 use std::collections::BTreeSet;
@@ -60,8 +61,8 @@ async fn names(turn: &mut Turn<'_>, idle: bool) -> Result<Arc<Records>, Fault> {
         return Ok(Arc::default());
     }
     match sdr::records(turn).await {
-        Err(fault @ Fault::NoAnswer(_)) => Err(fault),
-        read => Ok(read.unwrap_or_default()),
+        Err(fault) if is_answer(&fault) => Ok(Arc::default()),
+        read => read,
     }
 }
 

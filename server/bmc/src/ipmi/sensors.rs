@@ -6,6 +6,7 @@
 
 use super::record::{Records, Sensor};
 use super::session::Command;
+use super::visit::Visit;
 use super::{Turn, convert, sdr, states};
 use crate::{Fault, Health, Reading};
 use std::collections::BTreeSet;
@@ -16,14 +17,29 @@ const THRESHOLDS: u8 = 0x01;
 const SCANNED: u8 = 0x40;
 const NO_READING: u8 = 0x20;
 
+/// Asked in one turn.
+const AT_ONCE: usize = 32;
+
 /// Every sensor that can be asked.
-pub async fn sensors(turn: &mut Turn<'_>) -> Result<Vec<Reading>, Fault> {
-    let records = sdr::records(turn).await?;
-    let mut readings = Vec::new();
-    for sensor in askable(&records, |_| true) {
-        readings.push(ask(turn, sensor).await?.reading(sensor));
+pub async fn sensors(visit: Visit<'_>) -> Result<Vec<Reading>, Fault> {
+    let records = visit.turn(sdr::records).await?;
+    let answers = ask_all(visit, askable(&records, |_| true)).await?;
+    Ok(answers.into_iter().map(|(sensor, answer)| answer.reading(sensor)).collect())
+}
+
+pub async fn ask_all<'a>(visit: Visit<'_>, sensors: Vec<&'a Sensor>) -> Result<Vec<(&'a Sensor, Answer)>, Fault> {
+    let mut answers = Vec::with_capacity(sensors.len());
+    for some in sensors.chunks(AT_ONCE) {
+        let asked = visit.turn(async |turn| {
+            let mut answers = Vec::with_capacity(some.len());
+            for sensor in some {
+                answers.push((*sensor, ask(turn, sensor).await?));
+            }
+            Ok(answers)
+        });
+        answers.extend(asked.await?);
     }
-    Ok(readings)
+    Ok(answers)
 }
 
 /// Each sensor once, though two records may speak of it.
@@ -43,7 +59,7 @@ pub struct Answer {
     silence: Option<String>,
 }
 
-pub async fn ask(turn: &mut Turn<'_>, sensor: &Sensor) -> Result<Answer, Fault> {
+async fn ask(turn: &mut Turn<'_>, sensor: &Sensor) -> Result<Answer, Fault> {
     if sensor.owner != BMC {
         return Ok(Answer::silent(format!("not asked: it belongs to controller {:02x}h", sensor.owner)));
     }
