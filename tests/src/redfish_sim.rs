@@ -47,6 +47,8 @@ pub struct State {
     pub habits: Vec<Habit>,
     /// By its member name: `PowerState`, `Boot`, serial number and the rest, as served.
     pub systems: BTreeMap<String, Value>,
+    /// What else is served, by its path.
+    pub tree: BTreeMap<String, Value>,
     pub slots: usize,
     /// (method, path) as received.
     pub seen: Vec<(String, String)>,
@@ -150,6 +152,7 @@ impl RedfishSim {
             password: "secret".into(),
             habits,
             systems: BTreeMap::from([("1".to_string(), system("SN-1"))]),
+            tree: BTreeMap::new(),
             slots: 16,
             seen: Vec::new(),
             moods: VecDeque::new(),
@@ -290,6 +293,9 @@ impl State {
         }
         if !self.admits(asked) {
             return Some(refused(401, "Base.1.12.NoValidSession"));
+        }
+        if let Some(body) = self.tree.get(path).filter(|_| asked.method == "GET") {
+            return Some(told(200, body.clone()));
         }
         match (asked.method.as_str(), path.split('/').skip(3).collect::<Vec<_>>().as_slice()) {
             ("DELETE", ["SessionService", "Sessions", id]) => {

@@ -1,6 +1,6 @@
 //! What is read of a BMC beyond power and boot: its machine's parts, its sensors and its event log.
 
-use crate::{Bmcs, Error, Fault, Hardware, Log, LogMark, Protocol, Reading, Target, ipmi};
+use crate::{Bmcs, Error, Fault, Hardware, Log, LogMark, Protocol, Reading, Target, ipmi, redfish};
 
 impl Bmcs {
     /// The machine behind the BMC, as far as the BMC tells of it.
@@ -18,7 +18,10 @@ impl Bmcs {
         let lane = self.lane(target);
         let read = match target.protocol {
             Protocol::Ipmi => ipmi::sensors(ipmi::Visit::new(&self.inner, &lane, target)).await,
-            Protocol::Redfish => Err(over_redfish("its sensors")),
+            Protocol::Redfish => {
+                let reading = async { redfish::sensors(&lane.redfish_read(&self.inner, target).await?).await };
+                lane.run(&self.inner.settings, reading).await
+            }
         };
         read.map_err(|source| Error::ReadSensors { bmc: target.address.clone(), source })
     }

@@ -3,9 +3,11 @@
 mod boot;
 mod connection;
 mod json;
+mod sensors;
 mod tls;
 
 pub use connection::Connection;
+pub use sensors::sensors;
 pub use tls::Seen;
 
 use crate::lane::{Lane, Sent};
