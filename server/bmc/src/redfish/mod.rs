@@ -10,11 +10,13 @@ mod inventory_tests;
 mod join;
 mod json;
 mod parts;
+mod sensors;
 mod tls;
 mod walk;
 
 pub use connection::Connection;
 pub use inspect::inspect;
+pub use sensors::sensors;
 pub use tls::Seen;
 
 use crate::lane::{Lane, Sent};
