@@ -65,8 +65,11 @@ impl Reader<'_> {
 
     async fn round(&self, walk: &mut Walk, progress: Progress<'_>) -> Result<(), Fault> {
         let mut silent = 0;
+        // The first goes alone: two at once would try a wrong password twice, and a third locks many an account (A5.6).
+        let mut alone = true;
         while let Some(one) = walk.next() {
-            let other = walk.next();
+            let other = if alone { None } else { walk.next() };
+            alone = false;
             let second = async {
                 match &other {
                     Some(step) => Some(self.read(step).await),
