@@ -72,6 +72,12 @@ pub struct State {
     pub moods: VecDeque<(u16, Value)>,
     /// Requests that carried a credential: a password, a token or an Authorization header.
     pub credentials: usize,
+    /// Requests with an Authorization header.
+    pub basics: usize,
+    /// A recorded tree that is served instead of the systems: path without a slash at its end, resource.
+    pub tree: Option<BTreeMap<String, Value>>,
+    /// Paths whose answer ends in the middle of its JSON.
+    pub cut: Vec<String>,
     pub logins: usize,
     /// The reset types that were asked for, in order.
     pub resets: Vec<String>,
@@ -174,6 +180,9 @@ impl RedfishSim {
             seen: Vec::new(),
             moods: VecDeque::new(),
             credentials: 0,
+            basics: 0,
+            tree: None,
+            cut: Vec::new(),
             logins: 0,
             resets: Vec::new(),
             sessions: BTreeMap::new(),
@@ -250,7 +259,10 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<Mu
     while let Some(asked) = read(&mut stream, &mut buffer).await {
         let told = state.lock().unwrap_or_else(PoisonError::into_inner).answer(&asked);
         let Some(told) = told else { return };
-        let body = if told.body.is_null() { String::new() } else { told.body.to_string() };
+        let mut body = if told.body.is_null() { String::new() } else { told.body.to_string() };
+        if state.lock().unwrap_or_else(PoisonError::into_inner).cut.contains(&asked.path) {
+            body.truncate(body.len() / 2);
+        }
         let mut text = format!("HTTP/1.1 {} Said\r\nContent-Length: {}\r\n", told.status, body.len());
         for (name, value) in told.headers {
             text += &format!("{name}: {value}\r\n");
@@ -295,7 +307,13 @@ impl State {
         let secret = asked.body.get("Password").is_some()
             || ["authorization", "x-auth-token"].iter().any(|name| asked.headers.contains_key(*name));
         self.credentials += usize::from(secret);
+        self.basics += usize::from(asked.headers.contains_key("authorization"));
         let path = asked.path.trim_end_matches('/');
+        if let Some(root) =
+            self.tree.as_ref().and_then(|tree| tree.get("/redfish/v1")).filter(|_| path == "/redfish/v1")
+        {
+            return Some(told(200, root.clone()));
+        }
         if path == "/redfish/v1" {
             return Some(told(
                 200,
@@ -311,6 +329,12 @@ impl State {
         }
         if !self.admits(asked) {
             return Some(refused(401, "Base.1.12.NoValidSession"));
+        }
+        if let Some(tree) = self.tree.as_ref().filter(|_| asked.method == "GET") {
+            return Some(match tree.get(path) {
+                Some(body) => told(200, body.clone()),
+                None => refused(404, "Base.1.12.ResourceMissingAtURI"),
+            });
         }
         match (asked.method.as_str(), path.split('/').skip(3).collect::<Vec<_>>().as_slice()) {
             ("DELETE", ["SessionService", "Sessions", id]) => {

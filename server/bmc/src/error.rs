@@ -61,6 +61,12 @@ pub enum Error {
         #[source]
         source: Fault,
     },
+    #[error("BMC {bmc}: its machine's inventory could not be read")]
+    Inspect {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
 }
 
 fn maybe(sent: bool) -> &'static str {
@@ -74,7 +80,8 @@ impl Error {
             | Self::SetPower { source, .. }
             | Self::ReadBoot { source, .. }
             | Self::SetBoot { source, .. }
-            | Self::Identify { source, .. } => source,
+            | Self::Identify { source, .. }
+            | Self::Inspect { source, .. } => source,
         }
     }
 

@@ -16,9 +16,7 @@ mod redfish;
 mod target;
 
 pub use error::{Error, Fault, Kind};
-pub use hardware::{
-    Controller, Drive, Fan, Firmware, Gap, Hardware, Memory, Nic, Other, PowerSupply, Processor,
-};
+pub use hardware::{Controller, Drive, Fan, Firmware, Gap, Hardware, Memory, Nic, Other, PowerSupply, Processor};
 pub use ipmi::parse;
 pub use lane::Settings;
 pub use target::{
@@ -26,6 +24,7 @@ pub use target::{
 };
 
 use lane::{Lane, Sent};
+use muster_catalog::Catalog;
 use muster_names::Power;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -143,6 +142,22 @@ impl Bmcs {
         lane.run(&self.inner.settings, reading)
             .await
             .map_err(|source| Error::Identify { bmc: target.address.clone(), source })
+    }
+
+    /// Everything the BMC tells of its machine, and which of the catalog's profiles knows it. `progress` hears how many
+    /// reads were done. What single resources lack is in [`Hardware::gaps`].
+    pub async fn inspect(
+        &self,
+        target: &Target,
+        catalog: &Catalog,
+        progress: &(dyn Fn(usize) + Send + Sync),
+    ) -> Result<Hardware, Error> {
+        let lane = self.lane(target);
+        let inspected = match target.protocol {
+            Protocol::Redfish => redfish::inspect(&self.inner, &lane, target, catalog, progress).await,
+            Protocol::Ipmi => Err(Fault::NotOffered("an inventory".into())),
+        };
+        inspected.map_err(|source| Error::Inspect { bmc: target.address.clone(), source })
     }
 
     /// Gives the BMC its session slot back. The next operation logs in again.

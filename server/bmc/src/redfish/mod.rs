@@ -2,12 +2,21 @@
 
 mod boot;
 mod connection;
+mod fields;
+mod inspect;
+mod inventory;
+#[cfg(test)]
+mod inventory_tests;
+mod join;
 mod json;
+mod parts;
 mod quirks;
 mod reset;
 mod tls;
+mod walk;
 
 pub use connection::Connection;
+pub use inspect::inspect;
 pub use reset::set_power;
 pub use tls::Seen;
 
@@ -66,7 +75,7 @@ impl<'a> Turn<'a> {
             let answer = self.get(&path).await?;
             return Ok((path, answer));
         }
-        let root = self.get("/redfish/v1/").await?.body;
+        let root = self.connection.root(self.lane).await?.body;
         let systems = json::link(&root, "/Systems").unwrap_or_else(|| SYSTEMS.to_string());
         let members = quirks::machines(json::members(&self.get(&systems).await?.body), self.target);
         let several = members.len() > 1;
