@@ -7,6 +7,12 @@
 // A simulator is test code in a library's clothes: it may fall over.
 #![allow(clippy::indexing_slicing, clippy::expect_used)]
 
+mod server;
+mod store;
+
+pub use server::{Factors, compact, controller, ddr4, event, fru, fru_locator, full, store};
+pub use store::Store;
+
 use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
 use ring::hmac;
 use std::collections::{HashMap, VecDeque};
@@ -31,7 +37,6 @@ pub struct Traits {
     pub refuses_boot_timeout: bool,
     /// Takes a boot override and does nothing with it.
     pub forgets_boot: bool,
-    pub fru: Vec<u8>,
 }
 
 impl Default for Traits {
@@ -45,7 +50,6 @@ impl Default for Traits {
             tells_capabilities: true,
             refuses_boot_timeout: false,
             forgets_boot: false,
-            fru: Vec::new(),
         }
     }
 }
@@ -74,6 +78,8 @@ pub struct State {
     pub on: bool,
     /// Boot option 5 as set last.
     pub boot: [u8; 5],
+    /// What it keeps of sensors, parts and events.
+    pub store: Store,
     pub mishaps: VecDeque<Mishap>,
     /// (network function, command, data) as carried out, session housekeeping included.
     pub done: Vec<(u8, u8, Vec<u8>)>,
@@ -130,6 +136,7 @@ impl IpmiSim {
             traits,
             on: false,
             boot: [0; 5],
+            store: Store::default(),
             mishaps: VecDeque::new(),
             done: Vec::new(),
             logins: 0,
@@ -378,16 +385,7 @@ impl State {
             (0x00, 0x08, _) => (0, Vec::new()),
             (0x00, 0x09, [0x05, ..]) => (0, [&[0x01, 0x05], &self.boot[..]].concat()),
             (0x00, 0x09, [number, ..]) => (0, vec![0x01, *number, 0]),
-            (0x0a, 0x10, [0, ..]) if !self.traits.fru.is_empty() => {
-                let [low, high] = (self.traits.fru.len() as u16).to_le_bytes();
-                (0, vec![low, high, 0])
-            }
-            (0x0a, 0x11, [0, low, high, count, ..]) => {
-                let start = usize::from(u16::from_le_bytes([*low, *high]));
-                let piece: Vec<u8> = self.traits.fru.iter().skip(start).take(usize::from(*count)).copied().collect();
-                (0, [&[piece.len() as u8], &piece[..]].concat())
-            }
-            _ => (0xc1, Vec::new()),
+            _ => self.store.answer(net_fn, command, data).unwrap_or((0xc1, Vec::new())),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! [`tree`] reads the repository itself: who imports whom, how long a file is, which words it uses, whether a link
 //! leads anywhere. [`told`] reads the command lines of the programs that are kept here.
 
+pub mod ipmi_peers;
 pub mod ipmi_sim;
 pub mod redfish_sim;
 pub mod told;

@@ -65,6 +65,8 @@ pub struct State {
     pub habits: Vec<Habit>,
     /// By its member name: `PowerState`, `Boot`, serial number and the rest, as served.
     pub systems: BTreeMap<String, Value>,
+    /// What is served before all that, by its path without a slash at its end: a whole recording, if need be.
+    pub tree: BTreeMap<String, Value>,
     pub slots: usize,
     /// (method, path) as received.
     pub seen: Vec<(String, String)>,
@@ -74,8 +76,6 @@ pub struct State {
     pub credentials: usize,
     /// Requests with an Authorization header.
     pub basics: usize,
-    /// A recorded tree that is served instead of the systems: path without a slash at its end, resource.
-    pub tree: Option<BTreeMap<String, Value>>,
     /// Paths whose answer ends in the middle of its JSON.
     pub cut: Vec<String>,
     pub logins: usize,
@@ -176,12 +176,12 @@ impl RedfishSim {
             password: "secret".into(),
             habits,
             systems: BTreeMap::from([("1".to_string(), system("SN-1"))]),
+            tree: BTreeMap::new(),
             slots: 16,
             seen: Vec::new(),
             moods: VecDeque::new(),
             credentials: 0,
             basics: 0,
-            tree: None,
             cut: Vec::new(),
             logins: 0,
             resets: Vec::new(),
@@ -309,9 +309,7 @@ impl State {
         self.credentials += usize::from(secret);
         self.basics += usize::from(asked.headers.contains_key("authorization"));
         let path = asked.path.trim_end_matches('/');
-        if let Some(root) =
-            self.tree.as_ref().and_then(|tree| tree.get("/redfish/v1")).filter(|_| path == "/redfish/v1")
-        {
+        if let Some(root) = self.tree.get("/redfish/v1").filter(|_| path == "/redfish/v1") {
             return Some(told(200, root.clone()));
         }
         if path == "/redfish/v1" {
@@ -330,11 +328,8 @@ impl State {
         if !self.admits(asked) {
             return Some(refused(401, "Base.1.12.NoValidSession"));
         }
-        if let Some(tree) = self.tree.as_ref().filter(|_| asked.method == "GET") {
-            return Some(match tree.get(path) {
-                Some(body) => told(200, body.clone()),
-                None => refused(404, "Base.1.12.ResourceMissingAtURI"),
-            });
+        if let Some(body) = self.tree.get(path).filter(|_| asked.method == "GET") {
+            return Some(told(200, body.clone()));
         }
         match (asked.method.as_str(), path.split('/').skip(3).collect::<Vec<_>>().as_slice()) {
             ("DELETE", ["SessionService", "Sessions", id]) => {

@@ -34,7 +34,7 @@ fn tree(modules: usize) -> BTreeMap<String, Value> {
 
 async fn serving(habits: Vec<Habit>, modules: usize) -> (RedfishSim, Bmcs, Target) {
     let sim = RedfishSim::start(habits, None).await;
-    sim.state().tree = Some(tree(modules));
+    sim.state().tree = tree(modules);
     let mut target = Target::new(Protocol::Redfish, format!("http://{}", sim.address), "admin", Secret::new("secret"));
     target.trust = Trust::Plain;
     (sim, Bmcs::new(Settings::default()), target)
@@ -64,7 +64,7 @@ async fn a_machine_is_read_in_one_session_that_is_given_back() {
 async fn the_key_behind_the_address_is_told_to_be_pinned() {
     let identity = Identity::new();
     let sim = RedfishSim::start(vec![], Some(&identity)).await;
-    sim.state().tree = Some(tree(1));
+    sim.state().tree = tree(1);
     let target = Target::new(Protocol::Redfish, sim.address.to_string(), "admin", Secret::new("secret"));
     let told = inspect(&Bmcs::new(Settings::default()), &target).await.unwrap();
     assert_eq!(told.bmc.tls_pin, Some(identity.pin));

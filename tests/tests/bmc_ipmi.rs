@@ -7,9 +7,8 @@ use muster_bmc::{
     Bmcs, BootDevice, BootOrder, Fault, Kind, PowerAction, PowerSet, Protocol, Quirk, Secret, Settings, Target,
 };
 use muster_names::{FirmwareMode, Power};
-use muster_tests::ipmi_sim::{IpmiSim, Mishap, Traits};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use muster_tests::ipmi_peers::{OpenIpmi, ipmitool, needs};
+use muster_tests::ipmi_sim::{self, IpmiSim, Mishap, Traits};
 use std::time::Duration;
 
 const PXE_ONCE: BootOrder = BootOrder { device: BootDevice::Pxe, mode: FirmwareMode::Uefi, once: true };
@@ -248,25 +247,14 @@ async fn an_override_that_does_not_read_back_is_an_error() {
 
 #[tokio::test]
 async fn it_tells_who_it_is() {
-    let (_sim, bmcs, target) = sim(Traits { fru: fru(), ..Traits::default() }).await;
+    let (sim, bmcs, target) = sim(Traits::default()).await;
+    sim.state().store = ipmi_sim::store();
     let identity = bmcs.identify(&target).await.unwrap();
     assert_eq!(identity.manufacturer.as_deref(), Some("ACME"));
     assert_eq!((identity.model.as_deref(), identity.serial.as_deref()), (Some("R-2"), Some("SN-0042")));
     assert_eq!(identity.firmware.as_deref(), Some("3.47"));
     assert_eq!(identity.maker_number, Some(343));
     assert!(identity.uuids.contains(&"00112233-4455-4677-8809-0a0b0c0d0e0f".to_string()), "{:?}", identity.uuids);
-}
-
-/// A product area with maker, name, part number, version and serial number.
-fn fru() -> Vec<u8> {
-    let mut area = vec![0x01, 0x05, 0x19];
-    for text in ["ACME", "R-2", "PN", "1.0", "SN-0042"] {
-        area.push(0xc0 | text.len() as u8);
-        area.extend(text.as_bytes());
-    }
-    area.push(0xc1);
-    area.resize(40, 0);
-    [&[0x01, 0, 0, 0, 0x01, 0, 0, 0xfe], &area[..]].concat()
 }
 
 #[tokio::test]
@@ -310,31 +298,11 @@ async fn many_bmcs_share_one_socket_and_each_is_asked_one_thing_at_a_time() {
 
 // ---- peers that know nothing of us
 
-/// A missing peer is no reason to pass.
-fn needs(tool: &str, package: &str) {
-    let found = Command::new(tool).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    assert!(found, "{tool} is not there; it comes with Debian's package {package}");
-}
-
-async fn ipmitool(suite: &'static str, port: u16, words: &'static str) -> String {
-    tokio::task::spawn_blocking(move || {
-        let out = Command::new("ipmitool")
-            .args(["-I", "lanplus", "-C", suite, "-H", "127.0.0.1", "-p", &port.to_string()])
-            .args(["-U", "admin", "-P", "secret", "-N", "2", "-R", "2"])
-            .args(words.split(' '))
-            .output()
-            .unwrap();
-        format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
-    })
-    .await
-    .unwrap()
-}
-
 #[tokio::test]
 async fn ipmitool_agrees_with_our_simulator_on_suites_17_and_3() {
     needs("ipmitool", "ipmitool");
     for suite in ["17", "3"] {
-        let (sim, bmcs, target) = sim(Traits { fru: fru(), ..Traits::default() }).await;
+        let (sim, bmcs, target) = sim(Traits::default()).await;
         let port = sim.address.port();
         let said = ipmitool(suite, port, "chassis power status").await;
         assert!(said.contains("Chassis Power is off"), "suite {suite}: {said}");
@@ -355,72 +323,9 @@ async fn ipmitool_agrees_with_our_simulator_on_suites_17_and_3() {
     }
 }
 
-/// OpenIPMI's simulator with a chassis made of files.
-struct OpenIpmi {
-    process: Child,
-    port: u16,
-    _folder: Folder,
-}
-
-struct Folder(std::path::PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Drop for OpenIpmi {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-const CHASSIS: &str = r#"#!/bin/sh
-# get ITEM... | set ITEM VALUE...: a chassis whose state is one file an item.
-cd "$(dirname "$0")"
-verb=$1; shift
-if [ "$verb" = get ]; then
-  for item in "$@"; do echo "$item:$(cat "$item" 2>/dev/null || echo 0)"; done
-else
-  while [ $# -ge 2 ]; do echo "$2" >"$1"; shift 2; done
-fi
-"#;
-
-fn free_port() -> u16 {
-    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 async fn open_ipmi(bmcs: &Bmcs) -> (OpenIpmi, Target) {
-    use std::os::unix::fs::PermissionsExt;
-    let (port, serial) = (free_port(), free_port());
-    let folder = std::env::temp_dir().join(format!("muster-openipmi-{}-{port}", std::process::id()));
-    let path = |name: &str| folder.join(name).display().to_string();
-    std::fs::create_dir_all(folder.join("state")).unwrap();
-    std::fs::write(path("chassis.sh"), CHASSIS).unwrap();
-    std::fs::set_permissions(Path::new(&path("chassis.sh")), std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::write(path("boot"), "none\n").unwrap();
-    let lan = format!(
-        "name \"test\"\nset_working_mc 0x20\n  startlan 1\n    addr 127.0.0.1 {port}\n    priv_limit admin\n    \
-         allowed_auths_callback none md2 md5 straight\n    allowed_auths_user none md2 md5 straight\n    \
-         allowed_auths_operator none md2 md5 straight\n    allowed_auths_admin none md2 md5 straight\n    \
-         guid a123456789abcdefa123456789000001\n  endlan\n  chassis_control \"{}\"\n  serial 15 127.0.0.1 {serial} codec VM\n  \
-         user 1 true \"\" \"test\" user 10 none md2 md5 straight\n  user 2 true \"admin\" \"secret\" admin 10 none md2 md5 straight\n",
-        path("chassis.sh")
-    );
-    std::fs::write(path("lan.conf"), lan).unwrap();
-    let emulation = "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02\nmc_enable 0x20\n";
-    std::fs::write(path("bmc.emu"), emulation).unwrap();
-    let process = Command::new("ipmi_sim")
-        .args(["-n", "-c", &path("lan.conf"), "-f", &path("bmc.emu"), "-s", &path("state")])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let target = target(format!("127.0.0.1:{port}"));
-    let peer = OpenIpmi { process, port, _folder: Folder(folder) };
+    let peer = OpenIpmi::start("");
+    let target = target(format!("127.0.0.1:{}", peer.port));
     for _ in 0..20 {
         if bmcs.power(&target).await.is_ok() {
             return (peer, target);

@@ -61,6 +61,18 @@ pub enum Error {
         #[source]
         source: Fault,
     },
+    #[error("BMC {bmc}: the sensors could not be read")]
+    ReadSensors {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: the event log could not be read")]
+    ReadLog {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
     #[error("BMC {bmc}: its machine's inventory could not be read")]
     Inspect {
         bmc: String,
@@ -81,6 +93,8 @@ impl Error {
             | Self::ReadBoot { source, .. }
             | Self::SetBoot { source, .. }
             | Self::Identify { source, .. }
+            | Self::ReadSensors { source, .. }
+            | Self::ReadLog { source, .. }
             | Self::Inspect { source, .. } => source,
         }
     }

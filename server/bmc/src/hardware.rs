@@ -44,6 +44,10 @@ pub struct Controller {
     pub profile: Option<String>,
     pub model: Option<String>,
     pub firmware: Option<String>,
+    /// IANA enterprise number of its maker (IPMI).
+    pub maker_number: Option<u32>,
+    /// The maker's own number for it (IPMI).
+    pub product_number: Option<u16>,
     pub mac: Option<Mac>,
     /// SHA-256 of the public key behind the address: what to pin.
     pub tls_pin: Option<String>,

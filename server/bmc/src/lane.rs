@@ -80,6 +80,8 @@ pub struct Lane {
     health: Mutex<Health>,
     /// The key behind the address, for as long as the engine lives.
     pub seen: Arc<redfish::Seen>,
+    /// What sensors and parts there are, for as long as the BMC says that this has not changed.
+    pub records: ipmi::Kept,
 }
 
 impl Default for Lane {
@@ -91,6 +93,7 @@ impl Default for Lane {
             readings: Semaphore::new(2),
             health: Default::default(),
             seen: Default::default(),
+            records: Default::default(),
         }
     }
 }

@@ -12,6 +12,9 @@ mod error;
 mod hardware;
 mod ipmi;
 mod lane;
+mod log;
+mod read;
+mod reading;
 mod redfish;
 mod target;
 
@@ -19,12 +22,13 @@ pub use error::{Error, Fault, Kind};
 pub use hardware::{Controller, Drive, Fan, Firmware, Gap, Hardware, Memory, Nic, Other, PowerSupply, Processor};
 pub use ipmi::parse;
 pub use lane::Settings;
+pub use log::{Log, LogEntry, LogMark, LogTime, SelEvent, Since};
+pub use reading::{Health, Reading, ReadingKind};
 pub use target::{
     BootDevice, BootOrder, BootSet, Identity, Pin, PowerAction, PowerSet, Protocol, Quirk, Secret, Target, Trust,
 };
 
 use lane::{Lane, Sent};
-use muster_catalog::Catalog;
 use muster_names::Power;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -38,6 +42,7 @@ pub struct Bmcs {
 struct Inner {
     settings: Settings,
     sockets: ipmi::Sockets,
+    records: ipmi::Alike,
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
 }
 
@@ -46,7 +51,8 @@ impl Bmcs {
     /// sessions until the last clone is gone.
     pub fn new(settings: Settings) -> Self {
         let sockets = ipmi::Sockets::default();
-        let inner = Arc::new(Inner { settings, sockets, lanes: Mutex::new(HashMap::new()) });
+        let inner =
+            Arc::new(Inner { settings, sockets, records: Default::default(), lanes: Mutex::new(HashMap::new()) });
         tokio::spawn(close_idle(Arc::downgrade(&inner)));
         Self { inner }
     }
@@ -142,22 +148,6 @@ impl Bmcs {
         lane.run(&self.inner.settings, reading)
             .await
             .map_err(|source| Error::Identify { bmc: target.address.clone(), source })
-    }
-
-    /// Everything the BMC tells of its machine, and which of the catalog's profiles knows it. `progress` hears how many
-    /// reads were done. What single resources lack is in [`Hardware::gaps`].
-    pub async fn inspect(
-        &self,
-        target: &Target,
-        catalog: &Catalog,
-        progress: &(dyn Fn(usize) + Send + Sync),
-    ) -> Result<Hardware, Error> {
-        let lane = self.lane(target);
-        let inspected = match target.protocol {
-            Protocol::Redfish => redfish::inspect(&self.inner, &lane, target, catalog, progress).await,
-            Protocol::Ipmi => Err(Fault::NotOffered("an inventory".into())),
-        };
-        inspected.map_err(|source| Error::Inspect { bmc: target.address.clone(), source })
     }
 
     /// Gives the BMC its session slot back. The next operation logs in again.

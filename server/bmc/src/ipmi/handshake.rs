@@ -94,7 +94,7 @@ impl Random for u32 {
 
 /// Asks, in IPMI 1.5 framing, whether IPMI 2.0 is spoken on this channel.
 async fn capabilities(mailbox: &mut Mailbox, settings: &Settings) -> Result<(), Fault> {
-    let question = packet::bare(&packet::request(0x06, 0x38, 0, &[0x8e, ADMINISTRATOR]));
+    let question = packet::bare(&packet::request(0x06 << 2, 0x38, 0, &[0x8e, ADMINISTRATOR]));
     let reply = mailbox
         .exchange(settings, &question, |datagram| match packet::parse(datagram) {
             Some(Packet::Bare { message }) => {

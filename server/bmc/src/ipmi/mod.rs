@@ -4,15 +4,32 @@
 //! wire's say-so. It is asynchronous, shares one socket, and closes what it opens.
 
 mod boot;
+mod convert;
 mod crypto;
+mod event;
+mod field;
 mod fru;
+mod guid;
 mod handshake;
+mod inventory;
 mod packet;
+mod record;
+mod sdr;
+mod sel;
+mod sensors;
 mod session;
 mod socket;
+mod spd;
+mod states;
+mod visit;
 
+pub use inventory::inspect;
+pub use sdr::{Alike, Kept};
+pub use sel::event_log;
+pub use sensors::sensors;
 pub use session::Session;
 pub use socket::Sockets;
+pub use visit::Visit;
 
 use crate::lane::{Lane, Sent};
 use crate::{BootDevice, BootOrder, BootSet, Fault, Identity, Inner, PowerAction, PowerSet, Quirk, Target};
@@ -24,6 +41,7 @@ use tokio::sync::MutexGuard;
 const CHASSIS: u8 = 0x00;
 const APP: u8 = 0x06;
 const STORAGE: u8 = 0x0a;
+const TRANSPORT: u8 = 0x0c;
 
 const TIMED_OUT: u8 = 0xc3;
 /// Busy, timed out, out of space, initialising.
@@ -136,16 +154,16 @@ pub async fn set_power(turn: &mut Turn<'_>, action: PowerAction, sent: &Sent) ->
         return Ok(PowerSet::AlreadySo);
     }
     let (control, repeatable) = match action {
-        PowerAction::Off => (0x00, true),
-        PowerAction::On => (0x01, true),
+        PowerAction::Off => ([0x00], true),
+        PowerAction::On => ([0x01], true),
         // A cycle of what is off is refused by some: it is to come on.
-        PowerAction::Cycle if now == Power::Off => (0x01, true),
-        PowerAction::Cycle => (0x02, false),
-        PowerAction::Reset => (0x03, false),
-        PowerAction::Graceful => (0x05, false),
+        PowerAction::Cycle if now == Power::Off => ([0x01], true),
+        PowerAction::Cycle => ([0x02], false),
+        PowerAction::Reset => ([0x03], false),
+        PowerAction::Graceful => ([0x05], false),
     };
     sent.mark();
-    let command = Command { net_fn: CHASSIS, command: 0x02, data: &[control], repeatable };
+    let command = Command { repeatable, ..Command::new(CHASSIS, 0x02, &control) };
     match turn.reply(command).await? {
         (0x00, _) => Ok(PowerSet::Taken),
         (code, _) => {
@@ -195,8 +213,8 @@ pub async fn set_boot(turn: &mut Turn<'_>, order: BootOrder, sent: &Sent) -> Res
 pub async fn identify(turn: &mut Turn<'_>) -> Result<Identity, Fault> {
     let device = turn.ask(Command::new(APP, 0x01, &[]), "its device id").await?;
     let mut identity = match device.as_slice() {
-        [_, _, major, minor, _, _, low, middle, high, ..] => Identity {
-            firmware: Some(format!("{}.{minor:02x}", major & 0x7f)),
+        [_, _, _, _, _, _, low, middle, high, ..] => Identity {
+            firmware: inventory::version(&device),
             maker_number: Some(u32::from_le_bytes([*low, *middle, high & 0x0f, 0])),
             ..Identity::default()
         },
@@ -205,34 +223,14 @@ pub async fn identify(turn: &mut Turn<'_>) -> Result<Identity, Fault> {
     if let (0x00, guid) = turn.reply(Command::new(APP, 0x37, &[])).await?
         && let Some(guid) = packet::array::<16>(&guid, 0)
     {
-        identity.uuids = readings(guid);
+        identity.uuids = guid::readings(guid);
     }
-    if let Some(inventory) = fru::read(turn).await? {
-        fru::tell(&inventory, &mut identity);
+    if let fru::Store::Bytes(bytes) = fru::read(turn, 0x00, 0).await?
+        && let Some(fru) = fru::Fru::read(&bytes)
+    {
+        fru.tell(&mut identity);
     }
     Ok(identity)
-}
-
-/// The three byte orders in use: as SMBIOS 2.6 and later, as RFC 4122, and as the IPMI specification (reversed).
-fn readings(guid: [u8; 16]) -> Vec<String> {
-    let mut swapped = guid;
-    for field in [0..4, 4..6, 6..8] {
-        if let Some(bytes) = swapped.get_mut(field) {
-            bytes.reverse();
-        }
-    }
-    let mut reversed = guid;
-    reversed.reverse();
-    let mut texts: Vec<String> = Vec::new();
-    for bytes in [guid, swapped, reversed] {
-        let text = format!("{:032x}", u128::from_be_bytes(bytes));
-        let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| text.get(part).unwrap_or_default());
-        let text = parts.join("-");
-        if bytes != [0; 16] && bytes != [0xff; 16] && !texts.contains(&text) {
-            texts.push(text);
-        }
-    }
-    texts
 }
 
 /// Every reader of this room on any bytes: for the fuzzer. It has no effect and cannot fail.
@@ -240,7 +238,9 @@ pub fn parse(bytes: &[u8]) {
     handshake::parse(bytes);
     let _ = session_reply(bytes);
     let _ = boot::read(bytes, true);
-    fru::tell(bytes, &mut Identity::default());
+    let _ = (fru::Fru::read(bytes), spd::read(bytes), field::id_string(bytes));
+    sdr::parse(bytes);
+    sel::parse(bytes);
 }
 
 fn session_reply(bytes: &[u8]) -> Option<()> {
@@ -268,13 +268,6 @@ mod tests {
         }
         assert_eq!(declined(0xd4, "x").kind(), Kind::Refused);
         assert_eq!(declined(0xc1, "x").label(), "not-offered");
-    }
-
-    #[test]
-    fn a_guid_has_the_uuid_among_its_readings() {
-        let smbios = [0x33, 0x22, 0x11, 0x00, 0x55, 0x44, 0x77, 0x66, 8, 9, 10, 11, 12, 13, 14, 15];
-        assert!(readings(smbios).contains(&"00112233-4455-6677-0809-0a0b0c0d0e0f".to_string()));
-        assert!(readings([0; 16]).is_empty() && readings([0xff; 16]).is_empty());
     }
 
     proptest! {

@@ -117,9 +117,9 @@ impl Reply {
     }
 }
 
-/// An IPMI request with its two checksums.
-pub fn request(net_fn: u8, command: u8, sequence: u8, data: &[u8]) -> Vec<u8> {
-    let mut message = vec![BMC, net_fn << 2];
+/// An IPMI request with its two checksums. The network function stands above the two bits of the LUN.
+pub fn request(net_fn_lun: u8, command: u8, sequence: u8, data: &[u8]) -> Vec<u8> {
+    let mut message = vec![BMC, net_fn_lun];
     message.push(checksum(&message));
     let body = [&[US, sequence << 2, command], data].concat();
     message.extend(&body);
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_capability_question_has_the_bytes_that_the_specification_prints() {
-        let packet = bare(&request(0x06, 0x38, 0, &[0x8e, 0x04]));
+        let packet = bare(&request(0x06 << 2, 0x38, 0, &[0x8e, 0x04]));
         let expected = "0600ff07 00 00000000 00000000 09 2018c8 81 00 38 8e04 b5".replace(' ', "");
         assert_eq!(packet.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), expected);
     }

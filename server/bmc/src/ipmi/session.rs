@@ -16,6 +16,8 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug)]
 pub struct Command<'a> {
     pub net_fn: u8,
+    /// Logical unit: zero, except for sensors and FRUs of boards with more than 255 of them.
+    pub lun: u8,
     pub command: u8,
     pub data: &'a [u8],
     /// Whether it does no harm when the BMC carries it out twice. If not it is sent once.
@@ -24,7 +26,11 @@ pub struct Command<'a> {
 
 impl<'a> Command<'a> {
     pub const fn new(net_fn: u8, command: u8, data: &'a [u8]) -> Self {
-        Self { net_fn, command, data, repeatable: true }
+        Self { net_fn, lun: 0, command, data, repeatable: true }
+    }
+
+    pub const fn at(self, lun: u8) -> Self {
+        Self { lun, ..self }
     }
 }
 
@@ -108,7 +114,8 @@ impl Session {
         self.sequence = self.sequence.checked_add(1).unwrap_or(1);
         let mut iv = [0; 16];
         SystemRandom::new().fill(&mut iv).map_err(|_| Fault::Broken("no random numbers".into()))?;
-        let message = packet::request(command.net_fn, command.command, self.request, command.data);
+        let message =
+            packet::request(command.net_fn << 2 | command.lun & 0x03, command.command, self.request, command.data);
         Ok((packet::sealed(&self.keys, self.managed, self.sequence, iv, &message), self.request))
     }
 

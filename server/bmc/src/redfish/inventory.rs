@@ -119,7 +119,7 @@ fn controller(walk: &Walk, profile: Option<&BmcProfile>) -> Controller {
             .find_map(mac)
             .or_else(|| ports().filter(addressed).find_map(mac))
             .or_else(|| ports().find_map(mac)),
-        tls_pin: None,
+        ..Controller::default()
     }
 }
 

@@ -12,12 +12,14 @@ mod json;
 mod parts;
 mod quirks;
 mod reset;
+mod sensors;
 mod tls;
 mod walk;
 
 pub use connection::Connection;
 pub use inspect::inspect;
 pub use reset::set_power;
+pub use sensors::sensors;
 pub use tls::Seen;
 
 use crate::lane::{Lane, Sent};

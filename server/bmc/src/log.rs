@@ -1,0 +1,86 @@
+//! A BMC's event log, whatever protocol it is read by.
+//!
+//! A reader keeps the [`LogMark`] of the last entry it has stored and reads on from there. Ids begin anew when a log is
+//! cleared and old entries go when it wraps, so that a mark is an id *and* what stood there: where that is not found
+//! any more, the log is read from its beginning and says so ([`Since::Broken`]). Nothing here clears a log.
+
+use crate::Health;
+use serde::{Deserialize, Serialize};
+
+/// The last entry that somebody has read of one log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LogMark {
+    /// [`Log::name`].
+    pub log: String,
+    /// [`LogEntry::id`].
+    pub id: String,
+    /// What stood there: tells the entry from a later one with the same id.
+    pub print: String,
+}
+
+/// One log, as far as it was read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Log {
+    pub name: String,
+    /// Oldest first.
+    pub entries: Vec<LogEntry>,
+    pub since: Since,
+    /// Read on from here. `None`: the log is empty.
+    pub mark: Option<LogMark>,
+    /// There is more than was read in one go.
+    pub more: bool,
+    /// The BMC's clock minus ours, in seconds; `None` where it does not tell its time.
+    pub clock_offset: Option<i64>,
+    /// Entries were lost because it was full, as the BMC says.
+    pub overflowed: bool,
+}
+
+/// How what was read is connected with the mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Since {
+    /// No mark was given: read from the beginning.
+    Beginning,
+    /// What follows the mark, without a gap.
+    Mark,
+    /// The mark is gone, the log was cleared or has wrapped: read from the beginning, and entries may be missing.
+    Broken,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// Of the BMC; unique within its log until that is cleared.
+    pub id: String,
+    /// As it came: 16 bytes of a SEL.
+    pub raw: Vec<u8>,
+    pub time: LogTime,
+    pub health: Health,
+    pub message: String,
+    pub event: Option<SelEvent>,
+}
+
+/// When it happened. The BMC's clock is seldom right: [`Log::clock_offset`] says by how much it is off now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogTime {
+    /// Seconds since 1970 by the BMC's clock, which is often local time.
+    Clock(u32),
+    /// Seconds since the BMC started: its clock was not set then.
+    SinceStart(u32),
+    Untold,
+}
+
+/// The fields of a SEL's system event record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelEvent {
+    /// Slave address or software id, and in the high byte channel and LUN.
+    pub generator: u16,
+    pub sensor_type: u8,
+    pub sensor: u8,
+    /// 01h thresholds, 02h to 0ch generic, 6fh by sensor type.
+    pub event_type: u8,
+    pub offset: u8,
+    /// It has ended.
+    pub deassert: bool,
+    pub data: [u8; 3],
+}

@@ -1,0 +1,71 @@
+//! What is read of a BMC beyond power and boot: its machine's parts, its sensors and its event log.
+
+use crate::{Bmcs, Error, Fault, Hardware, Log, LogMark, Protocol, Reading, Target, ipmi, redfish};
+use muster_catalog::{BmcSigns, Catalog};
+
+impl Bmcs {
+    /// Everything the BMC tells of its machine, and which of the catalog's profiles knows it. `progress` hears how many
+    /// reads were done. What single resources lack is in [`Hardware::gaps`].
+    pub async fn inspect(
+        &self,
+        target: &Target,
+        catalog: &Catalog,
+        progress: &(dyn Fn(usize) + Send + Sync),
+    ) -> Result<Hardware, Error> {
+        let lane = self.lane(target);
+        let inspected = match target.protocol {
+            Protocol::Ipmi => ipmi::inspect(ipmi::Visit::new(&self.inner, &lane, target)).await.map(|mut hardware| {
+                let profile = catalog.recognise(&ipmi_signs(&hardware));
+                hardware.bmc.profile = profile.map(|profile| profile.id.clone());
+                hardware
+            }),
+            Protocol::Redfish => redfish::inspect(&self.inner, &lane, target, catalog, progress).await,
+        };
+        inspected.map_err(|source| Error::Inspect { bmc: target.address.clone(), source })
+    }
+
+    /// Every sensor, once. What gives no reading is told with unknown health, and is no error.
+    pub async fn sensors(&self, target: &Target) -> Result<Vec<Reading>, Error> {
+        let lane = self.lane(target);
+        let read = match target.protocol {
+            Protocol::Ipmi => ipmi::sensors(ipmi::Visit::new(&self.inner, &lane, target)).await,
+            Protocol::Redfish => {
+                let reading = async { redfish::sensors(&lane.redfish_read(&self.inner, target).await?).await };
+                lane.run(&self.inner.settings, reading).await
+            }
+        };
+        read.map_err(|source| Error::ReadSensors { bmc: target.address.clone(), source })
+    }
+
+    /// Each log from the mark that `after` has for it, or from its beginning. Reading takes nothing out of a log.
+    pub async fn event_log(&self, target: &Target, after: &[LogMark]) -> Result<Vec<Log>, Error> {
+        let lane = self.lane(target);
+        let reading = async {
+            match target.protocol {
+                Protocol::Ipmi => {
+                    let mut turn = lane.ipmi(&self.inner, target).await?;
+                    Ok(vec![ipmi::event_log(&mut turn, after).await?])
+                }
+                Protocol::Redfish => Err(over_redfish("its event log")),
+            }
+        };
+        lane.run(&self.inner.settings, reading)
+            .await
+            .map_err(|source| Error::ReadLog { bmc: target.address.clone(), source })
+    }
+}
+
+fn ipmi_signs(hardware: &Hardware) -> BmcSigns {
+    BmcSigns {
+        system_manufacturer: hardware.manufacturer.clone(),
+        system_model: hardware.model.clone(),
+        firmware: hardware.bmc.firmware.clone(),
+        maker_number: hardware.bmc.maker_number,
+        product_number: hardware.bmc.product_number,
+        ..BmcSigns::default()
+    }
+}
+
+fn over_redfish(what: &str) -> Fault {
+    Fault::NotOffered(format!("{what} over Redfish through this version of Muster; ask it over IPMI"))
+}
