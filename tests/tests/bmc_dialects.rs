@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use muster_bmc::{
-    Bmcs, BootDevice, BootOrder, Error, Kind, PowerAction, PowerSet, Protocol, Quirk, Secret, Settings, Target, Trust,
+    Bmcs, BootDevice, BootOrder, Error, Hardware, Kind, PowerAction, PowerSet, Protocol, Quirk, Secret, Settings,
+    Target, Trust,
 };
+use muster_catalog::Catalog;
 use muster_names::{FirmwareMode, Power};
 use muster_tests::redfish_sim::{Habit, RedfishSim, system};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 const PXE_ONCE: BootOrder = BootOrder { device: BootDevice::Pxe, mode: FirmwareMode::Uefi, once: true };
 const UEFI: &str = "UEFI";
@@ -147,4 +150,70 @@ async fn b7_1_a_baseboard_beside_the_machine_is_never_switched() {
     assert_eq!(bmcs.set_power(&target, PowerAction::On).await.unwrap(), PowerSet::Taken);
     assert_eq!(sim.state().count("POST", "HGX_Baseboard_0"), 0);
     assert_eq!(sim.state().count("POST", "Systems/1/"), 1);
+}
+
+/// The profiles of this repository.
+fn profiles() -> Catalog {
+    let folder = muster_tests::tree::root().join("firmware-profiles/bmcs");
+    let files: Vec<(String, String)> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| {
+            let name = format!("firmware-profiles/bmcs/{}", entry.file_name().to_string_lossy());
+            (name, std::fs::read_to_string(entry.path()).unwrap())
+        })
+        .collect();
+    muster_catalog::read(&files).unwrap_or_else(|slips| panic!("{slips:?}"))
+}
+
+async fn read(tree: BTreeMap<String, Value>) -> Hardware {
+    let (sim, bmcs, target) = plain(vec![], &[]).await;
+    sim.state().tree = tree;
+    bmcs.inspect(&target, &profiles(), &|_| {}).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_recorded_bmc_that_is_read_is_known_by_its_profile() {
+    let Some(folder) = std::env::var_os("MUSTER_CAPTURES") else {
+        eprintln!("skipped: MUSTER_CAPTURES names no folder of recordings");
+        return;
+    };
+    for (name, profile) in [
+        ("dell_r750", Some("dell-idrac-9")),
+        ("hpe_dl380a_gen11", Some("hpe-ilo-6")),
+        ("supermicro_x10", Some("supermicro-x10-x11")),
+        ("dmtf_rackmount1", None),
+    ] {
+        let file = std::path::Path::new(&folder).join(format!("redfish/{name}.json.gz"));
+        let out = std::process::Command::new("gzip").arg("-dc").arg(file).output().unwrap();
+        let told = read(serde_json::from_slice(&out.stdout).unwrap()).await;
+        assert_eq!(told.bmc.profile.as_deref(), profile, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn drives_and_ports_in_a_makers_own_places_are_read_by_its_profiles_links() {
+    let link = |path: &str| json!({"@odata.id": format!("/redfish/v1{path}")});
+    let links =
+        json!({"SmartStorage": link("/Systems/1/SmartStorage"), "NetworkAdapters": link("/Systems/1/Adapters")});
+    let tree = [
+        ("", json!({"Vendor": "HPE", "Systems": link("/Systems"), "Managers": link("/Managers")})),
+        ("/Systems", json!({"Members": [link("/Systems/1")]})),
+        ("/Systems/1", json!({"SerialNumber": "S1", "Manufacturer": "HPE", "Oem": {"Hpe": {"Links": links}}})),
+        ("/Managers", json!({"Members": [link("/Managers/1")]})),
+        ("/Managers/1", json!({"Model": "iLO 5", "FirmwareVersion": "iLO 5 v2.72"})),
+        ("/Systems/1/SmartStorage", json!({"Links": {"ArrayControllers": link("/Arrays")}})),
+        ("/Arrays", json!({"Members": [link("/Arrays/0")]})),
+        ("/Arrays/0", json!({"Model": "P408i-a", "Links": {"PhysicalDrives": link("/Disks")}})),
+        ("/Disks", json!({"Members": [link("/Disks/0")]})),
+        ("/Disks/0", json!({"Location": "1I:1:1", "SerialNumber": "D1", "Model": "EG", "CapacityMiB": 1_144_641})),
+        ("/Systems/1/Adapters", json!({"Members": [link("/Systems/1/Adapters/1")]})),
+        ("/Systems/1/Adapters/1", json!({"Name": "331i", "PhysicalPorts": [{"MacAddress": "02:00:00:00:00:01"}]})),
+    ];
+    let told = read(tree.map(|(path, body)| (format!("/redfish/v1{path}"), body)).into()).await;
+    assert_eq!(told.bmc.profile.as_deref(), Some("hpe-ilo-5"));
+    let drives: Vec<_> = told.drives.iter().map(|drive| (drive.bay.as_deref(), drive.serial.as_deref())).collect();
+    assert_eq!(drives, [(Some("1I:1:1"), Some("D1"))]);
+    let macs: Vec<_> = told.nics.iter().filter_map(|nic| nic.mac).map(|mac| mac.to_string()).collect();
+    assert_eq!(macs, ["02:00:00:00:00:01"], "{:?}", told.gaps);
 }
