@@ -21,8 +21,6 @@ pub enum Protocol {
 pub enum Quirk {
     /// IPMI: answers cipher suite 17 with a refusal although it lists it; start with suite 3.
     SuiteThreeOnly,
-    /// Redfish: drops connections when asked with `$expand`.
-    NoExpand,
     /// Redfish: PATCH wants no `If-Match`, not even the one it handed out.
     NoIfMatch,
     /// Redfish: PATCH is refused without `If-Match`.
@@ -66,7 +64,6 @@ impl Quirk {
     pub fn is_for_writes(self) -> bool {
         match self {
             Self::SuiteThreeOnly
-            | Self::NoExpand
             | Self::OpenSessionPrivilege
             | Self::SkipAuthCapabilities
             | Self::BasicAuth
@@ -181,9 +178,9 @@ mod tests {
     #[test]
     fn a_made_up_profile_reads_with_its_quirks_and_writes_without() {
         let text = "id = \"x\"\ntitle = \"x\"\nevidence = \"synthetic\"\nprotocols = [\"redfish\"]\n\
-                    quirks = [\"basic-auth\", \"full-boot-patch\", \"no-expand\"]\n";
+                    quirks = [\"basic-auth\", \"full-boot-patch\", \"suite-three-only\"]\n";
         let made_up: BmcProfile = toml::from_str(text).unwrap();
-        assert_eq!(made_up.quirks_in_force(), [Quirk::BasicAuth, Quirk::NoExpand]);
+        assert_eq!(made_up.quirks_in_force(), [Quirk::BasicAuth, Quirk::SuiteThreeOnly]);
         let documented =
             BmcProfile { evidence: Evidence::Documented("https://example.org/".into()), ..made_up.clone() };
         assert_eq!(documented.quirks_in_force(), made_up.quirks);
