@@ -39,6 +39,24 @@ pub enum Habit {
     DropsResetReply,
     /// Basic authentication is taken, sessions do not exist.
     NoSessions,
+    /// PATCH of `BootSourceOverrideMode` gets 400, whatever it says.
+    ModeIsReadOnly,
+    /// `Continuous` gets 400.
+    KnowsOnlyOnce,
+    /// PATCH of the override gets 400 at the system and is taken at the settings resource, which never shows one.
+    BootInSettings,
+    /// PATCH of the override gets 400 while `BootProgress` says self-test.
+    RefusesInPost,
+    /// PATCH of the override gets 400 while this job is not over.
+    WaitsForJob(&'static str),
+    /// To disable what is disabled gets 400.
+    RefusesNoChange,
+    /// A forced restart is answered and the power stays on all the while.
+    RestartsWarm,
+    /// The first `On` after a `ForceOff` gets 409.
+    BusyAfterOff,
+    /// `On` after a `ForceOff` gets 400.
+    StaysOff,
 }
 
 pub struct State {
@@ -61,6 +79,8 @@ pub struct State {
     /// Paths whose answer ends in the middle of its JSON.
     pub cut: Vec<String>,
     pub logins: usize,
+    /// The reset types that were asked for, in order.
+    pub resets: Vec<String>,
     sessions: BTreeMap<String, String>,
     tag: u32,
     task_reads: u32,
@@ -164,6 +184,7 @@ impl RedfishSim {
             basics: 0,
             cut: Vec::new(),
             logins: 0,
+            resets: Vec::new(),
             sessions: BTreeMap::new(),
             tag: 1,
             task_reads: 0,
@@ -321,9 +342,18 @@ impl State {
                 Some(told(200, json!({"Members": members})))
             }
             ("GET", ["Systems", id]) => Some(self.system(id)),
-            ("PATCH", ["Systems", id]) => Some(self.patch(id, asked)),
+            ("PATCH", ["Systems", _]) if self.has(&Habit::BootInSettings) => {
+                Some(refused(400, "Ami.1.0.OperationSupportedInFutureStateURI"))
+            }
+            ("GET", ["Systems", _, "SD"]) => Some(told(200, json!({"Name": "Pending"}))),
+            ("PATCH", ["Systems", id] | ["Systems", id, "SD"]) => Some(self.patch(id, asked)),
             ("POST", ["Systems", id, "Actions", "ComputerSystem.Reset"]) => self.reset(id, asked),
-            ("GET", ["Managers", "1"]) => Some(told(200, json!({"FirmwareVersion": "4.2"}))),
+            ("GET", ["Managers", "1"]) => Some(told(
+                200,
+                json!({"FirmwareVersion": "4.2", "Links": {"Oem": {"Dell": {"Jobs": {"@odata.id": "/redfish/v1/Jobs"}}}}}),
+            )),
+            ("GET", ["Jobs"]) => Some(told(200, json!({"Members": [{"@odata.id": "/redfish/v1/Jobs/JID_7"}]}))),
+            ("GET", ["Jobs", id]) => Some(self.job(id)),
             ("GET", ["TaskService", "Tasks", "7"]) => Some(self.task()),
             _ => Some(refused(404, "Base.1.12.ResourceMissingAtURI")),
         }
@@ -361,6 +391,10 @@ impl State {
         let Some(mut system) = self.systems.get(id).cloned() else {
             return refused(404, "Base.1.12.ResourceMissingAtURI");
         };
+        if self.has(&Habit::BootInSettings) {
+            let settings = format!("/redfish/v1/Systems/{id}/SD");
+            system["@Redfish.Settings"] = json!({"SettingsObject": {"@odata.id": settings}});
+        }
         if let Some(reset) = system.pointer_mut("/Actions/#ComputerSystem.Reset") {
             reset["target"] = format!("/redfish/v1/Systems/{id}/Actions/ComputerSystem.Reset").into();
         }
@@ -380,6 +414,9 @@ impl State {
             }
             _ => {}
         }
+        if let Some(id) = self.boot_refusal(id, &asked.body["Boot"]) {
+            return refused(400, id);
+        }
         let fields = ["Enabled", "Target", "Mode"].map(|name| format!("BootSourceOverride{name}"));
         let boot = &asked.body["Boot"];
         if self.has(&Habit::DemandsFullBoot) && fields.iter().any(|field| boot.get(field).is_none()) {
@@ -397,7 +434,45 @@ impl State {
         told(200, json!({}))
     }
 
+    /// Why this BMC does not take this override.
+    fn boot_refusal(&self, id: &str, boot: &Value) -> Option<&'static str> {
+        let system = &self.systems[id];
+        let testing = system["BootProgress"]["LastState"] == "MemoryInitializationStarted";
+        let disabled = system["Boot"]["BootSourceOverrideEnabled"] == "Disabled";
+        self.habits.iter().find_map(|habit| match habit {
+            Habit::ModeIsReadOnly if !boot["BootSourceOverrideMode"].is_null() => Some("Base.1.12.PropertyNotWritable"),
+            Habit::KnowsOnlyOnce if boot["BootSourceOverrideEnabled"] == "Continuous" => {
+                Some("Base.1.12.PropertyValueNotInList")
+            }
+            Habit::RefusesInPost if testing => Some("iLO.2.14.UnableToModifyDuringSystemPOST"),
+            Habit::WaitsForJob(state) if *state != "Completed" => Some("IDRAC.2.8.SYS011"),
+            Habit::RefusesNoChange if disabled && boot["BootSourceOverrideEnabled"] == "Disabled" => {
+                Some("Base.1.12.PropertyValueConflict")
+            }
+            _ => None,
+        })
+    }
+
+    fn job(&self, id: &str) -> Told {
+        let state = self.habits.iter().find_map(|habit| match habit {
+            Habit::WaitsForJob(state) => Some(*state),
+            _ => None,
+        });
+        told(200, json!({"Id": id, "Name": "Configure: BIOS", "JobState": state.unwrap_or("Completed")}))
+    }
+
     fn reset(&mut self, id: &str, asked: &Asked) -> Option<Told> {
+        let kind = asked.body["ResetType"].as_str().unwrap_or_default().to_string();
+        let after_off = self.resets.last().is_some_and(|last| last == "ForceOff");
+        self.resets.push(kind.clone());
+        match kind.as_str() {
+            "ForceRestart" if self.has(&Habit::RestartsWarm) => return Some(told(204, Value::Null)),
+            "On" if after_off && self.has(&Habit::BusyAfterOff) => {
+                return Some(refused(409, "Base.1.12.ActionParameterValueConflict"));
+            }
+            "On" if self.has(&Habit::StaysOff) => return Some(refused(400, "Base.1.12.ActionNotSupported")),
+            _ => {}
+        }
         let failing = self.habits.iter().any(|habit| matches!(habit, Habit::ResetByTask(end) if *end != "Completed"));
         let system = self.systems.get_mut(id)?;
         let power = match asked.body["ResetType"].as_str()? {

@@ -323,7 +323,9 @@ fn bmc_profile(
     let bmc: Option<muster_conductor::BmcBody> = record.bmc.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let spoken = || {
         let speaks = |profile: &&muster_catalog::BmcProfile| {
-            bmc.as_ref().is_some_and(|bmc| profile.protocols == [bmc.protocol] && profile.quirks.is_empty())
+            // One that is recognised by signs is a maker's, and the protocol alone names no maker.
+            let plain = profile.quirks.is_empty() && profile.recognise.is_empty();
+            plain && bmc.as_ref().is_some_and(|bmc| profile.protocols == [bmc.protocol])
         };
         catalog.bmcs.iter().find(speaks).map(|profile| profile.id.clone())
     };

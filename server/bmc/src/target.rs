@@ -103,6 +103,9 @@ impl Target {
 
 /// What may be done to a machine's power. A cycle that must be certain is not here: it is Off, two Off readings and
 /// On, and its phases belong to the caller, who writes down each one.
+///
+/// [`Quirk::RestartByOffOn`] is the exception: there no command restarts, so that Cycle and Reset are those three within
+/// one operation. Broken off in the middle it leaves the machine off, and the error says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PowerAction {
     On,

@@ -4,7 +4,7 @@
 //! A workaround is written once, in the `bmc` crate; here it has only its name. A new kind of workaround is one
 //! variant here and one function there.
 
-use crate::{Evidence, Pattern, Recognise};
+use crate::{Evidence, Pattern, Recognise, usable_for_writes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +21,6 @@ pub enum Protocol {
 pub enum Quirk {
     /// IPMI: answers cipher suite 17 with a refusal although it lists it; start with suite 3.
     SuiteThreeOnly,
-    /// Redfish: drops connections when asked with `$expand`.
-    NoExpand,
     /// Redfish: PATCH wants no `If-Match`, not even the one it handed out.
     NoIfMatch,
     /// Redfish: PATCH is refused without `If-Match`.
@@ -43,6 +41,49 @@ pub enum Quirk {
     FullBootPatch,
     /// Redfish: has no sessions; basic authentication is what the site wants.
     BasicAuth,
+    /// Redfish: an override carries no firmware mode, because the BMC does not have it there or holds it read-only.
+    BootModeElsewhere,
+    /// Redfish: knows no override that lasts; one that shall last is set once, and again before each boot.
+    BootOnceOnly,
+    /// Redfish: takes overrides in the settings resource alone, whether or not that shows one.
+    BootInSettings,
+    /// Redfish: refuses an override during the self-test.
+    NoBootInPost,
+    /// Redfish: refuses an override while a configuration job waits in its queue.
+    BootAfterJobs,
+    /// Redfish: a forced restart hangs, or leaves the power on; off, off read back and on is what restarts.
+    RestartByOffOn,
+    /// Redfish: lists accelerator baseboards among the systems; they are no machines.
+    BaseboardBeside,
+    /// IPMI: the disk of a UEFI boot is the one that the specification calls primary remote media.
+    UefiDiskAsRemote,
+}
+
+impl Quirk {
+    /// Only changes what is written. Made up, it would be tried out on somebody's machine.
+    pub fn is_for_writes(self) -> bool {
+        match self {
+            Self::SuiteThreeOnly
+            | Self::OpenSessionPrivilege
+            | Self::SkipAuthCapabilities
+            | Self::BasicAuth
+            | Self::BaseboardBeside => false,
+            Self::NoIfMatch
+            | Self::NeedsIfMatch
+            | Self::BootOnceForgetsUefi
+            | Self::BootOnceStays
+            | Self::BootReadBackPartial
+            | Self::NoBootTimeout
+            | Self::FullBootPatch
+            | Self::BootModeElsewhere
+            | Self::BootOnceOnly
+            | Self::BootInSettings
+            | Self::NoBootInPost
+            | Self::BootAfterJobs
+            | Self::RestartByOffOn
+            | Self::UefiDiskAsRemote => true,
+        }
+    }
 }
 
 /// `firmware-profiles/bmcs/ID.toml`
@@ -54,12 +95,13 @@ pub struct BmcProfile {
     pub evidence: Evidence,
     /// In the order in which they are tried.
     pub protocols: Vec<Protocol>,
+    /// What of them holds is [`BmcProfile::quirks_in_force`].
     #[serde(default)]
     pub quirks: Vec<Quirk>,
     /// How long a BMC of this kind may take to answer one request.
     #[serde(default = "patience")]
     pub timeout_seconds: u32,
-    /// Any one of them is enough; none: it is never recognised, only named by a model or a rack layout.
+    /// How it is told from others. Any one of them is enough; none: it is never recognised, only named by a model or a rack layout.
     #[serde(default)]
     pub recognise: Vec<Recognise>,
     /// Places that the standard does not name and that lead to more of the inventory.
@@ -68,6 +110,15 @@ pub struct BmcProfile {
     /// Ids of members of the firmware inventory that are kept beside the version that runs.
     #[serde(default)]
     pub firmware_not_running: Vec<Pattern>,
+}
+
+impl BmcProfile {
+    /// A profile that rests on nothing but plausibility is looked at with: its quirks for reading hold, those that
+    /// change what is written do not.
+    pub fn quirks_in_force(&self) -> Vec<Quirk> {
+        let writes = usable_for_writes(&self.evidence);
+        self.quirks.iter().copied().filter(|quirk| writes || !quirk.is_for_writes()).collect()
+    }
 }
 
 /// One step of a walk over a tree of Redfish resources that the standard has no name for.
@@ -118,4 +169,20 @@ pub enum Resource {
 
 fn patience() -> u32 {
     10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_made_up_profile_reads_with_its_quirks_and_writes_without() {
+        let text = "id = \"x\"\ntitle = \"x\"\nevidence = \"synthetic\"\nprotocols = [\"redfish\"]\n\
+                    quirks = [\"basic-auth\", \"full-boot-patch\", \"suite-three-only\"]\n";
+        let made_up: BmcProfile = toml::from_str(text).unwrap();
+        assert_eq!(made_up.quirks_in_force(), [Quirk::BasicAuth, Quirk::SuiteThreeOnly]);
+        let documented =
+            BmcProfile { evidence: Evidence::Documented("https://example.org/".into()), ..made_up.clone() };
+        assert_eq!(documented.quirks_in_force(), made_up.quirks);
+    }
 }

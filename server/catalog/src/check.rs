@@ -3,9 +3,10 @@
 
 use crate::client::{hex, oui};
 use crate::read::{Read, Whole};
-use crate::{BmcProfile, BootClient, Evidence, Loader, Model, Number, OsImage, Slip, Text, Transport, Version};
+use crate::{BootClient, Evidence, Loader, Model, Number, OsImage, Slip, Text, Transport, Version};
 use std::collections::BTreeMap;
 
+mod dialects;
 mod racks;
 
 /// The slips of all files that read by themselves.
@@ -17,8 +18,9 @@ pub fn check(whole: &Whole<'_>) -> Vec<Slip> {
     }
     for read in &whole.bmcs {
         common(read, &read.value.id, &read.value.evidence, &mut slips);
-        profile(read, &mut slips);
+        dialects::profile(read, &mut slips);
     }
+    dialects::apart(&whole.bmcs, &mut slips);
     for read in &whole.loaders {
         common(read, &read.value.id, &read.value.evidence, &mut slips);
         loader(read, &mut slips);
@@ -302,15 +304,6 @@ fn is_console(text: &str) -> bool {
         && device.chars().all(|c| c.is_ascii_alphanumeric())
         && speed.starts_with(|c: char| c.is_ascii_digit())
         && speed.chars().all(|c| c.is_ascii_alphanumeric())
-}
-
-fn profile(read: &Read<'_, BmcProfile>, slips: &mut Vec<Slip>) {
-    if read.value.protocols.is_empty() {
-        slips.push(read.document.slip_at("protocols", "a BMC must speak at least one: \"redfish\", \"ipmi\"".into()));
-    }
-    if read.value.timeout_seconds == 0 {
-        slips.push(read.document.slip_at("timeout-seconds", "no BMC answers within 0 seconds".into()));
-    }
 }
 
 fn loader(read: &Read<'_, Loader>, slips: &mut Vec<Slip>) {

@@ -257,9 +257,10 @@ impl Catalog {
         self.bmcs.iter().find(|profile| profile.id == id)
     }
 
-    /// The profile of a model's BMC with the model's own quirks added.
+    /// The profile of a model's BMC with the quirks that are in force, the model's own among them.
     pub fn bmc_of(&self, model: &Model) -> Option<crate::BmcProfile> {
         let mut profile = self.bmc_profile(&model.bmc.profile)?.clone();
+        profile.quirks = profile.quirks_in_force();
         for quirk in &model.bmc.quirks {
             if !profile.quirks.contains(quirk) {
                 profile.quirks.push(*quirk);

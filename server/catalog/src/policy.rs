@@ -100,7 +100,7 @@ impl Version {
 }
 
 /// Matches from the left, going back to the last star only: linear in practice, no recursion on hostile text.
-fn fits(pattern: &str, text: &str) -> bool {
+pub(crate) fn fits(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(first) = parts.next() else { return text.is_empty() };
     let Some(mut rest) = text.strip_prefix(first) else { return false };

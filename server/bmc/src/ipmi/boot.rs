@@ -12,11 +12,13 @@ pub const KEEP_LONGER: [u8; 2] = [0x03, 0x08];
 /// Asks for parameter 5.
 pub const FLAGS: [u8; 3] = [0x05, 0x00, 0x00];
 
-/// Parameter 5 with the override. The EFI bit is always stated: without it some boards fall back to legacy boot.
-pub fn flags(order: BootOrder) -> Result<[u8; 6], Fault> {
+/// Parameter 5 with the override. The EFI bit is always stated: without it some boards fall back to legacy boot. Where
+/// `remote_disk` holds ([`crate::Quirk::UefiDiskAsRemote`]), 08h under UEFI is a disk that is not there.
+pub fn flags(order: BootOrder, remote_disk: bool) -> Result<[u8; 6], Fault> {
     let device = match order.device {
         BootDevice::None => 0x00,
         BootDevice::Pxe => 0x04,
+        BootDevice::Disk if remote_disk && order.mode == FirmwareMode::Uefi => 0x24,
         BootDevice::Disk => 0x08,
         BootDevice::Http => return Err(Fault::NotOffered("UEFI HTTP boot over IPMI".into())),
     };
@@ -70,12 +72,22 @@ mod tests {
         ];
         for (device, mode, once, expected) in rows {
             let order = BootOrder { device, mode, once };
-            let flags = flags(order).unwrap();
+            let flags = flags(order, false).unwrap();
             assert_eq!(flags, [0x05, expected[0], expected[1], 0, 0, 0], "{order:?}");
             let read = read(&[&[0x01], &flags[..]].concat(), false).unwrap();
             assert_eq!((read.device, read.mode, read.once), (Some(device), Some(mode), Some(once)));
         }
         assert_eq!(KEEP_LONGER, [0x03, 0x08]);
+    }
+
+    #[test]
+    fn b8_3_the_disk_of_a_uefi_boot_is_remote_media_to_some() {
+        let disk = BootOrder { device: BootDevice::Disk, mode: FirmwareMode::Uefi, once: true };
+        let sent = flags(disk, true).unwrap();
+        assert_eq!(sent, [0x05, 0xa0, 0x24, 0, 0, 0]);
+        assert_eq!(read(&[&[0x01], &sent[..]].concat(), false).unwrap().device, Some(BootDevice::Disk));
+        let bios = flags(BootOrder { mode: FirmwareMode::Bios, ..disk }, true).unwrap();
+        assert_eq!(bios, [0x05, 0x80, 0x08, 0, 0, 0]);
     }
 
     #[test]

@@ -182,7 +182,7 @@ pub async fn get_boot(turn: &mut Turn<'_>) -> Result<BootSet, Fault> {
 }
 
 pub async fn set_boot(turn: &mut Turn<'_>, order: BootOrder, sent: &Sent) -> Result<BootSet, Fault> {
-    let flags = boot::flags(order)?;
+    let flags = boot::flags(order, turn.target.has(Quirk::UefiDiskAsRemote))?;
     if order.device != BootDevice::None && !turn.target.has(Quirk::NoBootTimeout) {
         let (code, _) = turn.reply(Command::new(CHASSIS, 0x08, &boot::KEEP_LONGER)).await?;
         if code != 0 && !UNKNOWN_THERE.contains(&code) {

@@ -16,8 +16,9 @@ pub enum PatchStyle {
 
 impl PatchStyle {
     pub fn of(target: &Target) -> Self {
-        let full = target.has(Quirk::FullBootPatch) || target.has(Quirk::BootOnceForgetsUefi);
-        if full { Self::Full } else { Self::Minimal }
+        // A settings resource that shows nothing does not say what could be left out.
+        let full = [Quirk::FullBootPatch, Quirk::BootOnceForgetsUefi, Quirk::BootInSettings];
+        if full.iter().any(|quirk| target.has(*quirk)) { Self::Full } else { Self::Minimal }
     }
 }
 
@@ -30,7 +31,7 @@ fn device(device: BootDevice) -> &'static str {
     }
 }
 
-fn mode(mode: FirmwareMode) -> &'static str {
+pub fn mode(mode: FirmwareMode) -> &'static str {
     match mode {
         FirmwareMode::Uefi => "UEFI",
         FirmwareMode::Bios => "Legacy",
@@ -46,7 +47,7 @@ fn enabled(order: BootOrder) -> &'static str {
 }
 
 /// The body of the PATCH. `now` is the resource as read.
-pub fn patch(order: BootOrder, style: PatchStyle, now: &Value) -> Value {
+pub fn patch(order: BootOrder, style: PatchStyle, target: &Target, now: &Value) -> Value {
     let mut boot = Map::new();
     let mut put = |name: &str, word: &str| boot.insert(format!("BootSourceOverride{name}"), word.into());
     put("Enabled", enabled(order));
@@ -56,10 +57,15 @@ pub fn patch(order: BootOrder, style: PatchStyle, now: &Value) -> Value {
     }
     let held = text(now, "/Boot/BootSourceOverrideMode");
     let other = held.is_some_and(|held| held != mode(order.mode)) && order.device != BootDevice::None;
-    if style == PatchStyle::Full || other {
+    if (style == PatchStyle::Full || other) && !target.has(Quirk::BootModeElsewhere) {
         put("Mode", mode(order.mode));
     }
     Value::Object(Map::from_iter([("Boot".to_string(), Value::Object(boot))]))
+}
+
+/// Whether a resource tells of overrides at all.
+pub fn is_told(resource: &Value) -> bool {
+    resource.pointer("/Boot/BootSourceOverrideTarget").is_some()
 }
 
 /// The override of a System (or of its settings object).
@@ -145,17 +151,31 @@ mod tests {
 
     #[test]
     fn b7_5_minimal_sends_what_changes_and_full_sends_all() {
+        let plain = target(&[]);
         let now = json!({"Boot": {"BootSourceOverrideMode": "UEFI"}});
         let minimal = json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Pxe"}});
-        assert_eq!(patch(PXE, PatchStyle::Minimal, &now), minimal);
+        assert_eq!(patch(PXE, PatchStyle::Minimal, &plain, &now), minimal);
         let legacy = json!({"Boot": {"BootSourceOverrideMode": "Legacy"}});
         let full = json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Pxe",
             "BootSourceOverrideMode": "UEFI"}});
-        assert_eq!(patch(PXE, PatchStyle::Full, &now), full);
-        assert_eq!(patch(PXE, PatchStyle::Minimal, &legacy), full);
+        assert_eq!(patch(PXE, PatchStyle::Full, &plain, &now), full);
+        assert_eq!(patch(PXE, PatchStyle::Minimal, &plain, &legacy), full);
         let none = BootOrder { device: BootDevice::None, ..PXE };
         let disabled = json!({"Boot": {"BootSourceOverrideEnabled": "Disabled"}});
-        assert_eq!(patch(none, PatchStyle::Minimal, &legacy), disabled);
+        assert_eq!(patch(none, PatchStyle::Minimal, &plain, &legacy), disabled);
+    }
+
+    #[test]
+    fn b7_5_a_mode_that_is_set_elsewhere_is_in_no_patch() {
+        let quirk = target(&[Quirk::BootModeElsewhere]);
+        for (style, now) in [
+            (PatchStyle::Minimal, json!({"Boot": {"BootSourceOverrideMode": "Legacy"}})),
+            (PatchStyle::Full, json!({"Boot": {}})),
+        ] {
+            let sent = patch(PXE, style, &quirk, &now);
+            assert!(sent.pointer("/Boot/BootSourceOverrideTarget").is_some(), "{sent}");
+            assert_eq!(sent.pointer("/Boot/BootSourceOverrideMode"), None, "{style:?}");
+        }
     }
 
     #[test]

@@ -10,17 +10,20 @@ mod inventory_tests;
 mod join;
 mod json;
 mod parts;
+mod quirks;
+mod reset;
 mod sensors;
 mod tls;
 mod walk;
 
 pub use connection::Connection;
 pub use inspect::inspect;
+pub use reset::set_power;
 pub use sensors::sensors;
 pub use tls::Seen;
 
 use crate::lane::{Lane, Sent};
-use crate::{BootDevice, BootOrder, BootSet, Fault, Identity, PowerAction, PowerSet, Target};
+use crate::{BootDevice, BootOrder, BootSet, Fault, Identity, Quirk, Target};
 use boot::PatchStyle;
 use connection::{Answer, Outcome, Request};
 use muster_names::Power;
@@ -34,6 +37,8 @@ const TASK_PAUSE: Duration = Duration::from_secs(1);
 /// Some BMCs take an override and tell it only a moment later.
 const READ_BACKS: u32 = 3;
 const READ_BACK_PAUSE: Duration = Duration::from_secs(1);
+/// Old jobs stay in the queue for long; the newest are last.
+const MOST_JOBS: usize = 20;
 
 /// A place in a BMC's queue, and the connection to it.
 pub struct Turn<'a> {
@@ -74,7 +79,7 @@ impl<'a> Turn<'a> {
         }
         let root = self.connection.root(self.lane).await?.body;
         let systems = json::link(&root, "/Systems").unwrap_or_else(|| SYSTEMS.to_string());
-        let members = json::members(&self.get(&systems).await?.body);
+        let members = quirks::machines(json::members(&self.get(&systems).await?.body), self.target);
         let several = members.len() > 1;
         if several && self.target.system.is_none() {
             return Err(Fault::Declined(format!(
@@ -115,53 +120,6 @@ fn power_of(system: &Value) -> Power {
     }
 }
 
-pub async fn set_power(turn: &Turn<'_>, action: PowerAction, sent: &Sent) -> Result<PowerSet, Fault> {
-    let (_, system) = turn.system().await?;
-    let now = power_of(&system.body);
-    if action.ends_in() == Some(now) {
-        return Ok(PowerSet::AlreadySo);
-    }
-    let reset = system.body.pointer("/Actions/#ComputerSystem.Reset").unwrap_or(&Value::Null);
-    let path = json::text(reset, "/target").and_then(|path| json::path(&path));
-    let path = path.ok_or_else(|| Fault::NotOffered("ComputerSystem.Reset".into()))?;
-    let wanted = match action {
-        PowerAction::On => &["On", "ForceOn"][..],
-        PowerAction::Cycle if now == Power::Off => &["On", "ForceOn"],
-        PowerAction::Off => &["ForceOff"],
-        PowerAction::Graceful => &["GracefulShutdown"],
-        PowerAction::Cycle => &["PowerCycle"],
-        PowerAction::Reset => &["ForceRestart"],
-    };
-    let kind = match allowed(turn, reset).await? {
-        Some(allowed) => wanted.iter().find(|kind| allowed.iter().any(|word| word == *kind)),
-        None => wanted.first(),
-    };
-    let kind = kind.ok_or_else(|| Fault::NotOffered(format!("reset type {}", wanted.join(" or "))))?;
-    let body = json!({"ResetType": kind});
-    let request = Request { method: Method::POST, path: &path, body: Some(&body), etag: None };
-    match turn.send(&request, sent).await? {
-        Outcome::Good(answer) => finish(turn, &answer, sent).await.map(|()| PowerSet::Taken),
-        Outcome::Bad(status, body) => Err(json::fault(status, &body, &format!("power {action}"))),
-    }
-}
-
-/// The reset types the BMC lists, in the action itself or in its ActionInfo; `None` when it lists none.
-async fn allowed(turn: &Turn<'_>, reset: &Value) -> Result<Option<Vec<String>>, Fault> {
-    if let Some(list) = json::texts(reset, "/ResetType@Redfish.AllowableValues") {
-        return Ok(Some(list));
-    }
-    let Some(info) = json::text(reset, "/@Redfish.ActionInfo").and_then(|path| json::path(&path)) else {
-        return Ok(None);
-    };
-    let info = turn.get(&info).await?.body;
-    let parameters = info.get("Parameters").and_then(Value::as_array);
-    let reset = parameters
-        .into_iter()
-        .flatten()
-        .find(|parameter| json::text(parameter, "/Name").as_deref() == Some("ResetType"));
-    Ok(reset.and_then(|parameter| json::texts(parameter, "/AllowableValues")))
-}
-
 /// Follows the task of a 202 to its end (B7.7). The operation's deadline bounds it.
 async fn finish(turn: &Turn<'_>, answer: &Answer, sent: &Sent) -> Result<(), Fault> {
     if answer.status != StatusCode::ACCEPTED {
@@ -189,15 +147,15 @@ async fn finish(turn: &Turn<'_>, answer: &Answer, sent: &Sent) -> Result<(), Fau
 }
 
 pub async fn get_boot(turn: &Turn<'_>) -> Result<BootSet, Fault> {
-    Ok(boot::read(&place(turn).await?.1.body))
+    let (path, system) = turn.system().await?;
+    Ok(boot::read(&place(turn, path, system).await?.1.body))
 }
 
 /// Where the override is set: the settings object if it has the attribute, else the system (B7.4).
-async fn place(turn: &Turn<'_>) -> Result<(String, Answer), Fault> {
-    let (path, system) = turn.system().await?;
+async fn place(turn: &Turn<'_>, path: String, system: Answer) -> Result<(String, Answer), Fault> {
     if let Some(settings) = json::link(&system.body, "/@Redfish.Settings/SettingsObject")
         && let Ok(answer) = turn.get(&settings).await
-        && answer.body.pointer("/Boot/BootSourceOverrideTarget").is_some()
+        && (turn.target.has(Quirk::BootInSettings) || boot::is_told(&answer.body))
     {
         return Ok((settings, answer));
     }
@@ -205,30 +163,69 @@ async fn place(turn: &Turn<'_>) -> Result<(String, Answer), Fault> {
 }
 
 pub async fn set_boot(turn: &Turn<'_>, order: BootOrder, sent: &Sent) -> Result<BootSet, Fault> {
-    let (path, now) = place(turn).await?;
+    let (system_path, system) = turn.system().await?;
+    quirks::in_self_test(&system.body, turn.target)?;
+    let manager = json::link(&system.body, "/Links/ManagedBy/0");
+    let (path, now) = place(turn, system_path.clone(), system).await?;
+    let held = boot::read(&now.body);
+    // Some refuse to disable what is disabled.
+    if order.device == BootDevice::None && held.device == Some(BootDevice::None) {
+        return Ok(held);
+    }
     let offered = json::texts(&now.body, "/Boot/BootSourceOverrideTarget@Redfish.AllowableValues");
     if order.device == BootDevice::Http && offered.is_some_and(|list| !list.iter().any(|word| word == "UefiHttp")) {
         return Err(Fault::NotOffered("UefiHttp as a boot source".into()));
     }
+    quirks::mode_as_held(order, &now.body, turn.target)?;
+    let order = quirks::as_lasting_as_it_goes(order, &now.body, turn.target);
     let style = PatchStyle::of(turn.target);
-    let mut answer = patch(turn, &path, &now, &boot::patch(order, style, &now.body), sent).await;
+    let mut answer = patch(turn, &path, &now, &boot::patch(order, style, turn.target, &now.body), sent).await;
     if style == PatchStyle::Minimal && matches!(&answer, Err(Fault::Declined(said)) if asks_for_more(said)) {
-        let full = boot::patch(order, PatchStyle::Full, &now.body);
+        let full = boot::patch(order, PatchStyle::Full, turn.target, &now.body);
         answer = patch(turn, &path, &now, &full, sent).await;
     }
+    if let Err(Fault::Declined(said)) = &answer
+        && quirks::blames_jobs(said, turn.target)
+    {
+        return Err(quirks::behind_jobs(said, &open_jobs(turn, manager).await));
+    }
     finish(turn, &answer?, sent).await?;
-    let mut found = boot::read(&turn.get(&path).await?.body);
+    let mut found = read_back(turn, &path, &system_path).await?;
     for _ in 1..READ_BACKS {
         if boot::agrees(order, &found, turn.target) {
             break;
         }
         tokio::time::sleep(READ_BACK_PAUSE).await;
-        found = boot::read(&turn.get(&path).await?.body);
+        found = read_back(turn, &path, &system_path).await?;
     }
     if boot::agrees(order, &found, turn.target) {
         return Ok(found);
     }
     Err(Fault::BootDiffers { wanted: boot::words(order), found: found.said })
+}
+
+/// The override where it was set, or at the system where that place takes overrides and tells none.
+async fn read_back(turn: &Turn<'_>, path: &str, system: &str) -> Result<BootSet, Fault> {
+    let body = turn.get(path).await?.body;
+    if path != system && !boot::is_told(&body) {
+        return Ok(boot::read(&turn.get(system).await?.body));
+    }
+    Ok(boot::read(&body))
+}
+
+/// The jobs of the manager that are not over, as far as they can be read: they only explain a refusal.
+async fn open_jobs(turn: &Turn<'_>, manager: Option<String>) -> Vec<String> {
+    let mut open = Vec::new();
+    let Some(manager) = manager else { return open };
+    let Ok(manager) = turn.get(&manager).await else { return open };
+    let Some(queue) = json::link(&manager.body, "/Links/Oem/Dell/Jobs") else { return open };
+    let Ok(queue) = turn.get(&queue).await else { return open };
+    for path in json::members(&queue.body).iter().rev().take(MOST_JOBS) {
+        if let Ok(job) = turn.get(path).await {
+            open.extend(quirks::open_job(&job.body));
+        }
+    }
+    open
 }
 
 fn asks_for_more(said: &str) -> bool {
