@@ -47,7 +47,7 @@ pub struct State {
     pub habits: Vec<Habit>,
     /// By its member name: `PowerState`, `Boot`, serial number and the rest, as served.
     pub systems: BTreeMap<String, Value>,
-    /// What else is served, by its path.
+    /// What is served before all that, by its path without a slash at its end: a whole recording, if need be.
     pub tree: BTreeMap<String, Value>,
     pub slots: usize,
     /// (method, path) as received.
@@ -56,6 +56,10 @@ pub struct State {
     pub moods: VecDeque<(u16, Value)>,
     /// Requests that carried a credential: a password, a token or an Authorization header.
     pub credentials: usize,
+    /// Requests with an Authorization header.
+    pub basics: usize,
+    /// Paths whose answer ends in the middle of its JSON.
+    pub cut: Vec<String>,
     pub logins: usize,
     sessions: BTreeMap<String, String>,
     tag: u32,
@@ -157,6 +161,8 @@ impl RedfishSim {
             seen: Vec::new(),
             moods: VecDeque::new(),
             credentials: 0,
+            basics: 0,
+            cut: Vec::new(),
             logins: 0,
             sessions: BTreeMap::new(),
             tag: 1,
@@ -232,7 +238,10 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<Mu
     while let Some(asked) = read(&mut stream, &mut buffer).await {
         let told = state.lock().unwrap_or_else(PoisonError::into_inner).answer(&asked);
         let Some(told) = told else { return };
-        let body = if told.body.is_null() { String::new() } else { told.body.to_string() };
+        let mut body = if told.body.is_null() { String::new() } else { told.body.to_string() };
+        if state.lock().unwrap_or_else(PoisonError::into_inner).cut.contains(&asked.path) {
+            body.truncate(body.len() / 2);
+        }
         let mut text = format!("HTTP/1.1 {} Said\r\nContent-Length: {}\r\n", told.status, body.len());
         for (name, value) in told.headers {
             text += &format!("{name}: {value}\r\n");
@@ -277,7 +286,11 @@ impl State {
         let secret = asked.body.get("Password").is_some()
             || ["authorization", "x-auth-token"].iter().any(|name| asked.headers.contains_key(*name));
         self.credentials += usize::from(secret);
+        self.basics += usize::from(asked.headers.contains_key("authorization"));
         let path = asked.path.trim_end_matches('/');
+        if let Some(root) = self.tree.get("/redfish/v1").filter(|_| path == "/redfish/v1") {
+            return Some(told(200, root.clone()));
+        }
         if path == "/redfish/v1" {
             return Some(told(
                 200,

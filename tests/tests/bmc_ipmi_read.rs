@@ -7,6 +7,7 @@ use muster_bmc::{
     Bmcs, Hardware, Health, Kind, Log, LogMark, LogTime, Protocol, Reading, ReadingKind, Secret, SelEvent, Settings,
     Since, Target,
 };
+use muster_catalog::Catalog;
 use muster_names::Power;
 use muster_tests::ipmi_peers::{OpenIpmi, ipmitool, needs};
 use muster_tests::ipmi_sim::{self, Factors, IpmiSim, Mishap, Store, Traits};
@@ -38,7 +39,7 @@ async fn read_log(bmcs: &Bmcs, target: &Target, after: Option<&LogMark>) -> Log 
 }
 
 async fn inspect(bmcs: &Bmcs, target: &Target) -> Hardware {
-    bmcs.inspect(target).await.unwrap()
+    bmcs.inspect(target, &Catalog::default(), &|_| {}).await.unwrap()
 }
 
 fn named<'a>(readings: &'a [Reading], name: &str) -> &'a Reading {
@@ -397,7 +398,7 @@ async fn an_order_gets_between_the_turns_of_a_long_reading() {
     let (sim, bmcs, target) = server(|_| ()).await;
     let reading = tokio::spawn({
         let (bmcs, target) = (bmcs.clone(), target.clone());
-        async move { bmcs.inspect(&target).await }
+        async move { bmcs.inspect(&target, &Catalog::default(), &|_| {}).await }
     });
     while sim.state().carried_out(0x00, 0x01) == 0 {
         tokio::time::sleep(Duration::from_micros(100)).await;
@@ -416,8 +417,11 @@ async fn bent_answers_end_in_what_can_be_read_or_in_a_fault() {
     for seed in 0..40 {
         let (_sim, bmcs, target) = server(|store| store.bends = Some(seed * 7919)).await;
         let reading = async {
-            let outcomes =
-                (bmcs.sensors(&target).await, bmcs.inspect(&target).await, bmcs.event_log(&target, &[]).await);
+            let outcomes = (
+                bmcs.sensors(&target).await,
+                bmcs.inspect(&target, &Catalog::default(), &|_| {}).await,
+                bmcs.event_log(&target, &[]).await,
+            );
             for error in [outcomes.0.err(), outcomes.1.err(), outcomes.2.err()].into_iter().flatten() {
                 assert!(!error.may_have_happened() && error.kind() != Kind::Unreachable, "seed {seed}: {error:?}");
             }

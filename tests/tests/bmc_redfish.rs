@@ -219,16 +219,24 @@ async fn taken_slots_mean_later_and_are_no_failed_login() {
 }
 
 #[tokio::test]
-async fn a5_10_basic_authentication_only_where_the_quirk_says_so() {
+async fn a5_10_a_bmc_without_sessions_is_told_the_user_with_each_request() {
     let (sim, bmcs, mut target) = plain(vec![Habit::NoSessions]).await;
-    assert_eq!(bmcs.power(&target).await.unwrap_err().label(), "not-offered");
-    assert_eq!(sim.state().credentials, 1, "the login itself, and nothing after it");
-    target.quirks = vec![Quirk::BasicAuth];
     assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off);
+    assert!(sim.state().basics > 0);
     target.password = Secret::new("wrong");
     for label in ["login", "login", "logins-held"] {
         assert_eq!(bmcs.power(&target).await.unwrap_err().label(), label);
     }
+}
+
+#[tokio::test]
+async fn a5_10_once_there_was_a_session_basic_authentication_is_never_fallen_back_to() {
+    let (sim, bmcs, target) = plain(vec![]).await;
+    assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off);
+    sim.state().habits = vec![Habit::NoSessions];
+    sim.state().restart();
+    assert_eq!(bmcs.power(&target).await.unwrap_err().label(), "not-offered");
+    assert_eq!(sim.state().basics, 0);
 }
 
 /// Requests, and credentials among them, that reached it.

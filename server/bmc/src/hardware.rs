@@ -7,6 +7,7 @@
 
 use muster_names::{Mac, Power};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
 /// One machine, as its BMC tells it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,10 @@ pub struct Controller {
     pub profile: Option<String>,
     pub model: Option<String>,
     pub firmware: Option<String>,
+    /// IANA enterprise number of its maker (IPMI).
+    pub maker_number: Option<u32>,
+    /// The maker's own number for it (IPMI).
+    pub product_number: Option<u16>,
     pub mac: Option<Mac>,
     /// SHA-256 of the public key behind the address: what to pin.
     pub tls_pin: Option<String>,
@@ -102,9 +107,11 @@ pub struct Nic {
     pub mac: Option<Mac>,
     /// The one it was made with, where the BMC tells it.
     pub permanent_mac: Option<Mac>,
+    /// The port, as the BMC names it.
+    pub port: Option<String>,
+    /// Of the card that it is on, and so are model, serial number and firmware.
     pub slot: Option<String>,
     pub model: Option<String>,
-    /// Of the card.
     pub serial: Option<String>,
     pub speed_mbps: Option<u32>,
     pub link: Option<bool>,
@@ -157,4 +164,47 @@ pub struct Gap {
     /// The resource, record or sensor.
     pub at: String,
     pub reason: String,
+}
+
+/// Whether a place comes before another as people count: `DIMM A2` before `DIMM A10`, what has no place last.
+pub(crate) fn by_place(a: &Option<String>, b: &Option<String>) -> Ordering {
+    match (a, b) {
+        (Some(a), Some(b)) => pieces(a).cmp(&pieces(b)),
+        (a, b) => b.is_some().cmp(&a.is_some()),
+    }
+}
+
+/// Text and numbers in turn.
+fn pieces(text: &str) -> Vec<(String, u64)> {
+    let mut pieces: Vec<(String, u64)> = vec![(String::new(), 0)];
+    let mut in_number = false;
+    for c in text.chars() {
+        let digit = c.to_digit(10).map(u64::from);
+        if digit.is_none() && in_number {
+            pieces.push((String::new(), 0));
+        }
+        in_number = digit.is_some();
+        let Some((word, number)) = pieces.last_mut() else { continue };
+        match digit {
+            Some(digit) => *number = number.saturating_mul(10).saturating_add(digit),
+            None => word.push(c),
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_ordered_as_people_count() {
+        let mut places =
+            ["B1", "A10", "A2", "A1", "Slot 3 Bay 10", "Slot 3 Bay 9"].map(|place| Some(place.to_string()));
+        places.sort_by(by_place);
+        assert_eq!(places.map(Option::unwrap), ["A1", "A2", "A10", "B1", "Slot 3 Bay 9", "Slot 3 Bay 10"]);
+        let mut one = [None, Some("A".to_string())];
+        one.sort_by(by_place);
+        assert_eq!(one, [Some("A".to_string()), None]);
+    }
 }

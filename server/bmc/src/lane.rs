@@ -135,7 +135,7 @@ impl Lane {
     pub async fn redfish_read<'a>(&'a self, engine: &'a Inner, target: &'a Target) -> Result<redfish::Turn<'a>, Fault> {
         let permit = in_time(&engine.settings, self.readings.acquire()).await?;
         let permit = permit.map_err(|_| Fault::Broken("the queue is closed".into()))?;
-        let connection = redfish::Connection::shared(&self.redfish, &engine.settings, self, target).await?;
+        let connection = self.connection(engine, target).await?;
         Ok(redfish::Turn::reading(connection, self, target, permit))
     }
 
@@ -146,8 +146,12 @@ impl Lane {
         target: &'a Target,
     ) -> Result<redfish::Turn<'a>, Fault> {
         let guard = in_time(&engine.settings, self.mutation.lock()).await?;
-        let connection = redfish::Connection::shared(&self.redfish, &engine.settings, self, target).await?;
+        let connection = self.connection(engine, target).await?;
         Ok(redfish::Turn::mutation(connection, self, target, guard))
+    }
+
+    pub async fn connection(&self, engine: &Inner, target: &Target) -> Result<redfish::Connection, Fault> {
+        redfish::Connection::shared(&self.redfish, &engine.settings, self, target).await
     }
 
     pub async fn close(&self) {

@@ -1,14 +1,25 @@
 //! What is read of a BMC beyond power and boot: its machine's parts, its sensors and its event log.
 
 use crate::{Bmcs, Error, Fault, Hardware, Log, LogMark, Protocol, Reading, Target, ipmi, redfish};
+use muster_catalog::{BmcSigns, Catalog};
 
 impl Bmcs {
-    /// The machine behind the BMC, as far as the BMC tells of it.
-    pub async fn inspect(&self, target: &Target) -> Result<Hardware, Error> {
+    /// Everything the BMC tells of its machine, and which of the catalog's profiles knows it. `progress` hears how many
+    /// reads were done. What single resources lack is in [`Hardware::gaps`].
+    pub async fn inspect(
+        &self,
+        target: &Target,
+        catalog: &Catalog,
+        progress: &(dyn Fn(usize) + Send + Sync),
+    ) -> Result<Hardware, Error> {
         let lane = self.lane(target);
         let inspected = match target.protocol {
-            Protocol::Ipmi => ipmi::inspect(ipmi::Visit::new(&self.inner, &lane, target)).await,
-            Protocol::Redfish => Err(over_redfish("its inventory")),
+            Protocol::Ipmi => ipmi::inspect(ipmi::Visit::new(&self.inner, &lane, target)).await.map(|mut hardware| {
+                let profile = catalog.recognise(&ipmi_signs(&hardware));
+                hardware.bmc.profile = profile.map(|profile| profile.id.clone());
+                hardware
+            }),
+            Protocol::Redfish => redfish::inspect(&self.inner, &lane, target, catalog, progress).await,
         };
         inspected.map_err(|source| Error::Inspect { bmc: target.address.clone(), source })
     }
@@ -41,6 +52,17 @@ impl Bmcs {
         lane.run(&self.inner.settings, reading)
             .await
             .map_err(|source| Error::ReadLog { bmc: target.address.clone(), source })
+    }
+}
+
+fn ipmi_signs(hardware: &Hardware) -> BmcSigns {
+    BmcSigns {
+        system_manufacturer: hardware.manufacturer.clone(),
+        system_model: hardware.model.clone(),
+        firmware: hardware.bmc.firmware.clone(),
+        maker_number: hardware.bmc.maker_number,
+        product_number: hardware.bmc.product_number,
+        ..BmcSigns::default()
     }
 }
 

@@ -1,9 +1,10 @@
-//! BMC profiles: which protocol to speak first and which named workarounds to switch on.
+//! BMC profiles: how a kind of BMC is told from others, which protocol to speak first, which named workarounds to switch
+//! on and where else its inventory lies.
 //!
 //! A workaround is written once, in the `bmc` crate; here it has only its name. A new kind of workaround is one
 //! variant here and one function there.
 
-use crate::Evidence;
+use crate::{Evidence, Pattern, Recognise};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,61 @@ pub struct BmcProfile {
     /// How long a BMC of this kind may take to answer one request.
     #[serde(default = "patience")]
     pub timeout_seconds: u32,
+    /// Any one of them is enough; none: it is never recognised, only named by a model or a rack layout.
+    #[serde(default)]
+    pub recognise: Vec<Recognise>,
+    /// Places that the standard does not name and that lead to more of the inventory.
+    #[serde(default)]
+    pub link: Vec<Link>,
+    /// Ids of members of the firmware inventory that are kept beside the version that runs.
+    #[serde(default)]
+    pub firmware_not_running: Vec<Pattern>,
+}
+
+/// One step of a walk over a tree of Redfish resources that the standard has no name for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Link {
+    /// What the place stands in.
+    pub from: Resource,
+    /// A JSON pointer (RFC 6901) to a link, to a list of links, or to a resource that lies there whole.
+    pub at: String,
+    /// What is found there, or what the members of the collection found there are.
+    pub to: Resource,
+}
+
+/// What a Redfish resource is to an inventory, whatever its schema is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resource {
+    Root,
+    System,
+    Chassis,
+    Manager,
+    Memory,
+    Processor,
+    Storage,
+    SimpleStorage,
+    Drive,
+    /// A system's own port.
+    Ethernet,
+    NetworkInterface,
+    NetworkAdapter,
+    NetworkFunction,
+    NetworkPort,
+    /// The older one resource of power supplies and voltages.
+    Power,
+    /// The older one resource of fans and temperatures.
+    Thermal,
+    PowerSubsystem,
+    ThermalSubsystem,
+    PowerSupply,
+    Fan,
+    UpdateService,
+    Firmware,
+    ManagerEthernet,
+    /// Tells nothing of the machine and leads on.
+    Folder,
 }
 
 fn patience() -> u32 {

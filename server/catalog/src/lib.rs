@@ -19,10 +19,11 @@ mod model;
 mod policy;
 mod rack;
 mod read;
+mod recognise;
 mod root_disk;
 mod slip;
 
-pub use bmc::{BmcProfile, Protocol, Quirk};
+pub use bmc::{BmcProfile, Link, Protocol, Quirk, Resource};
 pub use client::BootClient;
 pub use compare::{Difference, Identified, compare, identify};
 pub use document::Document;
@@ -38,6 +39,7 @@ pub use model::{
 pub use policy::{Number, Text, Version};
 pub use rack::{BmcAccess, Placed, Rack, RackMachine};
 pub use read::read;
+pub use recognise::{BmcSigns, Pattern, Recognise};
 pub use root_disk::root_disk;
 pub use slip::Slip;
 

@@ -58,6 +58,7 @@ pub async fn ask(api: &Api, command: Command, output: Output) -> Result<ExitCode
         Command::Serve { .. }
         | Command::Check { .. }
         | Command::Dhcp(_)
+        | Command::Bmc(_)
         | Command::ExampleConfig
         | Command::Schema
         | Command::Completions { .. } => {}

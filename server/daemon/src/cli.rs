@@ -1,5 +1,6 @@
 //! The command line: `serve` and `check` work on this machine, everything else asks the API.
 
+use crate::bmc::{self, BmcCommand};
 use crate::client::{Access, Api};
 use crate::config::{self, Config};
 use crate::{ask, check, serve};
@@ -77,6 +78,9 @@ pub enum Command {
         #[arg(long)]
         timeout: Option<u64>,
     },
+    /// BMCs: what one tells, asked from here
+    #[command(subcommand)]
+    Bmc(BmcCommand),
     /// Hardware models
     #[command(subcommand)]
     Model(ModelCommand),
@@ -378,6 +382,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Dhcp(DhcpCommand::Shadow(shadow)) => crate::shadow::shadow(&shadow, cli.output, runtime()?),
+        Command::Bmc(command) => bmc::run(command, cli.output, &runtime()?),
         Command::Check { config } => check::check(&config, cli.output == Output::Json),
         Command::ExampleConfig => {
             print!("{}", config::EXAMPLE);

@@ -60,6 +60,13 @@ fn take(base: &Path, folder: &Path, found: &mut Vec<(String, String)>) -> Result
     Ok(())
 }
 
+/// The BMC profiles below a folder of data files.
+pub fn bmc_profiles(files: &Path) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    take(files, &files.join("firmware-profiles/bmcs"), &mut found)?;
+    Ok(found)
+}
+
 /// The catalog, or every slip of every file.
 pub fn read(config: &Config) -> Result<std::result::Result<Catalog, Vec<Slip>>> {
     let texts = texts(&config.files)?;

@@ -1,6 +1,7 @@
 //! `muster`: the daemon, its checks, and the client verbs that speak to it.
 
 mod ask;
+mod bmc;
 mod boot;
 mod check;
 mod cli;

@@ -74,7 +74,9 @@ pub async fn inspect(visit: Visit<'_>) -> Result<Hardware, Fault> {
 async fn whole(turn: &mut Turn<'_>) -> Result<(Hardware, Store), Fault> {
     let power = Some(power(turn).await?);
     let device = turn.ask(Command::new(APP, 0x01, &[]), "its device id").await?;
-    let bmc = Controller { firmware: version(&device), mac: mac(turn).await?, ..Controller::default() };
+    let (maker_number, product_number) = maker(&device);
+    let mac = mac(turn).await?;
+    let bmc = Controller { firmware: version(&device), maker_number, product_number, mac, ..Controller::default() };
     let hardware = Hardware { power, uuid: uuid(turn).await?, bmc, ..Hardware::default() };
     Ok((hardware, fru::read(turn, 0x00, 0).await?))
 }
@@ -89,6 +91,16 @@ pub fn version(device: &[u8]) -> Option<String> {
     match device {
         [_, _, major, minor, ..] => Some(format!("{}.{minor:02x}", major & 0x7f)),
         _ => None,
+    }
+}
+
+/// The maker's enterprise number and its own number for the product, from Get Device ID.
+fn maker(device: &[u8]) -> (Option<u32>, Option<u16>) {
+    match device {
+        [_, _, _, _, _, _, low, middle, high, product, more, ..] => {
+            (Some(u32::from_le_bytes([*low, *middle, high & 0x0f, 0])), Some(u16::from_le_bytes([*product, *more])))
+        }
+        _ => (None, None),
     }
 }
 

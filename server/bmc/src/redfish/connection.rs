@@ -1,7 +1,7 @@
 //! One HTTP client and one login per BMC (B7.2, B7.6, A5.6, A5.9, A5.10).
 //!
-//! Basic authentication only where a quirk asks for it, never as a way out of a failed session: that would hand the
-//! password to whoever answered the session with an error. Proxies of the environment and redirects are not followed:
+//! Basic authentication only where a quirk asks for it, or where the BMC has no sessions and never had one for us; never as
+//! a way out of a session that failed. Proxies of the environment and redirects are not followed:
 //! the only address that gets a credential is the configured one.
 
 use super::json;
@@ -18,7 +18,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
-const ROOT: &str = "/redfish/v1/";
+/// As the standard has it, and as some BMCs want it all the same.
+const ROOTS: [&str; 2] = ["/redfish/v1/", "/redfish/v1"];
 const MOST_BYTES: usize = 4 << 20;
 const CONNECT: Duration = Duration::from_secs(5);
 const REQUEST: Duration = Duration::from_secs(20);
@@ -34,10 +35,36 @@ struct Inner {
     base: String,
     login: Target,
     seen: Arc<Seen>,
-    session: Mutex<Option<Session>>,
+    access: Mutex<Access>,
     /// The system's path, by what names it.
     systems: Lock<HashMap<Option<String>, String>>,
     used: Lock<Instant>,
+}
+
+/// How the BMC is told who asks.
+#[derive(Default)]
+enum Access {
+    #[default]
+    Open,
+    Session(Session),
+    /// It has no sessions: found out before any was had, and never gone back to after one (A5.10).
+    Basic,
+}
+
+impl Access {
+    fn session(&self) -> Option<&Session> {
+        match self {
+            Self::Session(session) => Some(session),
+            Self::Open | Self::Basic => None,
+        }
+    }
+}
+
+/// What goes with one request.
+enum Pass<'a> {
+    Nobody,
+    Token(&'a HeaderValue),
+    Basic,
 }
 
 #[derive(Clone)]
@@ -130,7 +157,7 @@ impl Connection {
             base,
             login: target.clone(),
             seen,
-            session: Mutex::default(),
+            access: Mutex::default(),
             systems: Lock::default(),
             used: Lock::new(Instant::now()),
         })))
@@ -167,7 +194,8 @@ impl Connection {
 
     /// DELETE of the session: some BMCs have sixteen, and keep them for half an hour.
     pub async fn close(self) {
-        if let Some(Session { token, place: Some(place) }) = self.0.session.lock().await.take() {
+        let access = std::mem::take(&mut *self.0.access.lock().await);
+        if let Access::Session(Session { token, place: Some(place) }) = access {
             let request = self.0.client.delete(format!("{}{place}", self.0.base)).header(TOKEN, token);
             if let Err(error) = request.timeout(CONNECT).send().await {
                 tracing::debug!(%error, bmc = self.0.base, "Redfish session not closed");
@@ -177,10 +205,19 @@ impl Connection {
 
     /// GET, asked again when the BMC is not well (B7.6), with the session renewed once when it has run out.
     pub async fn get(&self, lane: &Lane, path: &str) -> Result<Answer, Fault> {
+        self.get_as(lane, path, true).await
+    }
+
+    async fn get_as(&self, lane: &Lane, path: &str, somebody: bool) -> Result<Answer, Fault> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let outcome = self.exchange(lane, &Request::get(path), &Sent::default()).await;
+            let (request, sent) = (Request::get(path), Sent::default());
+            let outcome = match somebody {
+                // Boxed: it asks for the root by this same way.
+                true => Box::pin(self.exchange(lane, &request, &sent)).await,
+                false => self.send(&request, Pass::Nobody, &sent).await,
+            };
             match outcome {
                 Ok(Outcome::Good(answer)) => return Ok(answer),
                 Ok(Outcome::Bad(500 | 502 | 503, _)) | Err(Fault::Http(_)) if tries < GET_TRIES => {
@@ -192,41 +229,57 @@ impl Connection {
         }
     }
 
+    /// The service root, which is for everybody, at whichever of its two addresses the BMC has it.
+    pub async fn root(&self, lane: &Lane) -> Result<Answer, Fault> {
+        let [root, other] = ROOTS;
+        match self.get_as(lane, root, false).await {
+            Err(Fault::NotOffered(_) | Fault::Declined(_)) => self.get_as(lane, other, false).await,
+            answer => answer,
+        }
+    }
+
     /// One authenticated exchange. A session that has run out is renewed once; a mutation is never repeated otherwise.
     pub async fn exchange(&self, lane: &Lane, request: &Request<'_>, sent: &Sent) -> Result<Outcome, Fault> {
-        if self.0.login.has(Quirk::BasicAuth) {
-            lane.may_log_in()?;
-            let outcome = self.send(request, None, sent).await?;
-            match outcome {
-                Outcome::Bad(401, _) => lane.login_failed(),
-                // The root is for everybody and says nothing of the password.
-                Outcome::Good(_) if request.path != ROOT => lane.login_worked(),
-                _ => {}
-            }
-            return Ok(outcome);
-        }
-        let token = self.token(lane, None).await?;
-        match self.send(request, Some(&token), sent).await? {
-            Outcome::Bad(401, _) => {
-                let token = self.token(lane, Some(&token)).await?;
-                self.send(request, Some(&token), sent).await
-            }
+        let Some(token) = self.token(lane, None).await? else { return self.basic(lane, request, sent).await };
+        match self.send(request, Pass::Token(&token), sent).await? {
+            Outcome::Bad(401, _) => match self.token(lane, Some(&token)).await? {
+                Some(token) => self.send(request, Pass::Token(&token), sent).await,
+                None => self.basic(lane, request, sent).await,
+            },
             outcome => Ok(outcome),
         }
     }
 
-    /// The session's token; a new one when there is none, or when it is still the `stale` one.
-    async fn token(&self, lane: &Lane, stale: Option<&HeaderValue>) -> Result<HeaderValue, Fault> {
-        let mut session = self.0.session.lock().await;
-        if let Some(session) = session.as_ref().filter(|session| Some(&session.token) != stale) {
-            return Ok(session.token.clone());
+    async fn basic(&self, lane: &Lane, request: &Request<'_>, sent: &Sent) -> Result<Outcome, Fault> {
+        lane.may_log_in()?;
+        let outcome = self.send(request, Pass::Basic, sent).await?;
+        match outcome {
+            Outcome::Bad(401, _) => lane.login_failed(),
+            Outcome::Good(_) => lane.login_worked(),
+            Outcome::Bad(..) => {}
         }
-        *session = None;
+        Ok(outcome)
+    }
+
+    /// The session's token; a new one when there is none, or when it is still the `stale` one. `None`: the BMC has no
+    /// sessions, or the site wants none.
+    async fn token(&self, lane: &Lane, stale: Option<&HeaderValue>) -> Result<Option<HeaderValue>, Fault> {
+        if self.0.login.has(Quirk::BasicAuth) {
+            return Ok(None);
+        }
+        let mut access = self.0.access.lock().await;
+        match &*access {
+            Access::Session(session) if Some(&session.token) != stale => return Ok(Some(session.token.clone())),
+            Access::Basic => return Ok(None),
+            Access::Session(_) | Access::Open => {}
+        }
+        let had_one = stale.is_some() || access.session().is_some();
+        *access = Access::Open;
         // Nobody is named yet: this only finds out where sessions are made, and whether the key is the right one.
-        let root = match self.send(&Request::get(ROOT), None, &Sent::default()).await? {
-            Outcome::Good(root) => root.body,
-            Outcome::Bad(status @ (404 | 500..), body) => return Err(json::fault(status, &body, "the service root")),
-            Outcome::Bad(..) => Value::Null,
+        let root = match self.root(lane).await {
+            Ok(root) => root.body,
+            Err(Fault::Login | Fault::Declined(_)) => Value::Null,
+            Err(fault) => return Err(fault),
         };
         let sessions =
             json::link(&root, "/Links/Sessions").unwrap_or_else(|| "/redfish/v1/SessionService/Sessions".to_string());
@@ -234,21 +287,27 @@ impl Connection {
         let login = &self.0.login;
         let body = json!({"UserName": login.user, "Password": login.password.reveal()});
         let ask = Request { method: Method::POST, path: &sessions, body: Some(&body), etag: None };
-        match self.send(&ask, None, &Sent::default()).await? {
+        match self.send(&ask, Pass::Nobody, &Sent::default()).await? {
             Outcome::Good(answer) => {
+                let Some(mut token) = answer.headers.get(&TOKEN).cloned() else {
+                    return without_sessions(
+                        &mut access,
+                        had_one,
+                        Fault::Garbled("a session without X-Auth-Token".into()),
+                    );
+                };
                 lane.login_worked();
-                let token = answer.headers.get(&TOKEN).cloned();
-                let mut token = token.ok_or_else(|| Fault::Garbled("a session without X-Auth-Token".into()))?;
                 token.set_sensitive(true);
                 let place = answer.header(&LOCATION).and_then(json::path);
                 let place = place.or_else(|| json::path(&json::text(&answer.body, "/@odata.id")?));
-                *session = Some(Session { token: token.clone(), place });
-                Ok(token)
+                *access = Access::Session(Session { token: token.clone(), place });
+                Ok(Some(token))
             }
             Outcome::Bad(status, body) => {
                 let fault = json::fault(status, &body, "a new session");
                 match (status, &fault) {
                     (_, Fault::NoSlot) | (503, _) => Err(Fault::NoSlot),
+                    (404 | 405 | 501, _) => without_sessions(&mut access, had_one, fault),
                     (400 | 401 | 403, _) => {
                         lane.login_failed();
                         Err(Fault::Login)
@@ -259,15 +318,15 @@ impl Connection {
         }
     }
 
-    async fn send(&self, ask: &Request<'_>, token: Option<&HeaderValue>, sent: &Sent) -> Result<Outcome, Fault> {
+    async fn send(&self, ask: &Request<'_>, pass: Pass<'_>, sent: &Sent) -> Result<Outcome, Fault> {
         let inner = &self.0;
         let mut request = inner.client.request(ask.method.clone(), format!("{}{}", inner.base, ask.path));
         request = request.header("OData-Version", "4.0");
-        if let Some(token) = token {
-            request = request.header(TOKEN, token);
-        } else if inner.login.has(Quirk::BasicAuth) {
-            request = request.basic_auth(&inner.login.user, Some(inner.login.password.reveal()));
-        }
+        request = match pass {
+            Pass::Nobody => request,
+            Pass::Token(token) => request.header(TOKEN, token),
+            Pass::Basic => request.basic_auth(&inner.login.user, Some(inner.login.password.reveal())),
+        };
         if let Some(etag) = ask.etag {
             request = request.header(IF_MATCH, etag);
         }
@@ -310,6 +369,15 @@ impl Connection {
             false => Outcome::Bad(status.as_u16(), body),
         })
     }
+}
+
+/// A BMC that never had a session for us may be told the user with each request: the password went to it already.
+fn without_sessions(access: &mut Access, had_one: bool, fault: Fault) -> Result<Option<HeaderValue>, Fault> {
+    if had_one {
+        return Err(fault);
+    }
+    *access = Access::Basic;
+    Ok(None)
 }
 
 /// `https://host:port`, from whatever form the address has.

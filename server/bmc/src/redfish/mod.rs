@@ -2,11 +2,20 @@
 
 mod boot;
 mod connection;
+mod fields;
+mod inspect;
+mod inventory;
+#[cfg(test)]
+mod inventory_tests;
+mod join;
 mod json;
+mod parts;
 mod sensors;
 mod tls;
+mod walk;
 
 pub use connection::Connection;
+pub use inspect::inspect;
 pub use sensors::sensors;
 pub use tls::Seen;
 
@@ -63,7 +72,7 @@ impl<'a> Turn<'a> {
             let answer = self.get(&path).await?;
             return Ok((path, answer));
         }
-        let root = self.get("/redfish/v1/").await?.body;
+        let root = self.connection.root(self.lane).await?.body;
         let systems = json::link(&root, "/Systems").unwrap_or_else(|| SYSTEMS.to_string());
         let members = json::members(&self.get(&systems).await?.body);
         let several = members.len() > 1;
