@@ -366,6 +366,34 @@ async fn supplies_without_an_inventory_are_told_by_their_sensors() {
 }
 
 #[tokio::test]
+async fn parts_that_are_all_called_alike_are_told_apart() {
+    let (_sim, bmcs, target) = server(|store| {
+        store.records.retain(|record| record[3] == 0x01 || record[3] == 0x12);
+        store.frus.retain(|device, _| matches!(device, 0 | 3 | 4));
+        for instance in 1..=2 {
+            let number = 0x2f + instance;
+            let of = (number, 0x08, 0x6f, 0x0a, instance);
+            store.records.push(ipmi_sim::compact(0x40 + u16::from(instance), of, "Status", 1));
+            store.readings.insert(number, vec![0, 0xc0, 0x01, 0x80]);
+            let id = 0x50 + u16::from(instance);
+            store.records.push(ipmi_sim::fru_locator(id, 2 + instance, 0x20, instance, "DIMM"));
+        }
+    })
+    .await;
+    let readings = bmcs.sensors(&target).await.unwrap();
+    for name in ["Status (power supply 1)", "Status (power supply 2)"] {
+        assert_eq!(named(&readings, name).state, ["present"]);
+    }
+    let hardware = inspect(&bmcs, &target).await;
+    let supplies: Vec<_> = hardware.power_supplies.iter().map(|one| one.slot.as_deref().unwrap()).collect();
+    assert_eq!(supplies, ["power supply 1", "power supply 2"]);
+    let memory: Vec<_> = hardware.memory.iter().map(|one| one.slot.as_deref().unwrap()).collect();
+    assert_eq!(memory, ["memory device 1", "memory device 2"]);
+    let log = read_log(&bmcs, &target, None).await;
+    assert_eq!(log.entries[1].message, "power supply Status (power supply 2): input lost");
+}
+
+#[tokio::test]
 async fn an_order_gets_between_the_turns_of_a_long_reading() {
     let (sim, bmcs, target) = server(|_| ()).await;
     let reading = tokio::spawn({

@@ -4,7 +4,7 @@
 //! of their own, and a later reading of it can only be better than the first.
 
 use super::record::{Records, Sensor};
-use super::{convert, sensors, states};
+use super::{convert, states};
 use crate::{Health, LogEntry, LogMark, LogTime, SelEvent};
 
 pub const LENGTH: usize = 16;
@@ -70,7 +70,7 @@ pub fn entry(record: &[u8; LENGTH], records: &Records) -> LogEntry {
     let [low, high, kind, ..] = record;
     let event = event(record);
     let (message, health) = match &event {
-        Some(event) => words(event, find(event, records)),
+        Some(event) => words(event, records),
         None => {
             let body = print(record).get(6..).unwrap_or_default().to_string();
             (format!("record of type {kind:02x}h: {body}"), Health::Unknown)
@@ -86,10 +86,11 @@ fn find<'a>(event: &SelEvent, records: &'a Records) -> Option<&'a Sensor> {
     records.sensors.iter().find(|one| (one.owner, one.lun, one.number) == (owner, lun, event.sensor))
 }
 
-fn words(event: &SelEvent, sensor: Option<&Sensor>) -> (String, Health) {
+fn words(event: &SelEvent, records: &Records) -> (String, Health) {
+    let sensor = find(event, records);
     let kind =
         states::type_name(event.sensor_type).map_or_else(|| format!("type {:02x}h", event.sensor_type), Into::into);
-    let name = sensor.map_or_else(|| format!("sensor {:02x}h", event.sensor), sensors::name);
+    let name = sensor.map_or_else(|| format!("sensor {:02x}h", event.sensor), |sensor| records.name(sensor));
     let known = states::state(event.sensor_type, event.event_type, event.offset);
     let (state, health) = known.unwrap_or_else(|| {
         let [_, second, third] = event.data;

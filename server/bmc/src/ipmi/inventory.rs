@@ -5,8 +5,9 @@
 //! BMC keeps no inventory of that kind, since not every board numbers both alike. IPMI has no words for network
 //! ports, capacities of disks or cores; what a list leaves open stands in the gaps.
 
+use super::entity::Entity;
 use super::fru::{Fru, Store};
-use super::record::{Entity, FruLocator, Records, Sensor};
+use super::record::{FruLocator, Records, Sensor};
 use super::sensors::{Answer, askable};
 use super::visit::{Visit, is_answer};
 use super::{APP, TRANSPORT, Turn, convert, fru, guid, packet, power, sdr, sensors, spd};
@@ -187,7 +188,7 @@ impl Found<'_> {
         for (sensor, answer) in &self.answers {
             let own = sensor.kind == part.sensor && part.entities.contains(&sensor.entity.id);
             if own && answer.has(part.present) == Some(true) && !self.is_absent(sensor.entity) {
-                places.entry(sensor.entity).or_insert_with(|| place(&sensors::name(sensor)));
+                places.entry(sensor.entity).or_insert_with(|| slot(sensor.name.as_deref(), sensor.entity));
             }
         }
         places.into_iter().collect()
@@ -206,7 +207,7 @@ impl Found<'_> {
         hardware.systems.push(Other { serial, uuid, this: true });
         self.tell_devices(hardware);
         self.tell_presence(hardware);
-        self.tell_fans(hardware);
+        self.tell_fans(records, hardware);
         let empty = [
             (PROCESSOR.what, hardware.processors.is_empty()),
             (MEMORY.what, hardware.memory.is_empty()),
@@ -223,12 +224,15 @@ impl Found<'_> {
 
     fn tell_devices(&mut self, hardware: &mut Hardware) {
         let mut serials = BTreeSet::new();
-        for (locator, bytes) in std::mem::take(&mut self.devices) {
-            let slot = locator.name.as_deref().map_or_else(|| locator.entity.to_string(), place);
+        let devices = std::mem::take(&mut self.devices);
+        let alike = |one: &FruLocator| devices.iter().filter(|(other, _)| other.name == one.name).count() > 1;
+        for (locator, bytes) in &devices {
+            let name = locator.name.as_deref().filter(|_| !alike(locator));
+            let slot = slot(name, locator.entity);
             let id = locator.entity.id;
             let of = |part: &Part| part.entities.contains(&id);
-            let known = Fru::read(&bytes);
-            if let Some(memory) = spd::read(&bytes).filter(|_| known.is_none()) {
+            let known = Fru::read(bytes);
+            if let Some(memory) = spd::read(bytes).filter(|_| known.is_none()) {
                 if new(&mut serials, MEMORY.what, memory.serial.as_ref()) {
                     let health = self.health(&MEMORY, locator.entity);
                     hardware.memory.push(Memory { slot: Some(slot), health, ..memory });
@@ -263,10 +267,10 @@ impl Found<'_> {
     }
 
     /// Many boards have a sensor for each place where a fan could be; one without a reading is no fan.
-    fn tell_fans(&mut self, hardware: &mut Hardware) {
+    fn tell_fans(&mut self, records: &Records, hardware: &mut Hardware) {
         let mut silent = Vec::new();
         for (sensor, answer) in self.answers.iter().filter(|(sensor, _)| sensor.kind == FAN) {
-            let name = sensors::name(sensor);
+            let name = records.name(sensor);
             let Some(value) = answer.value() else {
                 silent.push(name);
                 continue;
@@ -327,14 +331,40 @@ fn word(health: Health) -> Option<String> {
     }
 }
 
-/// The place in the name of its sensor or inventory: `PS1` of `PS1 Status`, `DIMM_A1` of `DIMM_A1 FRU`.
-fn place(name: &str) -> String {
+/// The place in the name of its sensor or inventory: `PS1` of `PS1 Status`, `DIMM_A1` of `DIMM_A1 FRU`. A name that says
+/// nothing of a place leaves the entity's.
+fn slot(name: Option<&str>, entity: Entity) -> String {
     const TAILS: [&str; 9] = ["fru", "status", "stat", "presence", "present", "prsnt", "state", "inventory", "detect"];
     let is_between = |c: char| matches!(c, ' ' | '_' | '-' | '.' | ':');
-    let (head, tail) = name.rsplit_once(is_between).unwrap_or((name, ""));
-    let head = head.trim_end_matches(is_between);
-    match TAILS.contains(&tail.to_ascii_lowercase().as_str()) && !head.is_empty() {
-        true => place(head),
-        false => name.to_string(),
+    let is_tail = |word: &str| TAILS.contains(&word.to_ascii_lowercase().as_str());
+    let mut place = name.unwrap_or_default();
+    while let Some((head, _)) = place.rsplit_once(is_between).filter(|(_, tail)| is_tail(tail)) {
+        place = head.trim_end_matches(is_between);
+    }
+    match place.is_empty() || is_tail(place) {
+        true => entity.to_string(),
+        false => place.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_the_place_in_a_name_or_the_entity() {
+        let told = |name| slot(name, Entity { id: 0x0a, instance: 1 });
+        let rows = [
+            (Some("PS1 Status"), "PS1"),
+            (Some("PSU2_FRU"), "PSU2"),
+            (Some("DIMM_A1"), "DIMM_A1"),
+            (Some("PSU1 FRU Presence"), "PSU1"),
+            (Some("Status"), "power supply 1"),
+            (Some(" FRU"), "power supply 1"),
+            (None, "power supply 1"),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(told(name), expected, "{name:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 mod boot;
 mod convert;
 mod crypto;
+mod entity;
 mod event;
 mod field;
 mod fru;

@@ -4,26 +4,14 @@
 //! too. One compact record may stand for up to fifteen sensors; here each of them is one [`Sensor`].
 
 use super::convert::Analog;
-use super::field;
+use super::entity::Entity;
+use super::{field, states};
 
 const FULL: u8 = 0x01;
 const COMPACT: u8 = 0x02;
 const EVENT_ONLY: u8 = 0x03;
 const FRU_LOCATOR: u8 = 0x11;
 const MC_LOCATOR: u8 = 0x12;
-
-/// What a sensor or FRU belongs to: kind of thing (table 43-13) and which of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Entity {
-    pub id: u8,
-    pub instance: u8,
-}
-
-impl std::fmt::Display for Entity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "entity {:02x}h.{}", self.id, self.instance)
-    }
-}
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sensor {
@@ -78,6 +66,20 @@ pub struct Records {
 }
 
 impl Records {
+    /// What a sensor is called here: as in its record; where another is called so too, with what it belongs to. Some
+    /// makers call every supply's sensor "Status". One without a name has its type's.
+    pub fn name(&self, sensor: &Sensor) -> String {
+        let id = |one: &Sensor| (one.owner, one.lun, one.number);
+        let plain = || format!("{} {:02x}h", states::type_name(sensor.kind).unwrap_or("sensor"), sensor.number);
+        let name = sensor.name.clone().unwrap_or_else(plain);
+        let alike = || self.sensors.iter().filter(|one| one.name == sensor.name && id(one) != id(sensor));
+        match sensor.entity {
+            _ if sensor.name.is_none() || alike().next().is_none() => name,
+            entity if alike().any(|one| one.entity == entity) => format!("{name} ({entity}, {:02x}h)", sensor.number),
+            entity => format!("{name} ({entity})"),
+        }
+    }
+
     /// Takes one record with its five bytes of head.
     pub fn add(&mut self, record: &[u8]) {
         match record.get(3) {
@@ -254,6 +256,22 @@ mod tests {
         record.extend(b"\xc3Log");
         let [sensor] = read(&record).sensors.try_into().unwrap();
         assert_eq!((sensor.kind, sensor.readable, sensor.name.as_deref()), (0x12, false, Some("Log")));
+    }
+
+    #[test]
+    fn sensors_of_one_name_are_told_apart() {
+        let mut records = read(&hex(FULL_RECORD));
+        let [mut one] = <[Sensor; 1]>::try_from(records.sensors.clone()).unwrap();
+        assert_eq!(records.name(&one), "CPUTEMP1");
+        one.number = 2;
+        one.entity.instance = 2;
+        records.sensors.push(one.clone());
+        let names = |records: &Records| records.sensors.iter().map(|one| records.name(one)).collect::<Vec<_>>();
+        assert_eq!(names(&records), ["CPUTEMP1 (processor 1)", "CPUTEMP1 (processor 2)"]);
+        one.number = 3;
+        records.sensors.push(one.clone());
+        assert_eq!(names(&records)[1..], ["CPUTEMP1 (processor 2, 02h)", "CPUTEMP1 (processor 2, 03h)"]);
+        assert_eq!(records.name(&Sensor { name: None, ..one }), "temperature 03h");
     }
 
     #[test]

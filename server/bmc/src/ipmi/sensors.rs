@@ -24,7 +24,7 @@ const AT_ONCE: usize = 32;
 pub async fn sensors(visit: Visit<'_>) -> Result<Vec<Reading>, Fault> {
     let records = visit.turn(sdr::records).await?;
     let answers = ask_all(visit, askable(&records, |_| true)).await?;
-    Ok(answers.into_iter().map(|(sensor, answer)| answer.reading(sensor)).collect())
+    Ok(answers.into_iter().map(|(sensor, answer)| answer.reading(sensor, records.name(sensor))).collect())
 }
 
 pub async fn ask_all<'a>(visit: Visit<'_>, sensors: Vec<&'a Sensor>) -> Result<Vec<(&'a Sensor, Answer)>, Fault> {
@@ -143,11 +143,11 @@ impl Answer {
         (standing.into_iter().map(|(words, _)| words).collect(), worst)
     }
 
-    pub fn reading(&self, sensor: &Sensor) -> Reading {
+    pub fn reading(&self, sensor: &Sensor, name: String) -> Reading {
         let unit = sensor.analog.and_then(|_| convert::unit(sensor.units));
         let (state, health) = self.states(sensor);
         Reading {
-            name: name(sensor),
+            name,
             kind: states::reading_kind(sensor.kind, unit.as_deref()),
             value: self.value,
             unit,
@@ -157,15 +157,9 @@ impl Answer {
     }
 }
 
-/// A sensor without a name has its type's, and its number.
-pub fn name(sensor: &Sensor) -> String {
-    let plain = || format!("{} {:02x}h", states::type_name(sensor.kind).unwrap_or("sensor"), sensor.number);
-    sensor.name.clone().unwrap_or_else(plain)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::record::Entity;
+    use super::super::entity::Entity;
     use super::*;
     use crate::ReadingKind;
     use crate::ipmi::convert::Analog;
@@ -187,7 +181,7 @@ mod tests {
     }
 
     fn read(sensor: &Sensor, data: &[u8]) -> Reading {
-        Answer::read(data, |raw| sensor.analog.and_then(|analog| analog.value(raw))).reading(sensor)
+        Answer::read(data, |raw| sensor.analog.and_then(|analog| analog.value(raw))).reading(sensor, "CPU1".into())
     }
 
     #[test]
@@ -216,7 +210,7 @@ mod tests {
                 assert_eq!(reading.state, [why]);
             }
         }
-        assert_eq!(Answer::refused(0xcb).reading(&sensor(1, 1)).state, ["not there"]);
+        assert_eq!(Answer::refused(0xcb).reading(&sensor(1, 1), "CPU1".into()).state, ["not there"]);
     }
 
     #[test]
