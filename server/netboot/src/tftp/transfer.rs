@@ -4,9 +4,12 @@
 //! time; `wake` says when it wants the time next. Block numbers are counted in 64 bits and cut to 16 on the wire, so
 //! that files beyond 65,535 blocks are nothing special.
 //!
-//! Repeating: on the timer only, with one exception. In a window (RFC 7440) a client that misses a block acknowledges
-//! the last one in order again; that is answered once, and not again until the window after it has passed. One
-//! duplicate therefore never breeds another (RFC 1123 section 4.2.3.1).
+//! Repeating: on the timer only, never on an acknowledgement (RFC 1123 section 4.2.3.1). In a window (RFC 7440) a client
+//! that misses a block acknowledges the last one in order, early or again; but one that acknowledges each copy of what
+//! it has, as edk2 does, says the very same. Repeating at once would give the second kind a window of copies to
+//! acknowledge, and so on to the end of the file. What tells them apart is whether the rest of the window is answered.
+//! So such an acknowledgement moves the window, and draws the timer near: to a little more than a round trip after what
+//! left last.
 
 use super::terms::{Rollover, Terms};
 use std::time::Duration;
@@ -73,8 +76,8 @@ pub struct Transfer {
     timer: Timer,
     heard_at: Duration,
     tail_repeats: u32,
-    /// No quick repeat until this block is acknowledged.
-    quick_again_after: u64,
+    /// The client's last word was not the last block sent: the one after it is missing, or a copy was acknowledged.
+    asks: bool,
     repeats: u64,
     ended: Option<Ending>,
 }
@@ -110,7 +113,7 @@ impl Transfer {
             timer: Timer::new(terms.timeout, now),
             heard_at: now,
             tail_repeats: 0,
-            quick_again_after: 0,
+            asks: false,
             repeats: 0,
             ended: None,
             terms,
@@ -129,7 +132,6 @@ impl Transfer {
                 *sent += 1;
                 if *sent > 1 {
                     self.repeats += 1;
-                    self.timer.forget();
                 } else {
                     self.timer.watch(0, now);
                 }
@@ -149,12 +151,9 @@ impl Transfer {
         }
         if block <= self.high {
             self.repeats += 1;
-            self.timer.forget();
         } else {
             self.high = block;
-            if block == last {
-                self.timer.watch(block, now);
-            }
+            self.timer.watch(block, now);
         }
         self.timer.arm(now);
         let from = (block - 1).saturating_mul(self.terms.block as u64);
@@ -174,17 +173,14 @@ impl Transfer {
             return;
         }
         let Some(block) = (self.acked..=self.high).find(|b| self.on_wire(*b) == number) else { return };
+        // Alone in flight, a block is only ever repeated when its time is up (B5.6).
+        self.asks = self.terms.window > 1 && block < self.high;
         if block == self.acked {
-            self.heard_duplicate(now);
             return;
         }
         self.opening = Opening::Proved;
         self.acked = block;
-        // In the middle of a window: the block after this one did not arrive, or is yet to be sent.
-        if block < self.high {
-            self.quick_again_after = self.high;
-        }
-        self.next = block + 1;
+        self.next = self.next.max(block + 1);
         self.proved(block, now);
         if block >= self.blocks {
             self.ended = Some(Ending::Finished { confirmed: true });
@@ -195,21 +191,6 @@ impl Transfer {
         self.heard_at = now;
         self.tail_repeats = 0;
         self.timer.answered(block, now);
-    }
-
-    /// Alone in flight, a duplicate is never answered (B5.6). In a window it says that the first block is missing.
-    fn heard_duplicate(&mut self, now: Duration) {
-        let first = self.acked == 0 && self.high == 0;
-        if self.terms.window == 1 || first || self.acked < self.quick_again_after {
-            return;
-        }
-        // Before a round trip has passed it cannot speak of this window.
-        if !self.timer.round_trip_passed(now) {
-            return;
-        }
-        self.heard_at = now;
-        self.next = self.acked + 1;
-        self.quick_again_after = self.high + u64::from(self.terms.window);
     }
 
     /// The client said ERROR: after the OACK that is a probe and no failure.
@@ -231,6 +212,7 @@ impl Transfer {
         match (opening, same) {
             (Some(sent), true) => {
                 if sent < OPENING_PACKETS {
+                    self.timer.forget();
                     self.send_again();
                 }
                 Again::Same
@@ -258,6 +240,12 @@ impl Transfer {
                 Opening::Proved => Ending::Lost,
                 _ => Ending::Unproved,
             });
+            return;
+        }
+        if self.asks && now >= self.timer.soon() {
+            self.asks = false;
+            self.timer.hurry(self.acked + 1, now);
+            self.send_again();
             return;
         }
         if self.opening_sent().is_some_and(|sent| sent >= OPENING_PACKETS) {
@@ -297,7 +285,8 @@ impl Transfer {
 
     /// When to call [`Transfer::tick`] at the latest.
     pub fn wake(&self) -> Duration {
-        self.timer.at.min(self.heard_at + IDLE)
+        let timer = if self.asks { self.timer.at.min(self.timer.soon()) } else { self.timer.at };
+        timer.min(self.heard_at + IDLE)
     }
 
     pub fn ended(&self) -> Option<Ending> {
@@ -328,22 +317,43 @@ impl Transfer {
     }
 }
 
-/// The retransmit timer: from measured round trips (RFC 6298, samples of repeated packets left out), or the interval
-/// that the client asked for.
+/// The retransmit timer: from measured round trips (RFC 6298), or the interval that the client asked for.
 #[derive(Clone, Debug)]
 struct Timer {
     asked: Option<Duration>,
     smooth: Option<(Duration, Duration)>,
+    /// The shortest round trip.
+    least: Duration,
     doublings: u32,
-    watched: Option<(u64, Duration)>,
+    /// Its acknowledgement ends a round trip.
+    watched: Option<Watched>,
     sent_at: Duration,
     at: Duration,
+    /// Repeats ahead of `at` that were not seen to be right.
+    hurries: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    block: u64,
+    sent: Duration,
+    /// Sent before too, which may be what is answered.
+    again: bool,
 }
 
 impl Timer {
     fn new(asked: Option<u8>, now: Duration) -> Timer {
         let asked = asked.map(|s| Duration::from_secs(s.into()));
-        Timer { asked, smooth: None, doublings: 0, watched: None, sent_at: now, at: now + TIMER_START }
+        Timer {
+            asked,
+            smooth: None,
+            least: Duration::MAX,
+            doublings: 0,
+            watched: None,
+            sent_at: now,
+            at: now + TIMER_START,
+            hurries: 0,
+        }
     }
 
     fn interval(&self) -> Duration {
@@ -362,12 +372,25 @@ impl Timer {
 
     fn back_off(&mut self, now: Duration) {
         self.doublings = self.doublings.saturating_add(1);
-        self.watched = None;
+        self.forget();
         self.arm(now);
     }
 
+    /// When all that is in flight should have been answered. Later each time that this was wrong: on a way that has become
+    /// longer than was measured every repeat would draw the next.
+    fn soon(&self) -> Duration {
+        let trip = self.smooth.map_or(TIMER_LEAST, |(mean, _)| mean * 5 / 4);
+        self.sent_at + trip.saturating_mul(1 << self.hurries.min(16)).min(TIMER_MOST)
+    }
+
+    fn hurry(&mut self, block: u64, now: Duration) {
+        self.hurries = self.hurries.saturating_add(1);
+        self.watched = Some(Watched { block, sent: now, again: true });
+    }
+
+    /// `block` leaves for the first time.
     fn watch(&mut self, block: u64, now: Duration) {
-        self.watched = Some((block, now));
+        self.watched.get_or_insert(Watched { block, sent: now, again: false });
     }
 
     fn forget(&mut self) {
@@ -376,17 +399,24 @@ impl Timer {
 
     fn answered(&mut self, block: u64, now: Duration) {
         self.doublings = 0;
-        if let Some((_, sent)) = self.watched.take_if(|(watched, _)| *watched == block) {
-            let trip = now.saturating_sub(sent);
-            self.smooth = Some(match self.smooth {
-                None => (trip, trip / 2),
-                Some((mean, spread)) => ((mean * 7 + trip) / 8, (spread * 3 + mean.abs_diff(trip)) / 4),
-            });
+        if let Some(watched) = self.watched.take_if(|watched| watched.block <= block) {
+            self.measured(now.saturating_sub(watched.sent), watched.again);
         }
         self.at = now + self.interval();
     }
 
-    fn round_trip_passed(&self, now: Duration) -> bool {
-        self.smooth.is_none_or(|(mean, _)| now.saturating_sub(self.sent_at) >= mean * 3 / 4)
+    fn measured(&mut self, trip: Duration, again: bool) {
+        // Too soon to be the answer to the repeat, which was not needed then.
+        if again && self.smooth.is_some() && trip < self.least * 3 / 4 {
+            return;
+        }
+        if !again || self.smooth.is_none_or(|(mean, _)| trip <= mean * 3 / 2) {
+            self.hurries = 0;
+        }
+        self.least = self.least.min(trip);
+        self.smooth = Some(match self.smooth {
+            None => (trip, trip / 2),
+            Some((mean, spread)) => ((mean * 7 + trip) / 8, (spread * 3 + mean.abs_diff(trip)) / 4),
+        });
     }
 }

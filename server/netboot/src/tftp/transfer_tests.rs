@@ -135,24 +135,62 @@ fn in_window(window: u16) -> Transfer {
     transfer
 }
 
+/// Lets time pass until the transfer wants it, and gives what it sends then.
+fn woken(transfer: &mut Transfer) -> (Duration, Vec<u16>) {
+    let now = transfer.wake();
+    transfer.tick(now);
+    (now, numbers(&drain(transfer, now)))
+}
+
 #[test]
 fn b5_4_after_a_gap_sending_resumes_behind_the_last_block_in_order() {
     let mut transfer = in_window(4);
     transfer.heard_ack(2, at(20));
-    assert_eq!(numbers(&drain(&mut transfer, at(20))), [3, 4, 5, 6]);
+    assert_eq!(numbers(&drain(&mut transfer, at(20))), [5, 6], "what the window allows");
+    let (now, sent) = woken(&mut transfer);
+    assert_eq!(sent, [3, 4, 5, 6]);
+    assert!(now > at(30) && now < at(40), "a round trip is 10 ms: {now:?}");
 }
 
 #[test]
-fn b5_4_a_missing_first_block_is_answered_once_for_all_its_duplicates() {
+fn b5_4_a_missing_first_block_is_repeated_once_for_all_its_duplicates() {
     let mut transfer = in_window(4);
     transfer.heard_ack(4, at(20));
     assert_eq!(numbers(&drain(&mut transfer, at(20))), [5, 6, 7, 8]);
-    transfer.heard_ack(4, at(30));
-    assert_eq!(numbers(&drain(&mut transfer, at(30))), [5, 6, 7, 8]);
-    for ms in 31..50 {
+    for ms in [30, 30, 30, 31] {
         transfer.heard_ack(4, at(ms));
         assert_eq!(drain(&mut transfer, at(ms)), []);
     }
+    let (now, sent) = woken(&mut transfer);
+    assert_eq!(sent, [5, 6, 7, 8]);
+    assert!(now > at(31) && now < at(40), "{now:?}");
+}
+
+#[test]
+fn b5_6_a_client_that_only_ever_asks_again_is_answered_ever_more_seldom_and_then_given_up() {
+    let mut transfer = in_window(4);
+    let mut sent = Vec::new();
+    for ms in 20..60_000 {
+        transfer.heard_ack(0, at(ms));
+        transfer.tick(at(ms));
+        sent.extend(drain(&mut transfer, at(ms)));
+    }
+    assert!(sent.len() <= 4 * 25, "{} packets for nothing", sent.len());
+    transfer.tick(at(60_010));
+    assert_eq!(transfer.ended(), Some(Ending::Lost));
+}
+
+#[test]
+fn b5_6_a_copy_that_is_acknowledged_early_repeats_nothing() {
+    let mut transfer = in_window(4);
+    // 1, 2 and a copy of 2: from here on it counts its window anew.
+    transfer.heard_ack(2, at(20));
+    assert_eq!(numbers(&drain(&mut transfer, at(20))), [5, 6]);
+    assert!(transfer.wake() > at(30));
+    transfer.heard_ack(6, at(30));
+    assert_eq!(numbers(&drain(&mut transfer, at(30))), [7, 8, 9, 10]);
+    assert_eq!(transfer.repeats(), 0);
+    assert_eq!(transfer.wake(), at(230), "nothing is asked for any more");
 }
 
 #[test]
@@ -174,6 +212,7 @@ fn b5_6_in_a_window_one_duplicated_ack_does_not_double_the_rest() {
     while transfer.ended().is_none() {
         let mut parts = Vec::new();
         for ack in acks.drain(..) {
+            transfer.tick(at(now));
             transfer.heard_ack(ack, at(now));
             parts.extend(drain(&mut transfer, at(now)));
             now += 9; // late enough to look like a gap
