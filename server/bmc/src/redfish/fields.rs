@@ -126,7 +126,7 @@ fn alike(a: &str, b: &str) -> bool {
 fn said(value: &Value) -> Option<String> {
     let text = json::text(value, "")?;
     let text: String = text.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
-    let text = text.trim();
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '"');
     let nothing = text.is_empty() || PLACEHOLDERS.iter().any(|word| text.eq_ignore_ascii_case(word));
     (!nothing).then(|| text.to_string())
 }
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_name_is_found_in_other_capitals() {
-        let value = json!({"serial_number": "S1", "STATUS": {"state": "absent"}});
+        let value = json!({"serial_number": "\"S1\" ", "STATUS": {"state": "absent"}});
         assert_eq!(Fields(&value).text(&["SerialNumber"]).as_deref(), Some("S1"));
         assert!(Fields(&value).is_absent());
         assert!(Fields(&json!({"Status": "Enabled"})).is_enabled());

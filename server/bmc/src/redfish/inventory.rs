@@ -10,6 +10,9 @@ use muster_names::Power;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
+/// Parts that one resource may list inside itself.
+const MOST_INSIDE: usize = 256;
+
 /// What the BMC says of itself, by which its profile is found. Known after a walk's first round.
 pub fn signs(walk: &Walk) -> BmcSigns {
     let root = walk.of(Resource::Root).next().map(|(_, found)| found);
@@ -151,7 +154,8 @@ fn listed<T: Part>(
     views.sort_by_key(|view| view.kin);
     for (kin, (resource, list)) in (kins.len()..).zip(inside) {
         for (_, found) in walk.of(*resource) {
-            views.push(View { kin, parts: Fields(&found.body).list(list).filter_map(read).collect() });
+            views
+                .push(View { kin, parts: Fields(&found.body).list(list).take(MOST_INSIDE).filter_map(read).collect() });
         }
     }
     join(views)
@@ -162,7 +166,7 @@ fn nics(walk: &Walk, gaps: &mut Vec<Gap>) -> Vec<Nic> {
     let mut nics: Vec<Nic> = Vec::new();
     for kind in [Resource::Ethernet, Resource::NetworkFunction, Resource::NetworkPort, Resource::NetworkAdapter] {
         for (_, found) in walk.of(kind) {
-            let ports = Fields(&found.body).list("PhysicalPorts");
+            let ports = Fields(&found.body).list("PhysicalPorts").take(MOST_INSIDE);
             for body in std::iter::once(&found.body).chain(ports) {
                 let Some(mut nic) = parts::nic(body) else { continue };
                 card(walk, found, &mut nic);

@@ -429,3 +429,23 @@ fn what_a_link_promises_and_nobody_serves_is_a_gap() {
     let gaps: Vec<String> = read(&tree).gaps.into_iter().map(|gap| gap.at).collect();
     assert_eq!(gaps, ["/redfish/v1/none", "/redfish/v1/M/1"]);
 }
+
+#[test]
+fn a_tree_without_end_is_left_with_a_gap() {
+    let many: Vec<Value> = (0..30_000).map(|at| json!({"Name": at, "SerialNumber": at, "CapacityMiB": 1})).collect();
+    let inline = server(json!({"Memory": link("/M")}), json!({}), json!({"/M": {"Members": many}}));
+    let told = read(&inline);
+    assert!(
+        told.memory.len() <= 10_000 && told.gaps.iter().any(|gap| gap.reason.contains("more than")),
+        "{:?}",
+        told.gaps
+    );
+    // Each page of the collection names the next, for ever.
+    let mut walk = Walk::from_root(json!({"Systems": link("/Systems")}));
+    let mut reads = 0;
+    while let Some(step) = walk.next() {
+        reads += 1;
+        walk.read(&step, json!({"Members": [], "Members@odata.nextLink": format!("{}x", step.path)}));
+    }
+    assert!(reads <= 4000 && walk.gaps().iter().any(|gap| gap.reason.contains("stopped after")), "{reads}");
+}

@@ -8,7 +8,7 @@
 use super::parts::Placed;
 use crate::hardware::by_place;
 use crate::{Drive, Fan, Memory, PowerSupply, Processor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What joining has to know of a part.
 pub trait Part {
@@ -136,15 +136,23 @@ fn merge<T: Part>(all: &mut [(usize, T)], taken: &mut [bool], at: usize, part: T
 /// Which of the parts known before this view is meant.
 fn known<T: Part>(all: &[(usize, T)], taken: &[bool], kin: usize, part: &T) -> Option<usize> {
     all.iter().zip(taken).position(|((kind, mine), taken)| {
-        if *taken || !agree(mine.make(), part.make()) {
-            return false;
-        }
+        let another_account = *kind != kin;
+        let same_make = agree(mine.make(), part.make());
         let same_place = part.place().is_some() && mine.place() == part.place();
-        match (mine.serial(), part.serial()) {
-            (Some(a), Some(b)) => a.eq_ignore_ascii_case(b) && (*kind != kin || same_place || part.place().is_none()),
-            _ => *kind != kin && same_place,
-        }
+        !*taken
+            && match (mine.serial(), part.serial()) {
+                (Some(a), Some(b)) if !a.eq_ignore_ascii_case(b) => false,
+                (Some(a), Some(_)) if another_account => same_make || is_telling(a),
+                (Some(_), Some(_)) => same_make && (same_place || part.place().is_none()),
+                _ => another_account && same_make && same_place,
+            }
     })
+}
+
+/// A number that nobody gives twice by carelessness: `00000000` is none.
+fn is_telling(serial: &str) -> bool {
+    let distinct: BTreeSet<char> = serial.chars().filter(char::is_ascii_alphanumeric).collect();
+    serial.len() >= 6 && distinct.len() >= 3
 }
 
 /// What one of them does not tell is no difference.

@@ -18,6 +18,11 @@ use std::collections::{BTreeSet, VecDeque};
 /// Ten times what the largest server seen needs.
 const MOST_READS: usize = 4000;
 
+/// Resources kept, those among them that lay inside others: what is compared pairwise later has to end.
+const MOST_FOUND: usize = 10_000;
+/// What all of them may weigh, about as many bytes.
+const MOST_BYTES: usize = 64 << 20;
+
 /// What is read first, where the root does not say where it is.
 const USUAL: &[(&str, Resource)] = &[
     ("Systems", Resource::System),
@@ -85,6 +90,8 @@ pub struct Walk {
     chosen: Option<usize>,
     wished: bool,
     reads: usize,
+    bytes: usize,
+    full: bool,
 }
 
 impl Walk {
@@ -99,6 +106,8 @@ impl Walk {
             chosen: None,
             wished: false,
             reads: 0,
+            bytes: 0,
+            full: false,
         };
         let told: Vec<_> =
             USUAL.iter().map(|(name, kind)| (*kind, *name, Fields(&root).get(name).and_then(target))).collect();
@@ -272,6 +281,16 @@ impl Walk {
 
     fn take(&mut self, path: String, kind: Resource, from: Option<usize>, body: Value) {
         let at = self.found.len();
+        self.bytes = self.bytes.saturating_add(weight(&body));
+        if at >= MOST_FOUND || self.bytes > MOST_BYTES {
+            if !std::mem::replace(&mut self.full, true) {
+                let reason =
+                    format!("it tells more than {MOST_FOUND} resources or {MOST_BYTES} bytes; the rest is left");
+                self.gaps.push(Gap { at: path, reason });
+            }
+            self.queue.clear();
+            return;
+        }
         self.found.push(Found { path, kind, from, body });
         let first_round =
             matches!(kind, Resource::System | Resource::Chassis | Resource::Manager | Resource::UpdateService);
@@ -315,6 +334,17 @@ impl Walk {
         if !step.path.contains('#') && self.seen.insert(key(&step.path)) {
             self.queue.push_back(step);
         }
+    }
+}
+
+/// About how many bytes a value fills.
+fn weight(value: &Value) -> usize {
+    let own = std::mem::size_of::<Value>();
+    match value {
+        Value::String(text) => own + text.len(),
+        Value::Array(items) => items.iter().map(weight).sum::<usize>() + own,
+        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + weight(value)).sum::<usize>() + own,
+        Value::Null | Value::Bool(_) | Value::Number(_) => own,
     }
 }
 
