@@ -30,7 +30,7 @@ pub enum BmcCommand {
 
 #[derive(clap::Args)]
 pub struct Inspect {
-    /// redfish://HOST[:PORT] or https://..., http://... without encryption, ipmi://HOST[:PORT]
+    /// `redfish://HOST` or `https://HOST`, `http://HOST` without encryption, `ipmi://HOST`; each with `:PORT` if need be
     url: String,
     /// The user to log in as
     #[arg(long)]
