@@ -6,12 +6,11 @@
 //! read, so that an empty list is never taken for an empty machine.
 
 use muster_names::{Mac, Power};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::cmp::Ordering;
 
 /// One machine, as its BMC tells it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Hardware {
     pub manufacturer: Option<String>,
     pub model: Option<String>,
@@ -37,8 +36,7 @@ pub struct Hardware {
 }
 
 /// The BMC itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Controller {
     /// The id of the profile that knows this kind of BMC; `None` where none does.
     pub profile: Option<String>,
@@ -54,8 +52,7 @@ pub struct Controller {
 }
 
 /// A populated socket, or an accelerator.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Processor {
     pub slot: Option<String>,
     /// `CPU`, `GPU`, `FPGA`: the BMC's word.
@@ -69,8 +66,7 @@ pub struct Processor {
 }
 
 /// A populated memory slot.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Memory {
     pub slot: Option<String>,
     pub manufacturer: Option<String>,
@@ -83,8 +79,7 @@ pub struct Memory {
     pub health: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Drive {
     pub bay: Option<String>,
     pub manufacturer: Option<String>,
@@ -100,8 +95,7 @@ pub struct Drive {
 }
 
 /// One port with an Ethernet address.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Nic {
     /// The address in use.
     pub mac: Option<Mac>,
@@ -118,8 +112,7 @@ pub struct Nic {
     pub firmware: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PowerSupply {
     pub slot: Option<String>,
     pub manufacturer: Option<String>,
@@ -131,8 +124,7 @@ pub struct PowerSupply {
     pub health: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Fan {
     pub slot: Option<String>,
     pub rpm: Option<u32>,
@@ -140,8 +132,7 @@ pub struct Fan {
     pub health: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Firmware {
     pub component: Option<String>,
     pub version: Option<String>,
@@ -150,8 +141,7 @@ pub struct Firmware {
 }
 
 /// A system that the same BMC serves.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Other {
     pub serial: Option<String>,
     pub uuid: Option<String>,
@@ -159,7 +149,7 @@ pub struct Other {
     pub this: bool,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Gap {
     /// The resource, record or sensor.
     pub at: String,

@@ -51,15 +51,6 @@ enum Access {
     Basic,
 }
 
-impl Access {
-    fn session(&self) -> Option<&Session> {
-        match self {
-            Self::Session(session) => Some(session),
-            Self::Open | Self::Basic => None,
-        }
-    }
-}
-
 /// What goes with one request.
 enum Pass<'a> {
     Nobody,
@@ -273,7 +264,6 @@ impl Connection {
             Access::Basic => return Ok(None),
             Access::Session(_) | Access::Open => {}
         }
-        let had_one = stale.is_some() || access.session().is_some();
         *access = Access::Open;
         // Nobody is named yet: this only finds out where sessions are made, and whether the key is the right one.
         let root = match self.root(lane).await {
@@ -290,13 +280,10 @@ impl Connection {
         match self.send(&ask, Pass::Nobody, &Sent::default()).await? {
             Outcome::Good(answer) => {
                 let Some(mut token) = answer.headers.get(&TOKEN).cloned() else {
-                    return without_sessions(
-                        &mut access,
-                        had_one,
-                        Fault::Garbled("a session without X-Auth-Token".into()),
-                    );
+                    return self.without_sessions(&mut access, Fault::Garbled("a session without X-Auth-Token".into()));
                 };
                 lane.login_worked();
+                self.0.seen.session_made();
                 token.set_sensitive(true);
                 let place = answer.header(&LOCATION).and_then(json::path);
                 let place = place.or_else(|| json::path(&json::text(&answer.body, "/@odata.id")?));
@@ -307,7 +294,7 @@ impl Connection {
                 let fault = json::fault(status, &body, "a new session");
                 match (status, &fault) {
                     (_, Fault::NoSlot) | (503, _) => Err(Fault::NoSlot),
-                    (404 | 405 | 501, _) => without_sessions(&mut access, had_one, fault),
+                    (404 | 405 | 501, _) => self.without_sessions(&mut access, fault),
                     (400 | 401 | 403, _) => {
                         lane.login_failed();
                         Err(Fault::Login)
@@ -316,6 +303,15 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// A BMC that never had a session for us may be told the user with each request: the password went to it already.
+    fn without_sessions(&self, access: &mut Access, fault: Fault) -> Result<Option<HeaderValue>, Fault> {
+        if self.0.seen.had_session() {
+            return Err(fault);
+        }
+        *access = Access::Basic;
+        Ok(None)
     }
 
     async fn send(&self, ask: &Request<'_>, pass: Pass<'_>, sent: &Sent) -> Result<Outcome, Fault> {
@@ -369,15 +365,6 @@ impl Connection {
             false => Outcome::Bad(status.as_u16(), body),
         })
     }
-}
-
-/// A BMC that never had a session for us may be told the user with each request: the password went to it already.
-fn without_sessions(access: &mut Access, had_one: bool, fault: Fault) -> Result<Option<HeaderValue>, Fault> {
-    if had_one {
-        return Err(fault);
-    }
-    *access = Access::Basic;
-    Ok(None)
 }
 
 /// `https://host:port`, from whatever form the address has.

@@ -6,7 +6,6 @@ use super::parts::{self, Placed};
 use super::walk::{Found, Walk};
 use crate::{Controller, Firmware, Gap, Hardware, Nic, Other};
 use muster_catalog::{BmcProfile, BmcSigns, Resource};
-use muster_names::Power;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -55,7 +54,7 @@ pub fn tell(walk: &Walk, profile: Option<&BmcProfile>) -> Hardware {
         hardware.serial = text("SerialNumber");
         hardware.sku = text("SKU");
         hardware.uuid = fields.text(&["UUID"]).map(|uuid| uuid.to_ascii_lowercase());
-        hardware.power = fields.text(&["PowerState"]).map(|word| power(&word));
+        hardware.power = fields.text(&["PowerState"]).map(|word| super::power_word(&word));
     }
     hardware.bmc = controller(walk, profile);
     hardware.processors = listed(walk, Resource::Processor, parts::processor, &[]);
@@ -68,14 +67,6 @@ pub fn tell(walk: &Walk, profile: Option<&BmcProfile>) -> Hardware {
     hardware.firmware = firmware(walk, profile, &hardware.bmc);
     hardware.systems = systems(walk);
     hardware
-}
-
-fn power(word: &str) -> Power {
-    match word {
-        "On" => Power::On,
-        "Off" => Power::Off,
-        _ => Power::Unknown,
-    }
 }
 
 fn systems(walk: &Walk) -> Vec<Other> {

@@ -113,9 +113,13 @@ pub async fn power(turn: &Turn<'_>) -> Result<Power, Fault> {
 }
 
 fn power_of(system: &Value) -> Power {
-    match json::text(system, "/PowerState").as_deref() {
-        Some("On") => Power::On,
-        Some("Off") => Power::Off,
+    json::text(system, "/PowerState").map_or(Power::Unknown, |word| power_word(&word))
+}
+
+fn power_word(word: &str) -> Power {
+    match word {
+        "On" => Power::On,
+        "Off" => Power::Off,
         _ => Power::Unknown,
     }
 }

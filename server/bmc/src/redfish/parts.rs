@@ -52,7 +52,7 @@ pub fn processor(body: &Value) -> Option<Placed<Processor>> {
         slot: None,
         kind: fields.text(&["ProcessorType"]),
         manufacturer: fields.text(&["Manufacturer"]),
-        model: fields.text(&["Model"]).or_else(|| fields.text(&["ProcessorId/ModelName"])),
+        model: fields.text(&["Model", "ProcessorId/ModelName"]),
         serial: fields.text(&["SerialNumber"]),
         cores: fields.small(&["TotalCores", "TotalEnabledCores"]),
         threads: fields.small(&["TotalThreads"]),

@@ -19,7 +19,7 @@ pub async fn sensors(turn: &Turn<'_>) -> Result<Vec<Reading>, Fault> {
     let named = system.body.pointer("/Links/Chassis").and_then(Value::as_array);
     let mut chassis: Vec<String> = named.into_iter().flatten().filter_map(|link| json::link(link, "")).collect();
     if chassis.is_empty() {
-        let root = turn.get("/redfish/v1/").await?.body;
+        let root = turn.connection.root(turn.lane).await?.body;
         let all = json::link(&root, "/Chassis").unwrap_or_else(|| CHASSIS.to_string());
         chassis = json::members(&turn.get(&all).await?.body);
     }

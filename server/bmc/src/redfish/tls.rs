@@ -23,6 +23,8 @@ struct Keys {
     first: Option<Pin>,
     /// Expected and found, when a handshake ended over it.
     foreign: Option<(Pin, Pin)>,
+    /// A session was had: from then on nothing less is taken (A5.10).
+    session: bool,
 }
 
 impl Seen {
@@ -33,6 +35,14 @@ impl Seen {
     /// Why the last handshake failed, if it was the key. Asked once.
     pub fn foreign(&self) -> Option<Fault> {
         self.keys().foreign.take().map(|(expected, found)| Fault::ForeignKey { expected, found })
+    }
+
+    pub fn had_session(&self) -> bool {
+        self.keys().session
+    }
+
+    pub fn session_made(&self) {
+        self.keys().session = true;
     }
 
     fn keys(&self) -> MutexGuard<'_, Keys> {
