@@ -408,6 +408,41 @@ fn tftp_hpa_reads_a_file_and_is_told_what_is_missing() {
     assert!(run("missing", &folder.join("missing")).contains("File not found"));
 }
 
+/// Reads all of a file in windows as a client does that loses nothing: one ACK for each window.
+fn read_in_windows(server: &Server, bind: &str, blksize: usize, windowsize: u16) -> Vec<u8> {
+    let socket = UdpSocket::bind(bind).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    let options = [("blksize", &*blksize.to_string()), ("windowsize", &*windowsize.to_string())];
+    socket.send_to(&request("big", &options), server.at).unwrap();
+    let (_, tid) = receive(&socket).unwrap();
+    let (mut file, mut block) = (Vec::new(), 0_u16);
+    loop {
+        socket.send_to(&[&[0, 4], &block.to_be_bytes()[..]].concat(), tid).unwrap();
+        for _ in 0..windowsize {
+            let (packet, _) = receive(&socket).expect("the window comes whole");
+            block += 1;
+            assert_eq!(packet[..4], [&[0, 3], &block.to_be_bytes()[..]].concat());
+            file.extend_from_slice(&packet[4..]);
+            if packet.len() < blksize + 4 {
+                socket.send_to(&[&[0, 4], &block.to_be_bytes()[..]].concat(), tid).unwrap();
+                return file;
+            }
+        }
+    }
+}
+
+#[test]
+fn b5_6_a_window_arrives_as_its_single_packets() {
+    for bind in ["127.0.0.1:0", "[::1]:0"] {
+        let server = Server::start(bind, |_| {}, |_| true);
+        for (blksize, windowsize) in [(512, 4), (1468, 4), (1468, 32), (8192, 7)] {
+            let got = read_in_windows(&server, bind, blksize, windowsize);
+            assert!(got == pattern(3_000_000), "{bind} {blksize} {windowsize}: {} bytes", got.len());
+        }
+        assert_eq!(server.counted("repeats"), 0);
+    }
+}
+
 #[test]
 fn over_ipv6_every_client_reads_the_same_and_hears_the_same_refusals() {
     let server = Server::start("[::1]:0", |_| {}, |_| true);

@@ -1,10 +1,12 @@
 //! One transfer's task: asks the pure machine what to send, sends it, hands it what arrives, and tells how it ended.
 
+use super::burst::Burst;
 use super::counters::count;
 use super::desk::{Desk, Ingress};
+use super::sys;
 use crate::transfers::{Ended, How, Via};
 use bytes::Bytes;
-use muster_netboot::tftp::{self, Ending, Fault, Packet, Part, Transfer, is_sound_source};
+use muster_netboot::tftp::{self, Ending, Fault, Packet, Transfer, is_sound_source};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -95,18 +97,18 @@ impl Courier {
 
     /// `own` is the transfer's socket, unless it goes over the listening one.
     async fn carry(&self, own: Option<&UdpSocket>) -> Ending {
-        let mut packet = Vec::new();
+        let mut burst = self.burst(own);
         let mut foreign = 0;
         let mut input = [0; 600];
         // Moved only when it would be late: most packets push the wake-up away, and an early one finds nothing to do.
         let mut alarm = pin!(tokio::time::sleep_until(self.desk.instant(self.desk.now())));
         loop {
-            // Bound to a name first: the guard must be gone before the packet is sent.
             loop {
-                let part = self.shared.transfer().poll(self.desk.now());
-                let Some(part) = part else { break };
-                self.write(part, &mut packet);
-                self.send(own, &packet).await;
+                burst.fill(&mut self.shared.transfer(), &self.content, self.desk.now());
+                if burst.is_empty() {
+                    break;
+                }
+                self.send(own, &mut burst).await;
             }
             let (ended, wake) = {
                 let transfer = self.shared.transfer();
@@ -133,27 +135,35 @@ impl Courier {
         }
     }
 
-    fn write(&self, part: Part, packet: &mut Vec<u8>) {
-        packet.clear();
-        match part {
-            Part::Terms => packet.extend_from_slice(&tftp::option_ack(self.shared.transfer().terms())),
-            Part::Data { number, from, to } => {
-                packet.extend_from_slice(&[0, 3]);
-                packet.extend_from_slice(&number.to_be_bytes());
-                let range = usize::try_from(from).unwrap_or(usize::MAX)..usize::try_from(to).unwrap_or(usize::MAX);
-                packet.extend_from_slice(self.content.get(range).unwrap_or_default());
-            }
-        }
+    /// Several packets at once where a window has several and the kernel can cut them apart.
+    fn burst(&self, own: Option<&UdpSocket>) -> Burst {
+        let (window, block) = {
+            let transfer = self.shared.transfer();
+            (transfer.terms().window, transfer.terms().block)
+        };
+        Burst::new(window > 1 && own.is_some_and(|socket| sys::cut_into(socket, block + 4).is_ok()))
     }
 
     /// A packet that cannot be sent is a packet lost on the way; the timer repeats it.
-    async fn send(&self, own: Option<&UdpSocket>, packet: &[u8]) {
-        let sent = match own {
-            Some(socket) => socket.send_to(packet, self.ingress.peer).await.map(|_| ()),
-            None => self.ingress.send(packet),
-        };
-        if sent.is_err() {
-            count(&self.desk.counters().socket_failed);
+    async fn send(&self, own: Option<&UdpSocket>, burst: &mut Burst) {
+        if let Some(socket) = own
+            && burst.packets().len() > 1
+        {
+            if socket.send_to(burst.whole(), self.ingress.peer).await.is_ok() {
+                return;
+            }
+            // Not over this way, or no longer: its MTU is below what it was.
+            let _ = sys::cut_into(socket, 0);
+            burst.one_by_one();
+        }
+        for packet in burst.packets() {
+            let sent = match own {
+                Some(socket) => socket.send_to(packet, self.ingress.peer).await.map(|_| ()),
+                None => self.ingress.send(packet),
+            };
+            if sent.is_err() {
+                count(&self.desk.counters().socket_failed);
+            }
         }
     }
 

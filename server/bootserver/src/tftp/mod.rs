@@ -7,6 +7,7 @@
 //! They run on threads of their own, and a transfer stays on the one it began on: a block is answered in microseconds
 //! and then waited for, and tasks that wander between threads lose half their speed to the wandering.
 
+mod burst;
 mod counters;
 mod courier;
 mod desk;

@@ -44,6 +44,13 @@ pub fn ephemeral(local: IpAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// What is longer than `each` bytes and sent at once leaves as packets of that length, the last as long as is left; with 0
+/// everything leaves as it is.
+pub fn cut_into(socket: &impl AsRawFd, each: usize) -> io::Result<()> {
+    let each = libc::c_int::try_from(each).map_err(io::Error::other)?;
+    set(socket, libc::SOL_UDP, libc::UDP_SEGMENT, &each)
+}
+
 /// The MTU of the way to a peer, as the kernel knows it. 1500 if it says nothing.
 pub fn path_mtu(local: IpAddr, peer: SocketAddr) -> u32 {
     let ask = || -> io::Result<u32> {
