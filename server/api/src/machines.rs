@@ -10,6 +10,7 @@ use muster_conductor::{AgentSeen, Fault, Known, known, plans};
 use muster_lifecycle::Life;
 use muster_lifecycle::machine::{At, Data, MachineLife};
 use muster_names::{Epoch, Inventory, Mac, MachineId, Millis, OrderId, Place, Seq, Subject};
+use muster_store::passwords::{self, PasswordState};
 use muster_store::{Tx, acts, machines as rows};
 use muster_wire::{Figure, Progress};
 use schemars::JsonSchema;
@@ -86,8 +87,26 @@ pub struct Machine {
     pub figures: Vec<Figure>,
     pub agent: Option<AgentSeen>,
     pub bmc: Option<String>,
+    /// None without a BMC.
+    pub bmc_password: Option<BmcPasswordShown>,
     pub acts: Vec<ActShown>,
     pub inventory: Option<Inventory>,
+}
+
+/// Where its BMC has its password from. The password itself is never told.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct BmcPasswordShown {
+    /// `file`: its password file; `own`: one of its own; `changing`: one is on its way; `unsettled`: nobody knows which of
+    /// two it takes.
+    pub state: String,
+    /// Since when it has one of its own.
+    pub since: Option<Millis>,
+    /// What a change waits for.
+    pub waits_for: Option<String>,
+    /// How the last change ended: `done`, `failed`, `unknown`; none while one is under way.
+    pub ended: Option<String>,
+    pub why: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -250,11 +269,37 @@ pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Resu
         quality: machine.kept.quality.clone(),
         figures: machine.kept.figures.clone(),
         agent: machine.record.agent.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+        bmc_password: match &bmc {
+            Some(_) => Some(bmc_password(&app, &mut tx, id).await?),
+            None => None,
+        },
         bmc: bmc.map(|bmc| bmc.address),
         acts: acts.into_iter().map(act).collect(),
         inventory: machine.record.inventory.as_deref().and_then(|text| serde_json::from_str(text).ok()),
         line,
     }))
+}
+
+async fn bmc_password(app: &App, tx: &mut Tx, id: MachineId) -> Result<BmcPasswordShown, Problem> {
+    let rows = passwords::of(tx, id).await?;
+    let last = acts::acts_of(tx, Subject::Bmc(id)).await?.pop();
+    let under_way = last.as_ref().filter(|act| act.finished.is_none());
+    let own = rows.iter().find(|row| row.state == PasswordState::Current);
+    let state = match (under_way, rows.iter().any(|row| row.state == PasswordState::Sent), own) {
+        (Some(_), ..) => "changing",
+        (None, true, _) => "unsettled",
+        (None, false, Some(_)) => "own",
+        (None, false, None) => "file",
+    };
+    let ended = last.as_ref().filter(|act| act.finished.is_some());
+    let evidence = ended.and_then(|act| serde_json::from_str::<serde_json::Value>(act.evidence.as_deref()?).ok());
+    Ok(BmcPasswordShown {
+        state: state.into(),
+        since: own.and_then(|row| row.settled),
+        waits_for: under_way.and_then(|act| app.me.rail_of(act.key.of, act.key.epoch)),
+        ended: ended.map(|act| act.state.word().into()),
+        why: evidence.and_then(|told| Some(told.get("why")?.as_str()?.to_owned())),
+    })
 }
 
 pub(crate) async fn log(

@@ -103,7 +103,7 @@ pub(crate) async fn tickets(State(app): State<App>) -> Result<Json<Vec<TicketSho
     let mut shown = Vec::with_capacity(found.len());
     for ticket in found {
         let name = match ticket.subject {
-            Subject::Machine(id) => Some(name_of(&mut tx, id).await?),
+            Subject::Machine(id) | Subject::Bmc(id) => Some(name_of(&mut tx, id).await?),
             _ => None,
         };
         shown.push(TicketShown {

@@ -1,7 +1,8 @@
-//! The hand that reaches real BMCs: passwords are read from their files at each use, so that a rotated one is taken at
-//! once and none stays in memory longer than its call.
+//! The hand that reaches real BMCs: passwords are read at each use, from the vault or else from their files, so that a
+//! changed one is taken at once and none stays in memory longer than its call.
 
-use crate::hand::{Hand, HandError};
+use crate::hand::{BmcOf, Hand, HandError, PasswordHand};
+use crate::passwords::Vault;
 use arc_swap::ArcSwap;
 use futures_core::future::BoxFuture;
 use muster_bmc::{Bmcs, BootDevice, BootOrder, Error, Kind, PowerAction, Secret, Target, Trust};
@@ -13,6 +14,7 @@ use std::sync::Arc;
 /// BMCs by the protocols of `muster-bmc`.
 pub struct BmcHand {
     bmcs: Bmcs,
+    vault: Arc<Vault>,
     /// Where the layouts' password files lie.
     secrets: PathBuf,
     /// The data files in force: they tell a BMC's quirks.
@@ -21,8 +23,8 @@ pub struct BmcHand {
 
 impl BmcHand {
     /// Call inside a tokio runtime.
-    pub fn new(secrets: PathBuf, catalog: Arc<ArcSwap<Catalog>>) -> Self {
-        Self { bmcs: Bmcs::new(muster_bmc::Settings::default()), secrets, catalog }
+    pub fn new(vault: Arc<Vault>, secrets: PathBuf, catalog: Arc<ArcSwap<Catalog>>) -> Self {
+        Self { bmcs: Bmcs::new(muster_bmc::Settings::default()), vault, secrets, catalog }
     }
 
     /// What the layout's model says of the BMC at this address.
@@ -33,20 +35,32 @@ impl BmcHand {
         model.and_then(|model| catalog.bmc_of(model)).map(|profile| profile.quirks).unwrap_or_default()
     }
 
-    async fn target(&self, bmc: &BmcAccess) -> Result<Target, HandError> {
-        let file = self.secrets.join(&bmc.password_file);
-        let text = tokio::fs::read_to_string(&file).await.map_err(|error| HandError {
-            reason: format!("its password file {} does not read: {error}", file.display()),
-            may_have_happened: false,
-            later: false,
-        })?;
-        let secret = Secret::new(text.trim_end_matches(['\r', '\n']));
+    async fn target(&self, bmc: &BmcOf) -> Result<Target, HandError> {
+        self.with(&bmc.access, self.vault.in_use(bmc).await?).await
+    }
+
+    /// With this password, or with that of its file.
+    async fn with(&self, bmc: &BmcAccess, own: Option<Secret>) -> Result<Target, HandError> {
+        let secret = match own {
+            Some(secret) => secret,
+            None => self.of_file(bmc).await?,
+        };
         let mut target = Target::new(bmc.protocol, bmc.address.clone(), bmc.user.clone(), secret);
         target.quirks = self.quirks(bmc);
         if bmc.protocol == Protocol::Redfish && bmc.address.starts_with("http://") {
             target.trust = Trust::Plain;
         }
         Ok(target)
+    }
+
+    async fn of_file(&self, bmc: &BmcAccess) -> Result<Secret, HandError> {
+        let file = self.secrets.join(&bmc.password_file);
+        let text = tokio::fs::read_to_string(&file).await.map_err(|error| HandError {
+            reason: format!("its password file {} does not read: {error}", file.display()),
+            may_have_happened: false,
+            later: false,
+        })?;
+        Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
     }
 }
 
@@ -65,14 +79,14 @@ fn told(error: &Error) -> HandError {
 }
 
 impl Hand for BmcHand {
-    fn power<'a>(&'a self, bmc: &'a BmcAccess) -> BoxFuture<'a, Result<Power, HandError>> {
+    fn power<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Power, HandError>> {
         Box::pin(async move {
             let target = self.target(bmc).await?;
             self.bmcs.power(&target).await.map_err(|error| told(&error))
         })
     }
 
-    fn set_power<'a>(&'a self, bmc: &'a BmcAccess, power: Power) -> BoxFuture<'a, Result<(), HandError>> {
+    fn set_power<'a>(&'a self, bmc: &'a BmcOf, power: Power) -> BoxFuture<'a, Result<(), HandError>> {
         Box::pin(async move {
             let action = match power {
                 Power::On => PowerAction::On,
@@ -89,7 +103,7 @@ impl Hand for BmcHand {
 
     fn set_boot<'a>(
         &'a self,
-        bmc: &'a BmcAccess,
+        bmc: &'a BmcOf,
         target: BootTarget,
         mode: Option<FirmwareMode>,
     ) -> BoxFuture<'a, Result<(), HandError>> {
@@ -103,6 +117,33 @@ impl Hand for BmcHand {
             let order = BootOrder { device, mode, once: true };
             let at = self.target(bmc).await?;
             self.bmcs.set_boot(&at, order).await.map(drop).map_err(|error| told(&error))
+        })
+    }
+}
+
+impl PasswordHand for BmcHand {
+    fn password_limit<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<usize, HandError>> {
+        Box::pin(async move {
+            let target = self.with(&bmc.access, self.vault.before(bmc).await?).await?;
+            self.bmcs.password_limit(&target).await.map_err(|error| told(&error))
+        })
+    }
+
+    fn set_password<'a>(&'a self, bmc: &'a BmcOf, next: &'a Secret) -> BoxFuture<'a, Result<(), HandError>> {
+        Box::pin(async move {
+            let target = self.with(&bmc.access, self.vault.before(bmc).await?).await?;
+            self.bmcs.set_password(&target, next).await.map_err(|error| told(&error))
+        })
+    }
+
+    fn logs_in<'a>(&'a self, bmc: &'a BmcOf, with: Option<&'a Secret>) -> BoxFuture<'a, Result<bool, HandError>> {
+        Box::pin(async move {
+            let secret = match with {
+                Some(secret) => Some(secret.clone()),
+                None => self.vault.before(bmc).await?,
+            };
+            let target = self.with(&bmc.access, secret).await?;
+            self.bmcs.may_log_in(&target).await.map_err(|error| told(&error))
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::error::store;
 use crate::facts::{known, shadow, state_of};
 use crate::procedure::{Patience, Phase, Procedure, Stop};
 use crate::scribe::Write;
-use crate::{BmcBody, Conductor, Error, body, ledger, rim};
+use crate::{BmcOf, Conductor, Error, body, ledger, passwords, rim};
 use muster_diagnosis::{Asked, Rail, Weight, admit};
 use muster_lifecycle::What;
 use muster_lifecycle::machine::{At, Event};
@@ -43,7 +43,7 @@ struct Work {
     id: MachineId,
     row: ActRow,
     what: What,
-    bmc: BmcBody,
+    bmc: BmcOf,
     mode: Option<FirmwareMode>,
     phase: Phase,
 }
@@ -60,7 +60,11 @@ impl Conductor {
                     let later = Millis(w.now.0.saturating_add(AFTERMATH_MS));
                     let unsent = acts::cut(w.tx, ActState::Claimed, power, w.now).await.map_err(store)?;
                     let sent = acts::cut(w.tx, ActState::Sent, power, later).await.map_err(store)?;
-                    Ok(unsent + sent)
+                    let mut passwords = 0;
+                    for (state, until) in [(ActState::Claimed, w.now), (ActState::Sent, later)] {
+                        passwords += acts::cut(w.tx, state, passwords::WEIGHT, until).await.map_err(store)?;
+                    }
+                    Ok(unsent + sent + passwords)
                 })
             })
             .await
@@ -95,14 +99,19 @@ async fn dispatch(me: &Arc<Conductor>, running: &mut JoinSet<()>) -> Result<(), 
     let mut rows: Vec<ActRow> = acts::expired_acts(&mut tx, now, MOST).await.map_err(store)?;
     rows.extend(acts::due_acts(&mut tx, now, MOST).await.map_err(store)?.into_iter().map(|due| due.act));
     drop(tx);
-    for row in rows.into_iter().filter(|row| row.weight == Weight::Power.label()) {
+    for row in rows {
+        let power = row.weight == Weight::Power.label();
+        if !power && row.weight != passwords::WEIGHT {
+            continue;
+        }
         let mut busy = me.busy.lock().unwrap_or_else(PoisonError::into_inner);
         if busy.insert(row.target.clone()) {
             drop(busy);
             let me = me.clone();
             running.spawn(async move {
                 let target = row.target.clone();
-                if let Err(error) = carry(&me, row).await {
+                let carried = if power { carry(&me, row).await } else { passwords::carry(&me, row).await };
+                if let Err(error) = carried {
                     tracing::warn!(error = %error, label = error.label(), %target, "an act waits");
                 }
                 me.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&target);
@@ -121,7 +130,7 @@ async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error> {
     let power = match me.hand.power(&bmc).await {
         Ok(power) => power,
         Err(error) => {
-            me.rails().insert(row.key.clone(), format!("its BMC at {} does not answer: {error}", bmc.address));
+            me.rails().insert(row.key.clone(), format!("its BMC at {} does not answer: {error}", bmc.access.address));
             return postpone(me, row.key).await;
         }
     };
@@ -148,15 +157,15 @@ async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error> {
     }
 }
 
-async fn bmc_of(me: &Conductor, id: MachineId) -> Result<Option<BmcBody>, Error> {
+async fn bmc_of(me: &Conductor, id: MachineId) -> Result<Option<BmcOf>, Error> {
     let mut tx = me.db.read().await.map_err(store)?;
     let record = machines::get(&mut tx, id).await.map_err(store)?;
     let text = record.filter(|record| record.ours).and_then(|record| record.bmc);
-    text.map(|text| body::read("bmc", &id, &text)).transpose()
+    text.map(|text| Ok(BmcOf { machine: id, access: body::read("bmc", &id, &text)? })).transpose()
 }
 
 /// Epoch, freeze, owner, budgets and power, looked at in the transaction that claims.
-async fn claim(me: &Arc<Conductor>, id: MachineId, key: Key, bmc: BmcBody, power: Power) -> Result<Claimed, Error> {
+async fn claim(me: &Arc<Conductor>, id: MachineId, key: Key, bmc: BmcOf, power: Power) -> Result<Claimed, Error> {
     let me = me.clone();
     me.clone()
         .scribe
@@ -200,7 +209,7 @@ async fn claim(me: &Arc<Conductor>, id: MachineId, key: Key, bmc: BmcBody, power
                     Claim::Lost => return Ok(Claimed::No),
                 };
                 let cause = format!("claimed/{}/{}/{}", key.epoch.0, key.slot, row.attempts);
-                let detail = serde_json::json!({ "act": frozen.what, "bmc": bmc.address, "phase": row.phase });
+                let detail = serde_json::json!({ "act": frozen.what, "bmc": bmc.access.address, "phase": row.phase });
                 apply::note(&mut w, id, &cause, "act-claimed", "courier", detail).await?;
                 let (phase, mode) = (Phase::from_word(&row.phase), machine.kept.firmware_mode);
                 Ok(Claimed::Yes(Box::new(Work { id, row, what: frozen.what, bmc, mode, phase })))
@@ -348,7 +357,7 @@ async fn give_up(me: &Arc<Conductor>, id: MachineId, key: Key, why: String, unce
         .await
 }
 
-async fn postpone(me: &Arc<Conductor>, key: Key) -> Result<(), Error> {
+pub(crate) async fn postpone(me: &Arc<Conductor>, key: Key) -> Result<(), Error> {
     me.scribe
         .write(move |w| {
             Box::pin(async move {

@@ -1,9 +1,19 @@
-//! What a courier asks of a BMC, and no more. The procedures below it are written against these four words, so that they
-//! can be broken in every place by a test.
+//! What a courier asks of a BMC, and no more. Procedures are written against these few words, so that they can be broken
+//! in every place by a test.
 
+use crate::passwords::Vault;
 use futures_core::future::BoxFuture;
+use muster_bmc::Secret;
 use muster_catalog::BmcAccess;
-use muster_names::{BootTarget, FirmwareMode, Power};
+use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
+use std::sync::Arc;
+
+/// A machine's BMC and how it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BmcOf {
+    pub machine: MachineId,
+    pub access: BmcAccess,
+}
 
 /// Why a BMC did not do it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +35,31 @@ impl std::fmt::Display for HandError {
 /// the power again before it acts again.
 pub trait Hand: Send + Sync {
     /// One reading. What is not clearly On or Off is Unknown.
-    fn power<'a>(&'a self, bmc: &'a BmcAccess) -> BoxFuture<'a, Result<Power, HandError>>;
+    fn power<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Power, HandError>>;
     /// Asks for On or Off; [`Power::Unknown`] is refused.
-    fn set_power<'a>(&'a self, bmc: &'a BmcAccess, power: Power) -> BoxFuture<'a, Result<(), HandError>>;
+    fn set_power<'a>(&'a self, bmc: &'a BmcOf, power: Power) -> BoxFuture<'a, Result<(), HandError>>;
     /// Sets the next boot's device and reads it back.
     fn set_boot<'a>(
         &'a self,
-        bmc: &'a BmcAccess,
+        bmc: &'a BmcOf,
         target: BootTarget,
         mode: Option<FirmwareMode>,
     ) -> BoxFuture<'a, Result<(), HandError>>;
+}
+
+/// A BMC's own password.
+pub trait PasswordHand: Send + Sync {
+    /// Longest password that it takes.
+    fn password_limit<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<usize, HandError>>;
+    /// Sets the password of the account that we use there. The one in force logs in for it.
+    fn set_password<'a>(&'a self, bmc: &'a BmcOf, next: &'a Secret) -> BoxFuture<'a, Result<(), HandError>>;
+    /// Whether a fresh login succeeds: with this password, or with the one in force.
+    fn logs_in<'a>(&'a self, bmc: &'a BmcOf, with: Option<&'a Secret>) -> BoxFuture<'a, Result<bool, HandError>>;
+}
+
+/// How BMCs are reached.
+pub struct Hands {
+    pub power: Arc<dyn Hand>,
+    pub passwords: Arc<dyn PasswordHand>,
+    pub vault: Arc<Vault>,
 }

@@ -18,6 +18,7 @@ pub mod import;
 mod layout;
 mod leases;
 mod ledger;
+mod passwords;
 pub mod plans;
 mod procedure;
 mod reports;
@@ -40,8 +41,10 @@ pub use conflicts::{CONFLICT_KINDS, OpenConflict, keep_conflicts};
 pub use courier::{couriers, deadlines};
 pub use error::Error;
 pub use facts::{Known, known};
-pub use hand::{Hand, HandError};
+pub use hand::{BmcOf, Hand, HandError, Hands, PasswordHand};
 pub use leases::{commit_leases, leases_of, load_leases};
+pub use muster_bmc::Secret;
+pub use passwords::{PasswordAge, SiteKey, Vault, change_old_passwords};
 pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use session::{Caller, TurnedAway};
 pub use tidy::tidy;
@@ -117,6 +120,8 @@ pub struct Conductor {
     pub settings: Settings,
     pub(crate) scribe: Scribe,
     pub(crate) hand: Arc<dyn Hand>,
+    pub(crate) passwords: Arc<dyn PasswordHand>,
+    pub(crate) vault: Arc<Vault>,
     catalog: ArcSwap<Catalog>,
     budgets: ArcSwap<Budgets>,
     images: ArcSwap<BTreeMap<ImageId, Built>>,
@@ -150,7 +155,7 @@ impl Conductor {
     pub fn new(
         db: Store,
         settings: Settings,
-        hand: Arc<dyn Hand>,
+        hands: Hands,
         catalog: Catalog,
         budgets: Budgets,
         cancel: &CancellationToken,
@@ -175,7 +180,9 @@ impl Conductor {
             db,
             settings,
             scribe,
-            hand,
+            hand: hands.power,
+            passwords: hands.passwords,
+            vault: hands.vault,
             catalog: ArcSwap::from_pointee(catalog),
             budgets: ArcSwap::from_pointee(budgets),
             images: ArcSwap::default(),

@@ -9,7 +9,7 @@ use crate::body::{self, Fault, OrderBody};
 use crate::error::store;
 use crate::facts::{Known, known, shadow};
 use crate::scribe::Write;
-use crate::{Conductor, Error, rim, seed, standing};
+use crate::{Conductor, Error, passwords, rim, seed, standing};
 use muster_catalog::Catalog;
 use muster_lifecycle::Life;
 use muster_lifecycle::machine::{At, Data, Event, MachineLife, Resume};
@@ -56,6 +56,10 @@ pub enum Action {
     },
     /// The owner has left a draining machine.
     AcknowledgeDrain,
+    /// Give its BMC a password of its own in place of the one it has.
+    ChangeBmcPassword,
+    /// Ask its BMC with its password file again.
+    ForgetBmcPassword,
     /// A person saw a fault.
     ReportFault {
         text: String,
@@ -142,6 +146,11 @@ impl Action {
             self,
             Self::Install { reimage: true, .. } | Self::Release | Self::Retire | Self::Resume { to: Onward::Release }
         )
+    }
+
+    /// It is no event of the machine's life.
+    fn is_of_the_bmc(&self) -> bool {
+        matches!(self, Self::ChangeBmcPassword | Self::ForgetBmcPassword)
     }
 
     fn word(&self) -> String {
@@ -329,6 +338,9 @@ fn outlook(me: &Conductor, catalog: &Catalog, machine: &Known, what: &Action) ->
     if touches && let Some(why) = shadow(catalog, machine) {
         return Err(why);
     }
+    if what.is_of_the_bmc() {
+        return passwords::obstacle(machine).map_or(Ok((None, None)), Err);
+    }
     let event = event_of(machine, what, OrderId(0), CaseId(0))?;
     let next = MachineLife::next(&machine.state, &event, &machine.facts);
     let leads_to = next.map(|next| next.label().to_string());
@@ -367,6 +379,7 @@ fn event_of(machine: &Known, what: &Action, order: OrderId, case: CaseId) -> Res
         Action::Hold { .. } => Event::HoldAsked,
         Action::AcknowledgeDrain => Event::DrainAcknowledged,
         Action::ReportFault { .. } => Event::CaseOpened { case },
+        Action::ChangeBmcPassword | Action::ForgetBmcPassword => return Err("it is no event of a life".into()),
         Action::Resume { to } => Event::Resumed {
             to: match to {
                 Onward::Discover => Resume::Discover,
@@ -536,6 +549,12 @@ async fn begin(
 ) -> Result<Option<OrderId>, Error> {
     let catalog = me.catalog();
     let mut machine = known(w.tx, &catalog, id).await?;
+    let cause = format!("plan/{digest}");
+    match what {
+        Action::ChangeBmcPassword => return passwords::ask(w, &machine, by, &cause).await.map(|_| None),
+        Action::ForgetBmcPassword => return passwords::forget(w, id, by, &cause).await.map(|()| None),
+        _ => {}
+    }
     machine.kept.requester = by.to_string();
     let (order, case) = (OrderId(rim::fresh_id()?), CaseId(rim::fresh_id()?));
     let mut placed = None;
@@ -575,12 +594,15 @@ async fn begin(
                 apply::note(w, id, &format!("order-closed/{}", open.order), "order-closed", by, detail).await?;
             }
         }
-        Action::Discover | Action::Release | Action::AcknowledgeDrain => {}
+        Action::Discover
+        | Action::Release
+        | Action::AcknowledgeDrain
+        | Action::ChangeBmcPassword
+        | Action::ForgetBmcPassword => {}
     }
     apply::keep(w, &mut machine.record, &machine.kept).await?;
     let event = event_of(&machine, what, order, case).map_err(Error::refused)?;
     let detail = serde_json::json!({ "what": masked(what), "plan": digest });
-    let cause = format!("plan/{digest}");
     apply::apply(w, &catalog, id, Happened { cause, actor: by, event, detail }).await?;
     Ok(placed)
 }

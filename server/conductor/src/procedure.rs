@@ -4,9 +4,8 @@
 //! `boot`: set the boot device -> Off, two Off readings -> On -> an On reading. A reset in one order is turned down: it
 //! leaves no moment at which the machine is known to be off, and a lost answer cannot be told from a done one.
 
-use crate::hand::{Hand, HandError};
+use crate::hand::{BmcOf, Hand, HandError};
 use futures_core::future::BoxFuture;
-use muster_catalog::BmcAccess;
 use muster_lifecycle::What;
 use muster_names::{BootTarget, FirmwareMode, Power};
 use std::time::Duration;
@@ -70,7 +69,7 @@ impl Default for Patience {
 
 pub struct Procedure<'a> {
     pub hand: &'a dyn Hand,
-    pub bmc: &'a BmcAccess,
+    pub bmc: &'a BmcOf,
     pub mode: Option<FirmwareMode>,
     pub mark: &'a Mark<'a>,
     pub patience: Patience,

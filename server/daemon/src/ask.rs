@@ -244,6 +244,15 @@ async fn machine(api: &Api, command: MachineCommand, output: Output) -> Result<E
         }
         MachineCommand::Drained(targets) => (targets, json!({ "action": "acknowledge-drain" })),
         MachineCommand::CancelInstall(targets) => (targets, json!({ "action": "cancel-install" })),
+        MachineCommand::ChangeBmcPassword(targets) => {
+            let what = json!({ "action": "change-bmc-password" });
+            let code = plan::carry(api, &targets, what, output).await?;
+            return match targets.dry_run || targets.until.is_some() || output == Output::Json {
+                true => Ok(code),
+                false => watch::passwords(api, &targets.machines).await,
+            };
+        }
+        MachineCommand::ForgetBmcPassword(targets) => (targets, json!({ "action": "forget-bmc-password" })),
         MachineCommand::Fault { targets, text } => (targets, json!({ "action": "report-fault", "text": text })),
     };
     plan::carry(api, &targets, what, output).await

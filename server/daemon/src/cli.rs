@@ -232,6 +232,12 @@ pub enum MachineCommand {
     Drained(Targets),
     /// Break off an install
     CancelInstall(Targets),
+    /// Give the BMC a password of its own in place of the one it has; nobody sees it
+    ///
+    /// The new one is written down, sealed, before the BMC hears of it, and is in force once it has logged in.
+    ChangeBmcPassword(Targets),
+    /// Ask the BMC with its password file again: after a person has set that password there
+    ForgetBmcPassword(Targets),
     /// Report a fault that a person saw
     Fault {
         #[command(flatten)]

@@ -44,12 +44,26 @@ pub struct Config {
     /// The folder with the password files that rack layouts name.
     #[serde(default = "secrets")]
     pub secrets: PathBuf,
+    /// The file with the key that BMC passwords are sealed with; `site.key` in the data folder without it.
+    #[serde(default)]
+    pub site_key: Option<PathBuf>,
     pub boot: BootConfig,
     #[serde(default, rename = "network")]
     pub networks: Vec<NetworkConfig>,
     /// How much may happen at once.
     #[serde(default)]
     pub budgets: Budgets,
+    #[serde(default)]
+    pub bmc: BmcConfig,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BmcConfig {
+    /// Every BMC of ours gets a password of its own, and another one when that is so many days old. Left out, passwords
+    /// change when a person asks for it.
+    #[serde(default)]
+    pub password_days: Option<u32>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -224,7 +238,8 @@ impl Config {
         let base = file.parent().unwrap_or(Path::new("."));
         let folders =
             [&mut config.data, &mut config.files, &mut config.boot_image, &mut config.images, &mut config.secrets];
-        let more = [&mut config.boot_image_arm64, &mut config.boot.https_cert, &mut config.boot.https_key];
+        let boot = &mut config.boot;
+        let more = [&mut config.boot_image_arm64, &mut config.site_key, &mut boot.https_cert, &mut boot.https_key];
         for path in folders.into_iter().chain(more.into_iter().flatten()) {
             *path = base.join(&path);
         }
@@ -254,6 +269,10 @@ impl Config {
                 .with_context(|| format!("MUSTER_API={address} is not ADDRESS:PORT; write it like 0.0.0.0:8443"))?;
         }
         Ok(())
+    }
+
+    pub fn site_key(&self) -> PathBuf {
+        self.site_key.clone().unwrap_or_else(|| self.data.join("site.key"))
     }
 
     pub fn place(&self) -> Place {

@@ -22,6 +22,7 @@ mod show;
 mod table;
 mod tls;
 mod transfers;
+mod vault;
 mod watch;
 mod words;
 

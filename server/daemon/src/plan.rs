@@ -42,7 +42,8 @@ pub async fn carry(api: &Api, targets: &Targets, what: Value, output: Output) ->
     match &targets.until {
         Some(until) => watch::watch(api, &targets.machines, until, None).await,
         None => {
-            if output == Output::Table {
+            // What changes no state is nothing to watch.
+            if output == Output::Table && !cell(&planned, "what").contains("bmc-password") {
                 println!(
                     "begun on {}; `muster watch {}` follows",
                     count(ids.len(), "machine"),

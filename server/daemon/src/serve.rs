@@ -4,14 +4,15 @@
 use crate::boot::BootPath;
 use crate::config::Config;
 use crate::transfers::Transfers;
-use crate::{data, here, https, listen, program, tls};
+use crate::{data, here, https, listen, program, tls, vault};
 use anyhow::{Context as _, Result, bail};
 use arc_swap::ArcSwap;
 use muster_api::{App, agent_router, keep_first, router};
 use muster_bootserver::{dhcp, dhcp6, http, ra, syslog, tftp};
 use muster_catalog::Catalog;
 use muster_conductor::{
-    BmcHand, Conductor, Settings, couriers, deadlines, fresh_id, fresh_token, keep_conflicts, refresh, tidy, timeline,
+    BmcHand, Conductor, Hands, PasswordAge, Settings, change_old_passwords, couriers, deadlines, fresh_id, fresh_token,
+    keep_conflicts, refresh, tidy, timeline,
 };
 use muster_store::{Place, Store};
 use std::fmt::Write as _;
@@ -56,8 +57,12 @@ pub async fn serve(config: Config) -> Result<()> {
         name: format!("muster/{:032x}", fresh_id()?),
     };
     let in_force = Arc::new(ArcSwap::from_pointee(catalog.clone()));
-    let hand = Arc::new(BmcHand::new(config.secrets.clone(), in_force.clone()));
-    let (me, tasks) = Conductor::new(db, settings, hand, catalog.clone(), config.budgets, &cancel);
+    let (vault, said) = vault::open(&config, &db).await?;
+    said.iter().for_each(|line| tracing::warn!("{line}"));
+    let vault = Arc::new(vault);
+    let hand = Arc::new(BmcHand::new(vault.clone(), config.secrets.clone(), in_force.clone()));
+    let hands = Hands { power: hand.clone(), passwords: hand, vault };
+    let (me, tasks) = Conductor::new(db, settings, hands, catalog.clone(), config.budgets, &cancel);
     let mut running = JoinSet::new();
     running.spawn(named("scribe", tasks.scribe, cancel.clone()));
 
@@ -113,6 +118,10 @@ pub async fn serve(config: Config) -> Result<()> {
     running.spawn(named("boots", timeline::judge_boots(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("couriers", couriers(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("tidying", tidy(me.clone(), cancel.clone()), cancel.clone()));
+    if let Some(days) = config.bmc.password_days {
+        let old = change_old_passwords(me.clone(), PasswordAge { days }, cancel.clone());
+        running.spawn(named("old passwords", old, cancel.clone()));
+    }
     running.spawn(named("deadlines", deadlines(me.clone(), cancel.clone()), cancel.clone()));
     let counted = boot_servers(&config, &path, &networks, &mut running, &cancel)?;
 

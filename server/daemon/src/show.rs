@@ -17,6 +17,22 @@ pub fn waits(line: &Value) -> String {
     }
 }
 
+/// `10.0.0.5, its own password for 3 d`
+fn bmc(found: &Value) -> String {
+    let address = cell(found, "bmc");
+    let Some(password) = found.get("bmc-password").filter(|told| told.is_object()) else { return address };
+    let told = match cell(password, "state").as_str() {
+        "own" => format!("a password of its own for {}", since(password, "since")),
+        "changing" => match cell(password, "waits-for").as_str() {
+            "-" => "its password is being changed".to_owned(),
+            rail => format!("its password is being changed: {rail}"),
+        },
+        "unsettled" => "nobody knows its password: see `muster tickets`".to_owned(),
+        _ => "the password of its file".to_owned(),
+    };
+    format!("{address}, {told}")
+}
+
 pub fn tickets(found: &Value, output: Output) -> Result<()> {
     if output == Output::Json {
         return raw(found);
@@ -138,7 +154,7 @@ pub fn machine(found: &Value) -> String {
     fact("uuid", cell(found, "uuid"));
     fact("id", cell(&line, "id"));
     fact("MACs", strings(found, "macs").join(", "));
-    fact("BMC", cell(found, "bmc"));
+    fact("BMC", bmc(found));
     fact("agent", agent(found));
     fact("ours", if line.get("ours") == Some(&Value::Bool(true)) { "yes".into() } else { "no, only watched".into() });
     fact(

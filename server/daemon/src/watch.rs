@@ -29,6 +29,37 @@ struct Watched {
     looked: Option<Instant>,
 }
 
+/// A BMC that is well is done within a few seconds; one that is silent is asked again by the daemon alone.
+const PASSWORDS: Duration = Duration::from_secs(120);
+
+/// Follows the change of BMC passwords to its end.
+pub async fn passwords(api: &Api, words: &[String]) -> Result<ExitCode> {
+    let begun = Instant::now();
+    let mut failed = false;
+    for word in words {
+        let id = api.machine(word).await?;
+        loop {
+            let found = api.get(&format!("/api/v1/machines/{id}")).await?;
+            let told = found.get("bmc-password").cloned().unwrap_or_default();
+            if cell(&told, "state") != "changing" {
+                let well = cell(&told, "ended") == "done";
+                failed |= !well;
+                let why = cell(&told, "why");
+                line(begun, word, if well { "its BMC has a new password" } else { &why });
+                break;
+            }
+            if begun.elapsed() > PASSWORDS {
+                bail!(
+                    "{word} waits still: {}; the daemon goes on, `muster machine show {word}` tells how it ended",
+                    cell(&told, "waits-for")
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
 /// Follows until every machine is `until`; a held one ends it with a failure.
 pub async fn watch(api: &Api, words: &[String], until: &str, timeout: Option<u64>) -> Result<ExitCode> {
     let begun = Instant::now();

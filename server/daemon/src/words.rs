@@ -31,6 +31,10 @@ pub fn sentence(event: &Value) -> String {
             other => format!("BMC: {other}"),
         },
         "act-failed" => format!("BMC: {}", cell(&detail, "why")),
+        "bmc-password-asked" => "its BMC is to have a new password".into(),
+        "bmc-password-changed" => "its BMC has a new password".into(),
+        "bmc-password-unchanged" | "bmc-password-unclear" => format!("BMC password: {}", cell(&detail, "why")),
+        "bmc-password-forgotten" => "its BMC is asked with its password file again".into(),
         "write-permitted" => "the first write is permitted".into(),
         "write-denied" => format!("the write is denied: {}", cell(&detail, "reason")),
         "install-reported" => {

@@ -12,6 +12,8 @@ pub enum Subject {
     Machine(MachineId),
     Order(OrderId),
     Case(CaseId),
+    /// A machine's BMC, where it is meant and not the machine: its passwords.
+    Bmc(MachineId),
     /// The site as a whole: freeze, tokens, catalog.
     Site,
 }
@@ -32,6 +34,7 @@ impl Subject {
             "machine" => id.parse().ok().map(Self::Machine),
             "order" => id.parse().ok().map(Self::Order),
             "case" => id.parse().ok().map(Self::Case),
+            "bmc" => id.parse().ok().map(Self::Bmc),
             _ => None,
         }
     }
@@ -43,6 +46,7 @@ impl fmt::Display for Subject {
             Self::Machine(id) => write!(f, "machine/{id}"),
             Self::Order(id) => write!(f, "order/{id}"),
             Self::Case(id) => write!(f, "case/{id}"),
+            Self::Bmc(id) => write!(f, "bmc/{id}"),
             Self::Site => f.write_str("site"),
         }
     }
@@ -96,7 +100,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_subject_reads_back_from_its_key(id: u128) {
-            for subject in [Subject::Machine(MachineId(id)), Subject::Order(OrderId(id)), Subject::Case(CaseId(id)), Subject::Site] {
+            let bmc = Subject::Bmc(MachineId(id));
+            for subject in [Subject::Machine(MachineId(id)), Subject::Order(OrderId(id)), Subject::Case(CaseId(id)), bmc, Subject::Site] {
                 prop_assert_eq!(Subject::from_key(&subject.key()), Some(subject));
             }
         }

@@ -29,6 +29,7 @@ pub mod leases6;
 pub mod machines;
 mod migrate;
 pub mod orders;
+pub mod passwords;
 pub mod plans;
 pub mod reservations;
 pub mod site;

@@ -64,6 +64,11 @@ const BY_PLACE: Sql =
 const LIST: Sql = sql("list machines", machine_select!("where name > $1 order by name limit $2"));
 const COUNT: Sql = sql("count machines", "select count(*) as n from machine");
 const COUNT_OURS: Sql = sql("count our machines", "select count(*) as n from machine where ours <> 0");
+const OURS_WITH_BMC: Sql = sql(
+    "list our machines that have a BMC",
+    "select machine.id from machine join subject on subject.subject = 'machine/' || machine.id \
+     where machine.ours <> 0 and machine.bmc is not null and subject.label <> 'retired' order by machine.id",
+);
 const MACS_OF: Sql = sql("list a machine's MACs", "select mac from machine_mac where machine = $1 order by mac");
 const ALL_MACS: Sql = sql("list all MACs", "select mac, machine from machine_mac order by mac");
 const OWNER_OF: Sql = sql("find a MAC's machine", "select machine from machine_mac where mac = $1");
@@ -133,6 +138,11 @@ pub async fn count(tx: &mut Tx) -> Result<i64, Error> {
 }
 
 /// Machines that somebody marked as ours: strangers, of which anybody can make many, are none of them.
+/// Those that are ours, have a BMC and are not retired.
+pub async fn ours_with_bmc(tx: &mut Tx) -> Result<Vec<MachineId>, Error> {
+    tx.all(OURS_WITH_BMC, cells![]).await?.iter().map(|row| row.parse("id")).collect()
+}
+
 pub async fn count_ours(tx: &mut Tx) -> Result<i64, Error> {
     tx.one(COUNT_OURS, cells![]).await?.map_or(Ok(0), |row| row.int("n"))
 }

@@ -56,12 +56,13 @@ const LIST: Sql = sql(
 const COUNT: Sql =
     sql("count states", "select label, count(*) as n from subject where kind = $1 group by label order by label");
 
-/// The part of a key before its id: `machine`, `order`, `case`, `site`.
+/// The part of a key before its id: `machine`, `order`, `case`, `bmc`, `site`.
 fn kind_of(subject: Subject) -> &'static str {
     match subject {
         Subject::Machine(_) => "machine",
         Subject::Order(_) => "order",
         Subject::Case(_) => "case",
+        Subject::Bmc(_) => "bmc",
         Subject::Site => "site",
     }
 }

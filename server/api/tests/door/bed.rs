@@ -5,8 +5,8 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use futures_core::future::BoxFuture;
 use muster_api::{App, Role, agent_router, mint, router};
-use muster_catalog::{BmcAccess, Catalog, read};
-use muster_conductor::{Conductor, Hand, HandError, Settings};
+use muster_catalog::{Catalog, read};
+use muster_conductor::{BmcOf, Conductor, Hand, HandError, Hands, PasswordHand, Secret, Settings, SiteKey, Vault};
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
 use muster_store::{Place, Store, machines};
@@ -27,18 +27,30 @@ fn silence<T: Send + 'static>() -> BoxFuture<'static, Result<T, HandError>> {
 }
 
 impl Hand for Nobody {
-    fn power<'a>(&'a self, _: &'a BmcAccess) -> BoxFuture<'a, Result<Power, HandError>> {
+    fn power<'a>(&'a self, _: &'a BmcOf) -> BoxFuture<'a, Result<Power, HandError>> {
         silence()
     }
-    fn set_power<'a>(&'a self, _: &'a BmcAccess, _: Power) -> BoxFuture<'a, Result<(), HandError>> {
+    fn set_power<'a>(&'a self, _: &'a BmcOf, _: Power) -> BoxFuture<'a, Result<(), HandError>> {
         silence()
     }
     fn set_boot<'a>(
         &'a self,
-        _: &'a BmcAccess,
+        _: &'a BmcOf,
         _: BootTarget,
         _: Option<FirmwareMode>,
     ) -> BoxFuture<'a, Result<(), HandError>> {
+        silence()
+    }
+}
+
+impl PasswordHand for Nobody {
+    fn password_limit<'a>(&'a self, _: &'a BmcOf) -> BoxFuture<'a, Result<usize, HandError>> {
+        silence()
+    }
+    fn set_password<'a>(&'a self, _: &'a BmcOf, _: &'a Secret) -> BoxFuture<'a, Result<(), HandError>> {
+        silence()
+    }
+    fn logs_in<'a>(&'a self, _: &'a BmcOf, _: Option<&'a Secret>) -> BoxFuture<'a, Result<bool, HandError>> {
         silence()
     }
 }
@@ -129,7 +141,9 @@ impl Bed {
             name: "daemon".into(),
         };
         let cancel = CancellationToken::new();
-        let (me, running) = Conductor::new(db, settings, Arc::new(Nobody), catalog(), Budgets::default(), &cancel);
+        let vault = Arc::new(Vault::new(db.clone(), SiteKey::read(&"5a".repeat(32)).unwrap()));
+        let hands = Hands { power: Arc::new(Nobody), passwords: Arc::new(Nobody), vault };
+        let (me, running) = Conductor::new(db, settings, hands, catalog(), Budgets::default(), &cancel);
         let mut tasks = JoinSet::new();
         tasks.spawn(running.scribe);
         tasks.spawn(muster_conductor::refresh(me.clone(), running.refresher, cancel.clone()));

@@ -93,7 +93,7 @@ impl Bmc {
 }
 
 impl Hand for Scripted {
-    fn power<'a>(&'a self, _: &'a BmcAccess) -> BoxFuture<'a, Result<Power, HandError>> {
+    fn power<'a>(&'a self, _: &'a BmcOf) -> BoxFuture<'a, Result<Power, HandError>> {
         let mut bmc = self.0.lock().unwrap();
         bmc.settle();
         bmc.calls.push("power");
@@ -102,7 +102,7 @@ impl Hand for Scripted {
         Box::pin(async move { read.map_err(|()| silence()) })
     }
 
-    fn set_power<'a>(&'a self, _: &'a BmcAccess, power: Power) -> BoxFuture<'a, Result<(), HandError>> {
+    fn set_power<'a>(&'a self, _: &'a BmcOf, power: Power) -> BoxFuture<'a, Result<(), HandError>> {
         let mut bmc = self.0.lock().unwrap();
         bmc.settle();
         bmc.calls.push(if power == Power::Off { "off" } else { "on" });
@@ -115,7 +115,7 @@ impl Hand for Scripted {
 
     fn set_boot<'a>(
         &'a self,
-        _: &'a BmcAccess,
+        _: &'a BmcOf,
         target: BootTarget,
         _: Option<FirmwareMode>,
     ) -> BoxFuture<'a, Result<(), HandError>> {
@@ -129,13 +129,14 @@ impl Hand for Scripted {
     }
 }
 
-fn access() -> BmcAccess {
-    BmcAccess {
+fn access() -> BmcOf {
+    let access = muster_catalog::BmcAccess {
         protocol: muster_catalog::Protocol::Ipmi,
         address: "127.0.0.1:623".into(),
         user: "u".into(),
         password_file: "p".into(),
-    }
+    };
+    BmcOf { machine: muster_names::MachineId(1), access }
 }
 
 /// The stored phase, and how many more marks the courier lives for.

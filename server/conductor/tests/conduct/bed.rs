@@ -4,7 +4,10 @@
 use futures_core::future::BoxFuture;
 use muster_catalog::{BmcAccess, Catalog, Image, Manifest, read};
 use muster_conductor::plans::{Action, Executed, PlanRequest};
-use muster_conductor::{Built, Conductor, Error, Hand, HandError, Known, Settings, known};
+use muster_conductor::{
+    BmcOf, Built, Conductor, Error, Hand, HandError, Hands, Known, PasswordHand, Secret, Settings, SiteKey, Vault,
+    known,
+};
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, ImageId, MachineId, Power, Seq, Subject, TargetSet};
 use muster_store::{ActRow, Logged, Order, Place, Store, Ticket, acts, events, machines, orders, tickets};
@@ -85,7 +88,32 @@ pub struct Fake {
     pub readings: u32,
     /// `boot agent`, `off`, `on`: what really happened, in order.
     pub log: Vec<String>,
+    pub password: String,
+    /// What becomes of the next orders to set a password; well without.
+    pub fates: Vec<Fate>,
+    /// The next login hangs for ever.
+    pub deaf: bool,
+    /// Logins that it refused.
+    pub refused: u32,
 }
+
+/// What a BMC makes of the order to set its password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It says that it is done, and it is not.
+    Swallowed,
+    AnswerLost,
+    /// It never answers, and did nothing.
+    HangsBefore,
+    /// It never answers, and did it.
+    HangsAfter,
+    Refused,
+    /// It takes another password than it was told.
+    Garbled,
+}
+
+/// What the password file says.
+pub const FACTORY: &str = "factory";
 
 impl Default for Fake {
     fn default() -> Self {
@@ -97,12 +125,16 @@ impl Default for Fake {
             boot: None,
             readings: 0,
             log: Vec::new(),
+            password: FACTORY.into(),
+            fates: Vec::new(),
+            deaf: false,
+            refused: 0,
         }
     }
 }
 
 #[derive(Default)]
-pub struct Bmcs(Mutex<BTreeMap<String, Fake>>);
+pub struct Bmcs(Mutex<BTreeMap<String, Fake>>, Mutex<Option<Arc<Vault>>>);
 
 impl Bmcs {
     pub fn of<T>(&self, address: &str, look: impl FnOnce(&mut Fake) -> T) -> T {
@@ -114,13 +146,74 @@ impl Bmcs {
     }
 }
 
+impl Bmcs {
+    /// The password in force, as whoever changes it finds it.
+    async fn before(&self, bmc: &BmcOf) -> Result<String, HandError> {
+        let vault = self.1.lock().unwrap().clone().unwrap();
+        let own = vault.before(bmc).await?;
+        Ok(own.map_or_else(|| FACTORY.to_owned(), |secret| secret.reveal().to_owned()))
+    }
+}
+
+impl PasswordHand for Bmcs {
+    fn password_limit<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<usize, HandError>> {
+        let silent = self.of(&bmc.access.address, |fake| fake.silent);
+        Box::pin(async move { if silent { Err(silence()) } else { Ok(16) } })
+    }
+
+    fn set_password<'a>(&'a self, bmc: &'a BmcOf, next: &'a Secret) -> BoxFuture<'a, Result<(), HandError>> {
+        Box::pin(async move {
+            let before = self.before(bmc).await?;
+            let (known, fate) = self.of(&bmc.access.address, |fake| {
+                fake.log.push("set-password".into());
+                let fate = (!fake.fates.is_empty()).then(|| fake.fates.remove(0));
+                (fake.password == before, fate)
+            });
+            let fault = |may_have_happened, later| HandError { reason: format!("{fate:?}"), may_have_happened, later };
+            if !known || fate == Some(Fate::Refused) {
+                return Err(fault(false, false));
+            }
+            let taken = match fate {
+                Some(Fate::Swallowed | Fate::HangsBefore) => before,
+                Some(Fate::Garbled) => "something else".into(),
+                _ => next.reveal().to_owned(),
+            };
+            self.of(&bmc.access.address, |fake| fake.password = taken);
+            match fate {
+                Some(Fate::HangsBefore | Fate::HangsAfter) => std::future::pending().await,
+                Some(Fate::AnswerLost) => Err(fault(true, true)),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    fn logs_in<'a>(&'a self, bmc: &'a BmcOf, with: Option<&'a Secret>) -> BoxFuture<'a, Result<bool, HandError>> {
+        Box::pin(async move {
+            let tried = match with {
+                Some(secret) => secret.reveal().to_owned(),
+                None => self.before(bmc).await?,
+            };
+            if self.of(&bmc.access.address, |fake| std::mem::take(&mut fake.deaf)) {
+                self.of(&bmc.access.address, |fake| fake.log.push("deaf".into()));
+                std::future::pending::<()>().await;
+            }
+            let right = self.of(&bmc.access.address, |fake| {
+                let right = fake.password == tried;
+                fake.refused += u32::from(!right);
+                right
+            });
+            Ok(right)
+        })
+    }
+}
+
 fn silence() -> HandError {
     HandError { reason: "no answer".into(), may_have_happened: false, later: true }
 }
 
 impl Hand for Bmcs {
-    fn power<'a>(&'a self, bmc: &'a BmcAccess) -> BoxFuture<'a, Result<Power, HandError>> {
-        let read = self.of(&bmc.address, |fake| {
+    fn power<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Power, HandError>> {
+        let read = self.of(&bmc.access.address, |fake| {
             fake.readings += 1;
             match (fake.silent, fake.hides) {
                 (true, _) => Err(silence()),
@@ -131,10 +224,10 @@ impl Hand for Bmcs {
         Box::pin(async move { read })
     }
 
-    fn set_power<'a>(&'a self, bmc: &'a BmcAccess, power: Power) -> BoxFuture<'a, Result<(), HandError>> {
+    fn set_power<'a>(&'a self, bmc: &'a BmcOf, power: Power) -> BoxFuture<'a, Result<(), HandError>> {
         Box::pin(async move {
-            tokio::time::sleep(self.of(&bmc.address, |fake| fake.slow)).await;
-            self.of(&bmc.address, |fake| {
+            tokio::time::sleep(self.of(&bmc.access.address, |fake| fake.slow)).await;
+            self.of(&bmc.access.address, |fake| {
                 if fake.silent {
                     return Err(silence());
                 }
@@ -147,13 +240,13 @@ impl Hand for Bmcs {
 
     fn set_boot<'a>(
         &'a self,
-        bmc: &'a BmcAccess,
+        bmc: &'a BmcOf,
         target: BootTarget,
         _: Option<FirmwareMode>,
     ) -> BoxFuture<'a, Result<(), HandError>> {
         Box::pin(async move {
-            tokio::time::sleep(self.of(&bmc.address, |fake| fake.slow)).await;
-            self.of(&bmc.address, |fake| {
+            tokio::time::sleep(self.of(&bmc.access.address, |fake| fake.slow)).await;
+            self.of(&bmc.access.address, |fake| {
                 fake.log.push(format!("boot {target:?}").to_lowercase());
                 fake.boot = Some(target);
             });
@@ -165,6 +258,7 @@ impl Hand for Bmcs {
 pub struct Site {
     pub me: Arc<Conductor>,
     pub bmcs: Arc<Bmcs>,
+    pub vault: Arc<Vault>,
     pub place: Place,
     cancel: CancellationToken,
     tasks: JoinSet<()>,
@@ -204,7 +298,10 @@ impl Site {
         let cancel = CancellationToken::new();
         let catalog = catalog();
         let built = image(&catalog);
-        let (me, tasks) = Conductor::new(db, settings, bmcs.clone(), catalog, budgets, &cancel);
+        let vault = Arc::new(Vault::new(db.clone(), SiteKey::read(&"5a".repeat(32)).unwrap()));
+        *bmcs.1.lock().unwrap() = Some(vault.clone());
+        let hands = Hands { power: bmcs.clone(), passwords: bmcs.clone(), vault: vault.clone() };
+        let (me, tasks) = Conductor::new(db, settings, hands, catalog, budgets, &cancel);
         let mut running = JoinSet::new();
         running.spawn(tasks.scribe);
         running.spawn(muster_conductor::refresh(me.clone(), tasks.refresher, cancel.clone()));
@@ -218,7 +315,7 @@ impl Site {
         me.set_images(vec![built]);
         me.fill_view().await.unwrap();
         me.follow_layouts().await.unwrap();
-        Self { me, bmcs, place, cancel, tasks: running }
+        Self { me, bmcs, vault, place, cancel, tasks: running }
     }
 
     /// Kills the daemon: nothing is told, nothing is finished.

@@ -13,6 +13,7 @@ mod couriers;
 mod deadlines;
 mod imports;
 mod life;
+mod passwords;
 mod permits;
 mod plans;
 #[path = "../../../store/tests/store/bed.rs"]

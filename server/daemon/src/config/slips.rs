@@ -24,6 +24,10 @@ pub fn slips(config: &Config, document: &Document<'_>) -> Vec<Slip> {
     {
         budgets(name, budget, document, &mut found);
     }
+    if config.bmc.password_days == Some(0) {
+        let said = "0 days would change every password for ever; leave it out to change them by hand".to_owned();
+        found.push(document.slip_at("bmc.password-days", said));
+    }
     for (at, network) in config.networks.iter().enumerate() {
         alone(at, network, document, &mut found);
     }

@@ -12,5 +12,6 @@ mod lives;
 mod log;
 mod opening;
 mod orders;
+mod passwords;
 mod reservations;
 mod rows;

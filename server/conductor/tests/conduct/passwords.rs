@@ -1,0 +1,230 @@
+//! A BMC's password is changed, and whatever breaks off in between, one that works is written down.
+
+use crate::bed::{FACTORY, Fate, Site, folder};
+use muster_conductor::PasswordAge;
+use muster_conductor::Secret;
+use muster_conductor::plans::Action;
+use muster_diagnosis::Budgets;
+use muster_names::{MachineId, Subject};
+use muster_store::passwords::{self, Password, PasswordState};
+use muster_store::{ActRow, ActState, acts, tickets};
+use std::sync::Arc;
+
+async fn rows(site: &Site, id: MachineId) -> Vec<Password> {
+    let mut tx = site.me.db.read().await.unwrap();
+    passwords::of(&mut tx, id).await.unwrap()
+}
+
+async fn changes(site: &Site, id: MachineId) -> Vec<ActRow> {
+    let mut tx = site.me.db.read().await.unwrap();
+    acts::acts_of(&mut tx, Subject::Bmc(id)).await.unwrap()
+}
+
+async fn password(site: &Site, id: MachineId) -> String {
+    site.with_bmc(id, |fake| fake.password.clone()).await
+}
+
+/// Every password that is written down and may be the BMC's: that of the file while none is in force, else the one in
+/// force; and one on its way.
+async fn recorded(site: &Site, id: MachineId) -> Vec<String> {
+    let rows = rows(site, id).await;
+    let mut all: Vec<String> = rows
+        .iter()
+        .filter(|row| matches!(row.state, PasswordState::Made | PasswordState::Sent | PasswordState::Current))
+        .map(|row| site.vault.open(row).unwrap().reveal().to_owned())
+        .collect();
+    if rows.iter().all(|row| row.state != PasswordState::Current) {
+        all.push(FACTORY.into());
+    }
+    all
+}
+
+async fn one_works(site: &Site, id: MachineId) {
+    let (recorded, real) = (recorded(site, id).await, password(site, id).await);
+    assert!(recorded.contains(&real), "the BMC has {real}, and {recorded:?} is written down");
+}
+
+/// Asks for a change and waits until it ended.
+async fn change(site: &Site, id: MachineId) -> ActRow {
+    site.ask("kim", Action::ChangeBmcPassword, &[id]).await.unwrap();
+    ended(site, id).await
+}
+
+async fn ended(site: &Site, id: MachineId) -> ActRow {
+    let over = async || changes(site, id).await.last().is_some_and(|row| row.finished.is_some());
+    site.when("the end of the change", over).await;
+    changes(site, id).await.pop().unwrap()
+}
+
+async fn in_use(site: &Site, id: MachineId) -> Result<Option<Secret>, muster_conductor::HandError> {
+    let access = serde_json::from_str(site.known(id).await.record.bmc.as_deref().unwrap()).unwrap();
+    site.vault.in_use(&muster_conductor::BmcOf { machine: id, access }).await
+}
+
+#[tokio::test]
+async fn a5_5_a_new_password_is_in_force_once_it_has_logged_in_and_is_nowhere_in_the_clear() {
+    let (_folder, site) = Site::sqlite().await;
+    let id = site.id("r1-n1").await;
+    let done = change(&site, id).await;
+    assert_eq!(done.state, ActState::Done);
+    let new = password(&site, id).await;
+    assert_eq!(new.len(), 16, "as long as the BMC takes");
+    assert_eq!(in_use(&site, id).await.unwrap().unwrap().reveal(), new);
+    let written = format!("{:?} {:?}", changes(&site, id).await, rows(&site, id).await);
+    let log: String = site.log(None).await.into_iter().map(|row| row.body).collect();
+    assert!(!written.contains(&new) && !log.contains(&new), "the password is in the clear");
+    assert!(site.kinds(id).await.contains(&"bmc-password-changed".to_owned()));
+
+    assert_eq!(change(&site, id).await.state, ActState::Done);
+    let states: Vec<PasswordState> = rows(&site, id).await.iter().map(|row| row.state).collect();
+    assert_eq!(states, [PasswordState::Former, PasswordState::Current]);
+    assert_ne!(password(&site, id).await, new);
+    site.log_is_sound().await;
+}
+
+#[tokio::test]
+async fn a5_5_a_daemon_killed_at_any_step_leaves_a_recorded_password_that_works_and_its_next_run_ends_the_change() {
+    for (step, reached) in [
+        ("before the BMC set it", Fate::HangsBefore),
+        ("after the BMC set it, before its answer", Fate::HangsAfter),
+        ("before the new one was tried", Fate::AnswerLost),
+    ] {
+        let (_folder, site) = Site::sqlite().await;
+        let id = site.id("r1-n1").await;
+        let deaf = reached == Fate::AnswerLost;
+        site.with_bmc(id, |fake| (fake.fates, fake.deaf) = (vec![reached], deaf)).await;
+        site.ask("kim", Action::ChangeBmcPassword, &[id]).await.unwrap();
+        let word = if deaf { "deaf" } else { "set-password" };
+        site.when(step, async || site.power_log(id).await.contains(&word.to_owned())).await;
+        one_works(&site, id).await;
+        let refused = in_use(&site, id).await.unwrap_err();
+        assert!(refused.later && refused.reason.contains("is being changed"), "{step}: {refused}");
+
+        let site = site.restarted().await;
+        one_works(&site, id).await;
+        assert_eq!(ended(&site, id).await.state, ActState::Done, "{step}");
+        assert_eq!(in_use(&site, id).await.unwrap().unwrap().reveal(), password(&site, id).await, "{step}");
+        let refused = site.with_bmc(id, |fake| fake.refused).await;
+        assert!(refused <= 1, "{step}: {refused} wrong logins, and BMCs lock an account after a few");
+    }
+}
+
+#[tokio::test]
+async fn a5_5_killed_before_the_bmc_heard_of_anything_the_next_run_goes_on() {
+    let (folder, place) = folder();
+    let site = Site::open(place, Arc::default(), Budgets::default(), false).await;
+    let id = site.id("r1-n1").await;
+    site.ask("kim", Action::ChangeBmcPassword, &[id]).await.unwrap();
+    let site = site.restarted().await;
+    assert_eq!(ended(&site, id).await.state, ActState::Done);
+    one_works(&site, id).await;
+    drop(folder);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_settled_by_asking_which_password_it_takes() {
+    let (_folder, site) = Site::sqlite().await;
+    let id = site.id("r1-n1").await;
+    site.with_bmc(id, |fake| fake.fates = vec![Fate::AnswerLost]).await;
+    assert_eq!(change(&site, id).await.state, ActState::Done);
+    assert_eq!(site.power_log(id).await, ["set-password"]);
+    one_works(&site, id).await;
+}
+
+#[tokio::test]
+async fn a_bmc_that_says_success_and_does_nothing_keeps_its_password_and_is_told_so() {
+    let (_folder, site) = Site::sqlite().await;
+    let id = site.id("r1-n1").await;
+    site.with_bmc(id, |fake| fake.fates = vec![Fate::Swallowed; 9]).await;
+    let row = change(&site, id).await;
+    assert_eq!(row.state, ActState::Failed);
+    assert!(row.evidence.unwrap().contains("takes the old one still"));
+    assert_eq!(site.power_log(id).await, ["set-password", "set-password"]);
+    assert!(in_use(&site, id).await.unwrap().is_none(), "the file's is in force");
+    assert_eq!(site.with_bmc(id, |fake| fake.refused).await, 2);
+    site.with_bmc(id, |fake| fake.fates.clear()).await;
+    assert_eq!(change(&site, id).await.state, ActState::Done, "asked again it goes on");
+}
+
+#[tokio::test]
+async fn a_bmc_that_refuses_the_password_keeps_what_it_has() {
+    let (_folder, site) = Site::sqlite().await;
+    let id = site.id("r1-n1").await;
+    site.with_bmc(id, |fake| fake.fates = vec![Fate::Refused]).await;
+    assert_eq!(change(&site, id).await.state, ActState::Failed);
+    assert_eq!(password(&site, id).await, FACTORY);
+    assert!(in_use(&site, id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn when_neither_password_logs_in_a_person_is_asked_and_nobody_tries_again() {
+    let (_folder, site) = Site::sqlite().await;
+    let id = site.id("r1-n1").await;
+    site.with_bmc(id, |fake| fake.fates = vec![Fate::Garbled]).await;
+    assert_eq!(change(&site, id).await.state, ActState::Unknown);
+    let open = async || {
+        let mut tx = site.me.db.read().await.unwrap();
+        let all = tickets::list_open(&mut tx).await.unwrap();
+        all.into_iter()
+            .filter(|ticket| ticket.subject == Subject::Bmc(id))
+            .map(|ticket| ticket.title)
+            .collect::<Vec<_>>()
+    };
+    assert!(open().await[0].contains("forget-bmc-password"));
+    assert_eq!(site.with_bmc(id, |fake| fake.refused).await, 2);
+    assert!(in_use(&site, id).await.unwrap_err().later);
+
+    // The person sets the file's password there, and says so.
+    site.with_bmc(id, |fake| fake.password = FACTORY.into()).await;
+    site.ask("kim", Action::ForgetBmcPassword, &[id]).await.unwrap();
+    assert_eq!(open().await, [""; 0]);
+    assert!(in_use(&site, id).await.unwrap().is_none());
+    assert_eq!(change(&site, id).await.state, ActState::Done);
+    let again = site.ask("kim", Action::ForgetBmcPassword, &[id]).await;
+    again.unwrap();
+    let twice = site.ask("kim", Action::ForgetBmcPassword, &[id]).await.unwrap_err().to_string();
+    assert!(twice.contains("password file already"), "{twice}");
+}
+
+#[tokio::test]
+async fn the_red_button_holds_a_change_back() {
+    let (_folder, site) = Site::sqlite().await;
+    let id = site.id("r1-n1").await;
+    let planned = {
+        let targets = muster_names::TargetSet::new(vec![id]).unwrap();
+        let what = Action::ChangeBmcPassword;
+        site.me.plan("kim".into(), muster_conductor::plans::PlanRequest { what, targets }).await.unwrap()
+    };
+    site.me.freeze(true, "kim".into(), "smoke".into()).await.unwrap();
+    let refused = site.me.execute("kim".into(), planned.digest).await.unwrap_err().to_string();
+    assert!(refused.contains("frozen by kim (smoke)"), "{refused}");
+    assert_eq!(site.me.change_old_passwords_once(PasswordAge { days: 0 }).await.unwrap(), 5);
+    assert!(changes(&site, id).await.is_empty(), "the schedule begins nothing while frozen");
+    site.me.freeze(false, "kim".into(), "aired".into()).await.unwrap();
+    site.me.execute("kim".into(), planned.digest).await.unwrap();
+    assert_eq!(ended(&site, id).await.state, ActState::Done);
+}
+
+#[tokio::test]
+async fn a_change_is_refused_for_a_machine_without_a_bmc_and_asked_twice_it_is_one() {
+    let (_folder, place) = folder();
+    let site = Site::open(place, Arc::default(), Budgets::default(), false).await;
+    let (id, bare) = (site.id("r1-n1").await, site.id("bare1").await);
+    let refused = site.ask("kim", Action::ChangeBmcPassword, &[bare]).await.unwrap_err().to_string();
+    assert!(refused.contains("names no BMC"), "{refused}");
+    for by in ["kim", "lee"] {
+        site.ask(by, Action::ChangeBmcPassword, &[id]).await.unwrap();
+    }
+    assert_eq!(changes(&site, id).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_bmc_that_is_silent_waits_and_holds_up_no_other() {
+    let (_folder, site) = Site::sqlite().await;
+    let (dead, well) = (site.id("r1-n1").await, site.id("r1-n2").await);
+    site.with_bmc(dead, |fake| fake.silent = true).await;
+    site.ask("kim", Action::ChangeBmcPassword, &[dead, well]).await.unwrap();
+    assert_eq!(ended(&site, well).await.state, ActState::Done);
+    assert!(changes(&site, dead).await[0].finished.is_none());
+    assert!(rows(&site, dead).await.is_empty(), "nothing was made for it");
+}
