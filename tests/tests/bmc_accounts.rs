@@ -8,7 +8,9 @@ use muster_names::Power;
 use muster_tests::ipmi_peers::{OpenIpmi, ipmitool, needs};
 use muster_tests::ipmi_sim::{IpmiSim, Keeps, Mishap, Traits};
 use muster_tests::redfish_sim::{Habit, RedfishSim};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::Duration;
 
 const OLD: &str = "secret";
@@ -58,6 +60,11 @@ fn ipmi_sessions(sim: &IpmiSim) -> (usize, usize) {
     (state.logins, state.open_sessions())
 }
 
+fn recorded(file: &str) -> BTreeMap<String, Value> {
+    let unpacked = Command::new("zcat").arg(file).output().unwrap().stdout;
+    serde_json::from_slice(&unpacked).unwrap()
+}
+
 /// The new password holds, the one before does not, and ordinary operations take the new one.
 async fn new_holds(bmcs: &Bmcs, target: &Target, new: &str) {
     assert!(bmcs.may_log_in(&with(target, new)).await.unwrap(), "the new password");
@@ -91,6 +98,24 @@ async fn a_session_ended_by_the_change_is_no_failed_login() {
     let wrong = with(&target, "wrong");
     assert!(!bmcs.may_log_in(&wrong).await.unwrap());
     assert!(!bmcs.may_log_in(&wrong).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a5_6_those_who_read_during_a_change_bring_about_no_refused_login() {
+    for round in 0..10 {
+        let (sim, bmcs, target) = redfish(vec![Habit::PasswordEndsSessions]).await;
+        bmcs.power(&target).await.unwrap();
+        let mut readers = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let (bmcs, target) = (bmcs.clone(), target.clone());
+            readers.spawn(async move { while bmcs.power(&target).await.is_ok() {} });
+        }
+        bmcs.set_password(&target, &Secret::new(NEW)).await.unwrap();
+        readers.join_all().await;
+        let asked = sim.state().count("POST", "Sessions");
+        assert_eq!(redfish_sessions(&sim).0, asked, "round {round}: logins taken, logins asked for");
+        assert_eq!(bmcs.power(&with(&target, NEW)).await.unwrap(), Power::Off);
+    }
 }
 
 #[tokio::test]
@@ -249,6 +274,25 @@ async fn an_account_that_is_not_there_or_there_twice_is_left_alone() {
     let error = bmcs.set_password(&target, &Secret::new(NEW)).await.unwrap_err();
     assert_eq!((error.label(), error.may_have_happened()), ("declined", false));
     assert!(sim.state().users.sent.is_empty());
+}
+
+#[tokio::test]
+async fn the_account_is_found_in_recorded_trees() {
+    let Ok(captures) = std::env::var("MUSTER_CAPTURES") else {
+        eprintln!("skipped: MUSTER_CAPTURES does not name a folder");
+        return;
+    };
+    for (file, user, slot, limit) in [("dell_r750", "root", 2, 40), ("supermicro_x10", "ADMIN", 2, 19)] {
+        let (sim, bmcs, mut target) = redfish(vec![]).await;
+        sim.state().tree = recorded(&format!("{captures}/redfish/{file}.json.gz"));
+        sim.state().user = user.into();
+        sim.state().accounts.slots =
+            (1..=slot).map(|at| if at == slot { user.into() } else { String::new() }).collect();
+        target.user = user.into();
+        assert_eq!(bmcs.password_limit(&target).await.unwrap(), limit, "{file}");
+        bmcs.set_password(&target, &Secret::new(NEW)).await.unwrap_or_else(|error| panic!("{file}: {error:?}"));
+        assert!(bmcs.may_log_in(&with(&target, NEW)).await.unwrap(), "{file}");
+    }
 }
 
 #[tokio::test]
