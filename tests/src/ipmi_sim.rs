@@ -9,9 +9,11 @@
 
 mod server;
 mod store;
+mod users;
 
 pub use server::{Factors, compact, controller, ddr4, event, fru, fru_locator, full, store};
 pub use store::Store;
+pub use users::{Keeps, Users};
 
 use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
 use ring::hmac;
@@ -80,6 +82,8 @@ pub struct State {
     pub boot: [u8; 5],
     /// What it keeps of sensors, parts and events.
     pub store: Store,
+    /// Who has which number, and what becomes of their passwords.
+    pub users: Users,
     pub mishaps: VecDeque<Mishap>,
     /// (network function, command, data) as carried out, session housekeeping included.
     pub done: Vec<(u8, u8, Vec<u8>)>,
@@ -137,6 +141,7 @@ impl IpmiSim {
             on: false,
             boot: [0; 5],
             store: Store::default(),
+            users: Users::default(),
             mishaps: VecDeque::new(),
             done: Vec::new(),
             logins: 0,
@@ -339,6 +344,10 @@ impl State {
                 self.carry_out(net_fn, command, data)
             }
         };
+        if (net_fn, command, completion) == (6, 0x47, 0) && self.users.changing_ends_sessions {
+            self.sessions.clear();
+            return Some(Vec::new());
+        }
         let session = self.sessions.get_mut(&managed)?;
         let mut reply = session.seal(&message(head, completion, &answer));
         if (net_fn, command) == (6, 0x3c) {
@@ -367,6 +376,10 @@ impl State {
             (0x06, 0x37, _) => (0, GUID.to_vec()),
             (0x06, 0x3b, [level, ..]) => (0, vec![(*level).max(4)]),
             (0x06, 0x3c, _) => (0, Vec::new()),
+            (0x06, 0x44..=0x47, _) => {
+                let Traits { user, password, .. } = &mut self.traits;
+                self.users.answer(command, data, user, password)
+            }
             (0x00, 0x01, _) => (0, vec![u8::from(self.on) | 0x60, 0x10, 0x40]),
             // Some BMCs call it an error to switch off what is off.
             (0x00, 0x02, [0x00 | 0x05, ..]) if !self.on => (0xd5, Vec::new()),

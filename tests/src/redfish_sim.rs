@@ -6,6 +6,10 @@
 // A simulator is test code in a library's clothes: it may fall over.
 #![allow(clippy::indexing_slicing, clippy::expect_used)]
 
+mod accounts;
+
+pub use accounts::Accounts;
+
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -57,6 +61,24 @@ pub enum Habit {
     BusyAfterOff,
     /// `On` after a `ForceOff` gets 400.
     StaysOff,
+    /// PATCH of a password answers 200 and changes nothing.
+    ForgetsPassword,
+    /// PATCH of a password closes the connection after having done it.
+    DropsPasswordReply,
+    /// PATCH of a password ends every session.
+    PasswordEndsSessions,
+    /// PATCH of a password answers 202 with a task.
+    PasswordByTask,
+    /// PATCH of a password gets 400 with the password in its message.
+    RepeatsPassword,
+    /// A session may read and change its own account and nothing else, until the password is changed.
+    WantsNewPassword,
+    /// The same, with no way told but in the answer to the login.
+    WantsNewPasswordAtLogin,
+    /// No session before the password is changed, which basic authentication may.
+    NoSessionBeforeNewPassword,
+    /// A login gets 403, whoever asks: somebody tried too often.
+    AccountIsLocked,
 }
 
 pub struct State {
@@ -65,6 +87,7 @@ pub struct State {
     pub habits: Vec<Habit>,
     /// By its member name: `PowerState`, `Boot`, serial number and the rest, as served.
     pub systems: BTreeMap<String, Value>,
+    pub accounts: Accounts,
     /// What is served before all that, by its path without a slash at its end: a whole recording, if need be.
     pub tree: BTreeMap<String, Value>,
     pub slots: usize,
@@ -176,6 +199,7 @@ impl RedfishSim {
             password: "secret".into(),
             habits,
             systems: BTreeMap::from([("1".to_string(), system("SN-1"))]),
+            accounts: Accounts::default(),
             tree: BTreeMap::new(),
             slots: 16,
             seen: Vec::new(),
@@ -316,6 +340,7 @@ impl State {
             return Some(told(
                 200,
                 json!({"Systems": {"@odata.id": "/redfish/v1/Systems"},
+                "AccountService": {"@odata.id": "/redfish/v1/AccountService"},
                 "Links": {"Sessions": {"@odata.id": "/redfish/v1/SessionService/Sessions"}}}),
             ));
         }
@@ -327,6 +352,9 @@ impl State {
         }
         if !self.admits(asked) {
             return Some(refused(401, "Base.1.12.NoValidSession"));
+        }
+        if let Some(refusal) = self.wants_new_password(asked, path) {
+            return Some(refusal);
         }
         if let Some(body) = self.tree.get(path).filter(|_| asked.method == "GET") {
             return Some(told(200, body.clone()));
@@ -354,6 +382,7 @@ impl State {
             )),
             ("GET", ["Jobs"]) => Some(told(200, json!({"Members": [{"@odata.id": "/redfish/v1/Jobs/JID_7"}]}))),
             ("GET", ["Jobs", id]) => Some(self.job(id)),
+            (_, ["AccountService", rest @ ..]) => self.account_service(asked, rest),
             ("GET", ["TaskService", "Tasks", "7"]) => Some(self.task()),
             _ => Some(refused(404, "Base.1.12.ResourceMissingAtURI")),
         }
@@ -363,8 +392,14 @@ impl State {
         if self.has(&Habit::NoSessions) {
             return refused(404, "Base.1.12.ResourceMissingAtURI");
         }
+        if self.has(&Habit::AccountIsLocked) {
+            return refused(403, "iBMC.1.0.UserLocked");
+        }
         if asked.body["UserName"] != self.user || asked.body["Password"] != self.password {
             return refused(401, "Base.1.12.InsufficientPrivilege");
+        }
+        if self.has(&Habit::NoSessionBeforeNewPassword) {
+            return self.change_first(403, true);
         }
         if self.sessions.len() >= self.slots {
             return refused(503, "Base.1.12.SessionLimitExceeded");
@@ -373,14 +408,15 @@ impl State {
         let (id, token) = (format!("s{}", self.logins), format!("token-{}", self.logins));
         self.sessions.insert(token.clone(), id.clone());
         let place = format!("https://[fe80::1]/redfish/v1/SessionService/Sessions/{id}");
-        Told { status: 201, headers: vec![("X-Auth-Token", token), ("Location", place)], body: json!({}) }
+        Told { status: 201, headers: vec![("X-Auth-Token", token), ("Location", place)], body: self.login_notes() }
     }
 
     fn admits(&self, asked: &Asked) -> bool {
         let token = asked.headers.get("x-auth-token");
-        // admin:secret
-        let basic = asked.headers.get("authorization").is_some_and(|value| value == "Basic YWRtaW46c2VjcmV0");
-        token.is_some_and(|token| self.sessions.contains_key(token)) || (self.has(&Habit::NoSessions) && basic)
+        let expected = accounts::basic(&self.user, &self.password);
+        let basic = asked.headers.get("authorization") == Some(&expected);
+        let sessionless = self.has(&Habit::NoSessions) || self.has(&Habit::NoSessionBeforeNewPassword);
+        token.is_some_and(|token| self.sessions.contains_key(token)) || (sessionless && basic)
     }
 
     fn tag(&self) -> String {
@@ -401,18 +437,24 @@ impl State {
         Told { status: 200, headers: vec![("ETag", self.tag())], body: system }
     }
 
-    fn patch(&mut self, id: &str, asked: &Asked) -> Told {
-        let tag = asked.headers.get("if-match");
+    /// Why this BMC does not take this `If-Match`, or the lack of one.
+    fn tag_refusal(&self, asked: &Asked) -> Option<Told> {
         let bare = self.tag.to_string();
-        match tag {
-            None if self.has(&Habit::DemandsIfMatch) => return refused(428, "Base.1.12.PreconditionRequired"),
+        match asked.headers.get("if-match") {
+            None if self.has(&Habit::DemandsIfMatch) => Some(refused(428, "Base.1.12.PreconditionRequired")),
             Some(_) if self.has(&Habit::ChokesOnIfMatch) || self.has(&Habit::EmptyTag) => {
-                return refused(412, "Base.1.12.PreconditionFailed");
+                Some(refused(412, "Base.1.12.PreconditionFailed"))
             }
             Some(tag) if self.has(&Habit::WantsBareTag) && *tag != bare => {
-                return refused(412, "Base.1.12.PreconditionFailed");
+                Some(refused(412, "Base.1.12.PreconditionFailed"))
             }
-            _ => {}
+            _ => None,
+        }
+    }
+
+    fn patch(&mut self, id: &str, asked: &Asked) -> Told {
+        if let Some(refusal) = self.tag_refusal(asked) {
+            return refusal;
         }
         if let Some(id) = self.boot_refusal(id, &asked.body["Boot"]) {
             return refused(400, id);

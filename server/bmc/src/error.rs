@@ -55,6 +55,26 @@ pub enum Error {
         #[source]
         source: Fault,
     },
+    #[error("BMC {bmc}: its password could not be changed{}", in_doubt(*.sent))]
+    SetPassword {
+        bmc: String,
+        /// The new password left this host and no refusal came back.
+        sent: bool,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: whether it takes the password could not be found out")]
+    TryLogin {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: its accounts could not be read")]
+    ReadAccounts {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
     #[error("BMC {bmc}: it could not be asked who it is")]
     Identify {
         bmc: String,
@@ -85,6 +105,10 @@ fn maybe(sent: bool) -> &'static str {
     if sent { ", though it may have happened: look before sending it again" } else { "" }
 }
 
+fn in_doubt(sent: bool) -> &'static str {
+    if sent { ", though it may have been: try both passwords before it is sent again" } else { "" }
+}
+
 impl Error {
     pub fn fault(&self) -> &Fault {
         match self {
@@ -92,6 +116,9 @@ impl Error {
             | Self::SetPower { source, .. }
             | Self::ReadBoot { source, .. }
             | Self::SetBoot { source, .. }
+            | Self::SetPassword { source, .. }
+            | Self::TryLogin { source, .. }
+            | Self::ReadAccounts { source, .. }
             | Self::Identify { source, .. }
             | Self::ReadSensors { source, .. }
             | Self::ReadLog { source, .. }
@@ -110,7 +137,8 @@ impl Error {
 
     /// Whether the act may have been carried out although no good answer came. Always false for readings.
     pub fn may_have_happened(&self) -> bool {
-        matches!(self, Self::SetPower { sent: true, .. } | Self::SetBoot { sent: true, .. })
+        let doubtful = matches!(self, Self::SetPower { sent: true, .. } | Self::SetBoot { sent: true, .. });
+        doubtful || matches!(self, Self::SetPassword { sent: true, .. })
     }
 }
 
@@ -125,6 +153,14 @@ pub enum Fault {
     Resting(Duration),
     #[error("it does not take this user and password; check the credential before anybody tries again")]
     Login,
+    #[error("it says that the account is locked ({0}); wait until it is free, and let nobody try before that")]
+    Locked(String),
+    #[error("its password was changed, or may have been; take the new one, or find out by a login which one holds")]
+    Superseded,
+    #[error("it wants its password changed before it does anything else; set a new one")]
+    WantsNewPassword(Option<String>),
+    #[error("the new password cannot be used: {0}")]
+    UnfitPassword(String),
     #[error("two logins failed within the hour; none is tried for another {0:?}, so that the account is not locked")]
     LoginsHeld(Duration),
     #[error(
@@ -156,10 +192,12 @@ pub enum Fault {
 impl Fault {
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NoSlot | Self::Busy(_) => Kind::Later,
+            Self::NoSlot | Self::Busy(_) | Self::Locked(_) | Self::Superseded => Kind::Later,
             Self::NoAnswer(_) | Self::Resting(_) | Self::Http(_) | Self::NoAddress(_) => Kind::Unreachable,
             Self::Login
             | Self::LoginsHeld(_)
+            | Self::WantsNewPassword(_)
+            | Self::UnfitPassword(_)
             | Self::ForeignKey { .. }
             | Self::PlainHttp
             | Self::Declined(_)
@@ -176,6 +214,10 @@ impl Fault {
             Self::Resting(_) => "resting",
             Self::Login => "login",
             Self::LoginsHeld(_) => "logins-held",
+            Self::Locked(_) => "locked",
+            Self::Superseded => "superseded",
+            Self::WantsNewPassword(_) => "wants-new-password",
+            Self::UnfitPassword(_) => "unfit-password",
             Self::ForeignKey { .. } => "foreign-key",
             Self::PlainHttp => "plain-http",
             Self::NoSlot => "no-slot",
@@ -195,7 +237,7 @@ impl Fault {
         match self {
             Self::NoAnswer(_) | Self::Http(_) => Some(false),
             Self::NoAddress(_) | Self::Resting(_) | Self::LoginsHeld(_) | Self::PlainHttp => None,
-            Self::Socket(_) | Self::Broken(_) => None,
+            Self::Socket(_) | Self::Broken(_) | Self::Superseded | Self::UnfitPassword(_) => None,
             _ => Some(true),
         }
     }
@@ -213,6 +255,9 @@ mod tests {
         assert!(Error::SetPower { bmc: bmc(), action, sent: true, source: lost() }.may_have_happened());
         assert!(!Error::SetPower { bmc: bmc(), action, sent: false, source: lost() }.may_have_happened());
         assert!(!Error::ReadPower { bmc: bmc(), source: lost() }.may_have_happened());
+        assert!(Error::SetPassword { bmc: bmc(), sent: true, source: lost() }.may_have_happened());
+        assert!(!Error::SetPassword { bmc: bmc(), sent: false, source: lost() }.may_have_happened());
+        assert!(!Error::TryLogin { bmc: bmc(), source: lost() }.may_have_happened());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! The breaker counts silence only: a BMC that refuses is alive. Failed logins are counted apart and not forgiven by
 //! the breaker's rest, because the account they lock is needed by people too (A5.6).
 
-use crate::{Fault, Inner, Target, ipmi, redfish};
+use crate::{Fault, Inner, Secret, Target, ipmi, redfish};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -106,6 +106,8 @@ struct Health {
     /// One operation finds out whether a resting BMC is back; the others wait for what it finds.
     probing: bool,
     failed_logins: Vec<Instant>,
+    /// A user and the password that was changed, or may have been.
+    superseded: Option<(String, Secret)>,
 }
 
 impl Lane {
@@ -128,6 +130,7 @@ impl Lane {
     /// The IPMI queue's head: one operation at a time, readings too.
     pub async fn ipmi<'a>(&'a self, engine: &'a Inner, target: &'a Target) -> Result<ipmi::Turn<'a>, Fault> {
         let session = in_time(&engine.settings, self.ipmi.lock()).await?;
+        self.is_current(target)?;
         Ok(ipmi::Turn::new(session, engine, self, target))
     }
 
@@ -151,7 +154,40 @@ impl Lane {
     }
 
     pub async fn connection(&self, engine: &Inner, target: &Target) -> Result<redfish::Connection, Fault> {
+        self.is_current(target)?;
         redfish::Connection::shared(&self.redfish, &engine.settings, self, target).await
+    }
+
+    /// A login of its own over IPMI. The session that stood is given back first: some BMCs have no second one.
+    pub async fn try_ipmi(&self, engine: &Inner, target: &Target) -> Result<bool, Fault> {
+        let mut session = in_time(&engine.settings, self.ipmi.lock()).await?;
+        *session = None;
+        match ipmi::log_in(&engine.sockets, &engine.settings, self, target).await {
+            Ok(fresh) => {
+                fresh.close().await;
+                Ok(true)
+            }
+            Err(Fault::Login) => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// A login of its own over Redfish, beside the session that stands.
+    pub async fn try_redfish(&self, engine: &Inner, target: &Target) -> Result<bool, Fault> {
+        let permit = in_time(&engine.settings, self.readings.acquire()).await?;
+        let _permit = permit.map_err(|_| Fault::Broken("the queue is closed".into()))?;
+        let fresh = redfish::Connection::apart(&engine.settings, self, target)?;
+        let taken = fresh.logs_in(self).await;
+        fresh.close().await;
+        taken
+    }
+
+    /// Gives back the Redfish session that was had with this credential.
+    pub async fn leave(&self, target: &Target) {
+        let old = self.redfish.lock().await.take_if(|connection| connection.fits(target));
+        if let Some(old) = old {
+            old.close().await;
+        }
     }
 
     pub async fn close(&self) {
@@ -205,6 +241,25 @@ impl Lane {
         self.health().failed_logins.clear();
     }
 
+    /// Asked before an operation, and before every login it makes: whether nobody has changed this password since.
+    pub fn is_current(&self, target: &Target) -> Result<(), Fault> {
+        match self.health().superseded.as_ref().is_some_and(|old| is_of(old, target)) {
+            true => Err(Fault::Superseded),
+            false => Ok(()),
+        }
+    }
+
+    /// Begins to change the target's password: see [`Change`].
+    pub fn change<'a>(&'a self, target: &'a Target, sent: &'a Sent) -> Change<'a> {
+        self.health().superseded = Some((target.user.clone(), target.password.clone()));
+        Change { lane: self, target, sent }
+    }
+
+    /// The BMC takes this credential: it was not changed after all.
+    pub fn holds(&self, target: &Target) {
+        self.health().superseded.take_if(|old| is_of(old, target));
+    }
+
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -225,10 +280,30 @@ impl Lane {
     }
 }
 
+fn is_of((user, password): &(String, Secret), target: &Target) -> bool {
+    (user, password) == (&target.user, &target.password)
+}
+
 async fn in_time<T>(settings: &Settings, turn: impl Future<Output = T>) -> Result<T, Fault> {
     tokio::time::timeout(settings.queue, turn)
         .await
         .map_err(|_| Fault::Busy("an earlier operation of ours has not ended".into()))
+}
+
+/// A password that is being changed. From here on nobody logs in with it; once the BMC has said that it did nothing,
+/// everybody may again. Dropped while that is open, it leaves the credential to whoever asks whether it may log in.
+pub struct Change<'a> {
+    lane: &'a Lane,
+    target: &'a Target,
+    sent: &'a Sent,
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        if !self.sent.maybe() {
+            self.lane.holds(self.target);
+        }
+    }
 }
 
 /// Leave to run one operation. Dropped without a result, it frees the probe's place.
@@ -268,6 +343,7 @@ impl Drop for Pass<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Protocol;
 
     fn silence() -> Fault {
         Fault::NoAnswer(Duration::from_secs(1))
@@ -318,6 +394,29 @@ mod tests {
         tokio::time::sleep(settings.rest).await;
         fails(&lane, &settings, silence()).await;
         assert!(left(fails(&lane, &settings, silence()).await) > settings.rest);
+    }
+
+    #[test]
+    fn a5_6_a_password_under_change_is_used_by_nobody_until_the_bmc_has_said_no() {
+        let (lane, sent) = (Lane::default(), Sent::default());
+        let old = Target::new(Protocol::Ipmi, "10.0.0.1", "admin", Secret::new("before"));
+        let new = Target { password: Secret::new("after"), ..old.clone() };
+        let other = Target { user: "other".into(), ..old.clone() };
+        let held = |lane: &Lane| [&old, &new, &other].map(|target| lane.is_current(target).is_err());
+        let change = lane.change(&old, &sent);
+        assert_eq!(held(&lane), [true, false, false], "before its first byte");
+        sent.mark();
+        sent.denied();
+        drop(change);
+        assert_eq!(held(&lane), [false; 3], "the BMC said no");
+        let change = lane.change(&old, &sent);
+        sent.mark();
+        drop(change);
+        assert_eq!(held(&lane), [true, false, false], "nobody knows");
+        lane.holds(&new);
+        assert_eq!(held(&lane), [true, false, false]);
+        lane.holds(&old);
+        assert_eq!(held(&lane), [false; 3]);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! Every operation may be dropped at any time: sessions stay usable or are closed. What a dropped *mutation* did is
 //! then unknown, as after [`Error::may_have_happened`].
 
+mod accounts;
 mod error;
 mod hardware;
 mod ipmi;

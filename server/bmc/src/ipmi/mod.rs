@@ -3,6 +3,7 @@
 //! Our own engine, since the published ones block a thread a BMC, speak suite 3 only, leak sessions or panic on the
 //! wire's say-so. It is asynchronous, shares one socket, and closes what it opens.
 
+mod accounts;
 mod boot;
 mod convert;
 mod crypto;
@@ -24,6 +25,8 @@ mod spd;
 mod states;
 mod visit;
 
+pub use accounts::{password_limit, set_password};
+pub use handshake::log_in;
 pub use inventory::inspect;
 pub use sdr::{Alike, Kept};
 pub use sel::event_log;
@@ -240,6 +243,7 @@ pub fn parse(bytes: &[u8]) {
     let _ = session_reply(bytes);
     let _ = boot::read(bytes, true);
     let _ = (fru::Fru::read(bytes), spd::read(bytes), field::id_string(bytes));
+    let _ = accounts::is_named(bytes, "admin");
     sdr::parse(bytes);
     sel::parse(bytes);
 }

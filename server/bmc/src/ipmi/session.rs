@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A command: network function, command byte and data.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Command<'a> {
     pub net_fn: u8,
     /// Logical unit: zero, except for sensors and FRUs of boards with more than 255 of them.

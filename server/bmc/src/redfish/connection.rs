@@ -38,6 +38,8 @@ struct Inner {
     access: Mutex<Access>,
     /// The system's path, by what names it.
     systems: Lock<HashMap<Option<String>, String>>,
+    /// The account whose password has to be changed first, as told with the login.
+    own_account: Lock<Option<String>>,
     used: Lock<Instant>,
 }
 
@@ -150,11 +152,17 @@ impl Connection {
             seen,
             access: Mutex::default(),
             systems: Lock::default(),
+            own_account: Lock::default(),
             used: Lock::new(Instant::now()),
         })))
     }
 
-    fn fits(&self, target: &Target) -> bool {
+    /// Shared with nobody.
+    pub fn apart(settings: &Settings, lane: &Lane, target: &Target) -> Result<Self, Fault> {
+        Self::new(settings, lane.seen.clone(), target)
+    }
+
+    pub fn fits(&self, target: &Target) -> bool {
         let mine = &self.0.login;
         let basic = Quirk::BasicAuth;
         (&mine.user, &mine.password, mine.trust, mine.has(basic))
@@ -181,6 +189,10 @@ impl Connection {
     pub fn know_system(&self, target: &Target, path: &str) {
         let mut systems = self.0.systems.lock().unwrap_or_else(PoisonError::into_inner);
         systems.insert(target.system.clone(), path.to_string());
+    }
+
+    pub fn own_account(&self) -> Option<String> {
+        self.0.own_account.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// DELETE of the session: some BMCs have sixteen, and keep them for half an hour.
@@ -241,7 +253,44 @@ impl Connection {
         }
     }
 
+    /// Whether the BMC takes the credential: by a session, or by one reading where it has none. Asked whatever was
+    /// changed: it is how that is found out.
+    pub async fn logs_in(&self, lane: &Lane) -> Result<bool, Fault> {
+        let session = match self.0.login.has(Quirk::BasicAuth) {
+            true => Ok(None),
+            false => {
+                let mut access = self.0.access.lock().await;
+                self.open(lane, &mut access).await
+            }
+        };
+        match session {
+            Ok(Some(_)) | Err(Fault::WantsNewPassword(_)) => return Ok(true),
+            Ok(None) => {}
+            Err(Fault::Login) => return Ok(false),
+            Err(fault) => return Err(fault),
+        }
+        let root = self.root(lane).await?.body;
+        let systems = json::link(&root, "/Systems").unwrap_or_else(|| "/redfish/v1/Systems".to_string());
+        match self.told(lane, &Request::get(&systems), &Sent::default()).await? {
+            Outcome::Good(_) => Ok(true),
+            Outcome::Bad(401, _) => Ok(false),
+            Outcome::Bad(status, body) => match json::fault(status, &body, "a login") {
+                Fault::WantsNewPassword(_) => Ok(true),
+                fault => Err(fault),
+            },
+        }
+    }
+
+    /// A reading by a password that was changed since would be a failed login. What changes it comes this way too.
     async fn basic(&self, lane: &Lane, request: &Request<'_>, sent: &Sent) -> Result<Outcome, Fault> {
+        if request.method == Method::GET {
+            lane.is_current(&self.0.login)?;
+        }
+        self.told(lane, request, sent).await
+    }
+
+    /// The user and the password told with the request itself.
+    async fn told(&self, lane: &Lane, request: &Request<'_>, sent: &Sent) -> Result<Outcome, Fault> {
         lane.may_log_in()?;
         let outcome = self.send(request, Pass::Basic, sent).await?;
         match outcome {
@@ -264,6 +313,12 @@ impl Connection {
             Access::Basic => return Ok(None),
             Access::Session(_) | Access::Open => {}
         }
+        lane.is_current(&self.0.login)?;
+        self.open(lane, &mut access).await
+    }
+
+    /// A new session, or the finding that there are none.
+    async fn open(&self, lane: &Lane, access: &mut Access) -> Result<Option<HeaderValue>, Fault> {
         *access = Access::Open;
         // Nobody is named yet: this only finds out where sessions are made, and whether the key is the right one.
         let root = match self.root(lane).await {
@@ -280,13 +335,16 @@ impl Connection {
         match self.send(&ask, Pass::Nobody, &Sent::default()).await? {
             Outcome::Good(answer) => {
                 let Some(mut token) = answer.headers.get(&TOKEN).cloned() else {
-                    return self.without_sessions(&mut access, Fault::Garbled("a session without X-Auth-Token".into()));
+                    return self.without_sessions(access, Fault::Garbled("a session without X-Auth-Token".into()));
                 };
                 lane.login_worked();
                 self.0.seen.session_made();
                 token.set_sensitive(true);
                 let place = answer.header(&LOCATION).and_then(json::path);
                 let place = place.or_else(|| json::path(&json::text(&answer.body, "/@odata.id")?));
+                if let Some(account) = json::wants_new_password(&answer.body) {
+                    *self.0.own_account.lock().unwrap_or_else(PoisonError::into_inner) = account;
+                }
                 *access = Access::Session(Session { token: token.clone(), place });
                 Ok(Some(token))
             }
@@ -294,10 +352,15 @@ impl Connection {
                 let fault = json::fault(status, &body, "a new session");
                 match (status, &fault) {
                     (_, Fault::NoSlot) | (503, _) => Err(Fault::NoSlot),
-                    (404 | 405 | 501, _) => self.without_sessions(&mut access, fault),
+                    (404 | 405 | 501, _) => self.without_sessions(access, fault),
+                    // It knows who asks, and gives no session before the password is changed.
+                    (_, Fault::WantsNewPassword(account)) => {
+                        *self.0.own_account.lock().unwrap_or_else(PoisonError::into_inner) = account.clone();
+                        self.without_sessions(access, fault)
+                    }
                     (400 | 401 | 403, _) => {
                         lane.login_failed();
-                        Err(Fault::Login)
+                        Err(json::refused_login(&body))
                     }
                     _ => Err(fault),
                 }
@@ -332,8 +395,12 @@ impl Connection {
         if ask.method != Method::GET {
             sent.mark();
         }
-        let outcome = self.receive(request).await;
+        let mut outcome = self.receive(request).await;
         self.touch();
+        if let Ok(Outcome::Bad(_, body)) = &mut outcome {
+            let told = ask.body.and_then(|body| body.get("Password")?.as_str()).unwrap_or_default();
+            json::hush(body, &[inner.login.password.reveal(), told]);
+        }
         match &outcome {
             // Not connected, or told no: it did not happen. After a 5xx nobody knows.
             Err(Fault::Http(error)) if error.is_connect() => sent.denied(),

@@ -44,18 +44,49 @@ pub fn path(link: &str) -> Option<String> {
     plain.then(|| path.to_string())
 }
 
+/// The messages of an answer: in an error, and beside a resource that comes with a warning.
+fn messages(value: &Value) -> impl Iterator<Item = &Value> {
+    let at = ["/error/@Message.ExtendedInfo", "/@Message.ExtendedInfo"];
+    at.into_iter().filter_map(|at| value.pointer(at)?.as_array()).flatten()
+}
+
+/// Whether an answer says that the password has to be changed first, and at which account.
+pub fn wants_new_password(value: &Value) -> Option<Option<String>> {
+    let wanted = |info: &&Value| text(info, "/MessageId").is_some_and(|id| id.ends_with("PasswordChangeRequired"));
+    messages(value).find(wanted).map(|info| text(info, "/MessageArgs/0").and_then(|account| path(&account)))
+}
+
+/// Takes passwords out of an error's messages: some BMCs repeat what they refuse.
+pub fn hush(value: &mut Value, secrets: &[&str]) {
+    let clean = |message: Option<&mut Value>| {
+        if let Some(Value::String(text)) = message {
+            for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+                *text = text.replace(secret, "***");
+            }
+        }
+    };
+    clean(value.pointer_mut("/error/message"));
+    for at in ["/error/@Message.ExtendedInfo", "/@Message.ExtendedInfo"] {
+        let infos = value.pointer_mut(at).and_then(Value::as_array_mut);
+        infos.into_iter().flatten().for_each(|info| clean(info.get_mut("Message")));
+    }
+}
+
 /// The message ids and messages of an error answer, for a person.
 pub fn complaint(value: &Value) -> String {
-    let infos = value.pointer("/error/@Message.ExtendedInfo").and_then(Value::as_array);
-    let mut words: Vec<String> = infos
-        .into_iter()
-        .flatten()
-        .flat_map(|info| [text(info, "/MessageId"), text(info, "/Message")])
-        .flatten()
-        .collect();
+    let mut words: Vec<String> =
+        messages(value).flat_map(|info| [text(info, "/MessageId"), text(info, "/Message")]).flatten().collect();
     words.extend(text(value, "/error/code").filter(|_| words.is_empty()));
     words.extend(text(value, "/error/message").filter(|_| words.len() < 2));
     words.join(": ").chars().filter(|c| !c.is_control()).take(400).collect()
+}
+
+/// What a login was refused for: the credential, or a lock that earlier ones brought about.
+pub fn refused_login(value: &Value) -> Fault {
+    let said = complaint(value);
+    let lower = said.to_ascii_lowercase();
+    let locked = ["locked", "lockout", "loginattemptdelay"].iter().any(|word| lower.contains(word));
+    if locked && !lower.contains("unlocked") { Fault::Locked(said) } else { Fault::Login }
 }
 
 /// What the status of an answer means, beyond 2xx.
@@ -63,6 +94,9 @@ pub fn fault(status: u16, value: &Value, what: &str) -> Fault {
     let complaint = complaint(value);
     let said = format!("{what}: HTTP {status} {complaint}").trim_end().to_string();
     let has = |words: &[&str]| words.iter().any(|word| complaint.contains(word));
+    if let Some(account) = wants_new_password(value) {
+        return Fault::WantsNewPassword(account);
+    }
     match status {
         _ if has(&["SessionLimitExceeded"]) => Fault::NoSlot,
         // Not ready, in POST, or just switched: the same request works in a while.
@@ -114,10 +148,50 @@ mod tests {
         assert!(matches!(fault(503, &error("Base.1.0.SessionLimitExceeded"), "x"), Fault::NoSlot));
     }
 
+    #[test]
+    fn b7_2_a_password_that_has_to_be_changed_first_is_told_with_its_account() {
+        let info = |args: Value| json!([{"MessageId": "Base.1.12.PasswordChangeRequired", "MessageArgs": args}]);
+        let refusal =
+            json!({"error": {"@Message.ExtendedInfo": info(json!(["/redfish/v1/AccountService/Accounts/2"]))}});
+        let Fault::WantsNewPassword(told) = fault(403, &refusal, "x") else { panic!("{refusal}") };
+        assert_eq!(told.as_deref(), Some("/redfish/v1/AccountService/Accounts/2"));
+        let login = json!({"@Message.ExtendedInfo": info(json!(["https://evil.example/redfish/v1/A/2"]))});
+        assert_eq!(wants_new_password(&login), Some(Some("/redfish/v1/A/2".into())), "never to another host");
+        for odd in [json!([]), json!(null), json!([7])] {
+            assert_eq!(wants_new_password(&json!({"@Message.ExtendedInfo": info(odd)})), Some(None));
+        }
+        assert_eq!(wants_new_password(&json!({"error": {"message": "PasswordChangeRequired"}})), None);
+    }
+
+    #[test]
+    fn a5_6_a_locked_account_is_no_wrong_password() {
+        let error = |id: &str| json!({"error": {"@Message.ExtendedInfo": [{"MessageId": id, "Message": "no"}]}});
+        assert!(
+            matches!(refused_login(&error("iBMC.1.0.UserLocked")), Fault::Locked(said) if said.contains("UserLocked"))
+        );
+        for wrong in [error("Base.1.12.InsufficientPrivilege"), json!({}), json!(null)] {
+            assert!(matches!(refused_login(&wrong), Fault::Login), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_a_bmc_repeats_is_not_told_and_its_message_id_is() {
+        let mut body = json!({"error": {"message": "hunter2 is weak", "@Message.ExtendedInfo": [
+            {"MessageId": "Base.1.12.PropertyValueFormatError", "Message": "The value 'hunter2' of Password"}]}});
+        hush(&mut body, &["", "hunter2"]);
+        let said = fault(400, &body, "the new password").to_string();
+        assert!(
+            said.contains("PropertyValueFormatError") && said.contains("***") && !said.contains("hunter2"),
+            "{said}"
+        );
+    }
+
     proptest! {
         #[test]
         fn no_text_panics(link in "\\PC*", status in 0_u16..1000) {
             let _ = path(&link);
+            hush(&mut json!({"error": {"@Message.ExtendedInfo": [link, {"Message": link}]}}), &[&link]);
+            let _ = wants_new_password(&json!({"@Message.ExtendedInfo": [link, {"MessageId": link}]}));
             let _ = fault(status, &json!({"error": {"message": link, "@Message.ExtendedInfo": [link]}}), "x");
         }
     }

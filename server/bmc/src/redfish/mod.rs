@@ -1,5 +1,6 @@
 //! Redfish by hand: a handful of resources, read leniently, and the rules by which real BMCs want to be asked (B7).
 
+mod accounts;
 mod boot;
 mod connection;
 mod fields;
@@ -16,6 +17,7 @@ mod sensors;
 mod tls;
 mod walk;
 
+pub use accounts::{password_limit, set_password};
 pub use connection::Connection;
 pub use inspect::inspect;
 pub use reset::set_power;
@@ -183,10 +185,12 @@ pub async fn set_boot(turn: &Turn<'_>, order: BootOrder, sent: &Sent) -> Result<
     quirks::mode_as_held(order, &now.body, turn.target)?;
     let order = quirks::as_lasting_as_it_goes(order, &now.body, turn.target);
     let style = PatchStyle::of(turn.target);
-    let mut answer = patch(turn, &path, &now, &boot::patch(order, style, turn.target, &now.body), sent).await;
+    let (etag, what) = (now.etag(), "the boot override");
+    let body = boot::patch(order, style, turn.target, &now.body);
+    let mut answer = patch(turn, &path, etag.as_deref(), &body, what, sent).await;
     if style == PatchStyle::Minimal && matches!(&answer, Err(Fault::Declined(said)) if asks_for_more(said)) {
         let full = boot::patch(order, PatchStyle::Full, turn.target, &now.body);
-        answer = patch(turn, &path, &now, &full, sent).await;
+        answer = patch(turn, &path, etag.as_deref(), &full, what, sent).await;
     }
     if let Err(Fault::Declined(said)) = &answer
         && quirks::blames_jobs(said, turn.target)
@@ -237,14 +241,21 @@ fn asks_for_more(said: &str) -> bool {
 }
 
 /// PATCH with each form of `If-Match` in turn until one is not refused for its precondition (B7.3).
-async fn patch(turn: &Turn<'_>, path: &str, now: &Answer, body: &Value, sent: &Sent) -> Result<Answer, Fault> {
+async fn patch(
+    turn: &Turn<'_>,
+    path: &str,
+    etag: Option<&str>,
+    body: &Value,
+    what: &str,
+    sent: &Sent,
+) -> Result<Answer, Fault> {
     let mut last = Fault::Broken("no form of If-Match was tried".into());
-    for etag in boot::matches(turn.target, now.etag().as_deref()) {
+    for etag in boot::matches(turn.target, etag) {
         let request = Request { method: Method::PATCH, path, body: Some(body), etag: etag.as_deref() };
         match turn.send(&request, sent).await? {
             Outcome::Good(answer) => return Ok(answer),
             Outcome::Bad(status, body) => {
-                last = json::fault(status, &body, "the boot override");
+                last = json::fault(status, &body, what);
                 if !matches!(status, 412 | 428) {
                     return Err(last);
                 }
