@@ -42,6 +42,8 @@ pub fn highest(load: &mut Load, seconds: f64) -> Result<serde_json::Value> {
         rate += step;
     }
     let best = best.unwrap_or_default();
+    // The step that was too much has left its queue behind, too.
+    std::thread::sleep(DRAIN);
     let half = if best.rate > 0.0 { load.open(best.asked_rate / 2.0, seconds)? } else { Outcome::default() };
     Ok(json!({ "closed": reached.round(), "best": best.json(), "half": half.json(), "tried": tried }))
 }
