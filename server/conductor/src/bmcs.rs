@@ -1,7 +1,7 @@
 //! The hand that reaches real BMCs: passwords are read at each use, from the vault or else from their files, so that a
 //! changed one is taken at once and none stays in memory longer than its call.
 
-use crate::hand::{BmcOf, Hand, HandError, PasswordHand};
+use crate::hand::{BmcOf, Hand, HandError, Login, PasswordHand};
 use crate::passwords::Vault;
 use arc_swap::ArcSwap;
 use futures_core::future::BoxFuture;
@@ -43,7 +43,7 @@ impl BmcHand {
     async fn with(&self, bmc: &BmcAccess, own: Option<Secret>) -> Result<Target, HandError> {
         let secret = match own {
             Some(secret) => secret,
-            None => self.of_file(bmc).await?,
+            None => self.file(bmc).await?,
         };
         let mut target = Target::new(bmc.protocol, bmc.address.clone(), bmc.user.clone(), secret);
         target.quirks = self.quirks(bmc);
@@ -53,7 +53,7 @@ impl BmcHand {
         Ok(target)
     }
 
-    async fn of_file(&self, bmc: &BmcAccess) -> Result<Secret, HandError> {
+    async fn file(&self, bmc: &BmcAccess) -> Result<Secret, HandError> {
         let file = self.secrets.join(&bmc.password_file);
         let text = tokio::fs::read_to_string(&file).await.map_err(|error| HandError {
             reason: format!("its password file {} does not read: {error}", file.display()),
@@ -136,14 +136,18 @@ impl PasswordHand for BmcHand {
         })
     }
 
-    fn logs_in<'a>(&'a self, bmc: &'a BmcOf, with: Option<&'a Secret>) -> BoxFuture<'a, Result<bool, HandError>> {
+    fn logs_in<'a>(&'a self, bmc: &'a BmcOf, with: Login<'a>) -> BoxFuture<'a, Result<bool, HandError>> {
         Box::pin(async move {
             let secret = match with {
-                Some(secret) => Some(secret.clone()),
-                None => self.vault.before(bmc).await?,
+                Login::With(secret) => Some(secret.clone()),
+                Login::InForce => self.vault.before(bmc).await?,
             };
             let target = self.with(&bmc.access, secret).await?;
             self.bmcs.may_log_in(&target).await.map_err(|error| told(&error))
         })
+    }
+
+    fn of_file<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Secret, HandError>> {
+        Box::pin(self.file(&bmc.access))
     }
 }

@@ -104,15 +104,22 @@ async fn dispatch(me: &Arc<Conductor>, running: &mut JoinSet<()>) -> Result<(), 
         if !power && row.weight != passwords::WEIGHT {
             continue;
         }
+        let permit = if power { None } else { me.changes.clone().try_acquire_owned().ok() };
+        if !power && permit.is_none() {
+            continue;
+        }
         let mut busy = me.busy.lock().unwrap_or_else(PoisonError::into_inner);
         if busy.insert(row.target.clone()) {
             drop(busy);
             let me = me.clone();
             running.spawn(async move {
+                let _permit = permit;
                 let target = row.target.clone();
                 let carried = if power { carry(&me, row).await } else { passwords::carry(&me, row).await };
                 if let Err(error) = carried {
                     tracing::warn!(error = %error, label = error.label(), %target, "an act waits");
+                    // What the database refuses now it refuses again at once: not as fast as it can.
+                    tokio::time::sleep(LOOK * 6).await;
                 }
                 me.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&target);
                 me.work.notify_one();

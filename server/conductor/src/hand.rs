@@ -47,14 +47,24 @@ pub trait Hand: Send + Sync {
     ) -> BoxFuture<'a, Result<(), HandError>>;
 }
 
+/// What a login is tried with.
+#[derive(Clone, Copy, Debug)]
+pub enum Login<'a> {
+    With(&'a Secret),
+    /// The password in force.
+    InForce,
+}
+
 /// A BMC's own password.
 pub trait PasswordHand: Send + Sync {
     /// Longest password that it takes.
     fn password_limit<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<usize, HandError>>;
     /// Sets the password of the account that we use there. The one in force logs in for it.
     fn set_password<'a>(&'a self, bmc: &'a BmcOf, next: &'a Secret) -> BoxFuture<'a, Result<(), HandError>>;
-    /// Whether a fresh login succeeds: with this password, or with the one in force.
-    fn logs_in<'a>(&'a self, bmc: &'a BmcOf, with: Option<&'a Secret>) -> BoxFuture<'a, Result<bool, HandError>>;
+    /// Whether a fresh login succeeds.
+    fn logs_in<'a>(&'a self, bmc: &'a BmcOf, with: Login<'a>) -> BoxFuture<'a, Result<bool, HandError>>;
+    /// What its password file says.
+    fn of_file<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Secret, HandError>>;
 }
 
 /// How BMCs are reached.

@@ -41,7 +41,7 @@ pub use conflicts::{CONFLICT_KINDS, OpenConflict, keep_conflicts};
 pub use courier::{couriers, deadlines};
 pub use error::Error;
 pub use facts::{Known, known};
-pub use hand::{BmcOf, Hand, HandError, Hands, PasswordHand};
+pub use hand::{BmcOf, Hand, HandError, Hands, Login, PasswordHand};
 pub use leases::{commit_leases, leases_of, load_leases};
 pub use muster_bmc::Secret;
 pub use passwords::{PasswordAge, SiteKey, Vault, change_old_passwords};
@@ -65,7 +65,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use timeline::{Note, Timeline};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use view::Fleet;
 
@@ -134,6 +134,8 @@ pub struct Conductor {
     pub(crate) fleet: Fleet,
     pub(crate) work: Notify,
     pub(crate) busy: Mutex<HashSet<String>>,
+    /// So many passwords change at once.
+    pub(crate) changes: Arc<Semaphore>,
     pub(crate) boot_files: Mutex<Tokens>,
     pub(crate) conflicts: Conflicts,
     pub(crate) timeline: Timeline,
@@ -193,6 +195,7 @@ impl Conductor {
             fleet: Fleet::default(),
             work: Notify::new(),
             busy: Mutex::default(),
+            changes: Arc::new(Semaphore::new(passwords::AT_ONCE)),
             boot_files: Mutex::default(),
             conflicts,
             timeline,

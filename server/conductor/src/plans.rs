@@ -8,8 +8,9 @@ use crate::apply::{self, Happened};
 use crate::body::{self, Fault, OrderBody};
 use crate::error::store;
 use crate::facts::{Known, known, shadow};
+use crate::passwords::{self, Goal};
 use crate::scribe::Write;
-use crate::{Conductor, Error, passwords, rim, seed, standing};
+use crate::{Conductor, Error, rim, seed, standing};
 use muster_catalog::Catalog;
 use muster_lifecycle::Life;
 use muster_lifecycle::machine::{At, Data, Event, MachineLife, Resume};
@@ -58,8 +59,8 @@ pub enum Action {
     AcknowledgeDrain,
     /// Give its BMC a password of its own in place of the one it has.
     ChangeBmcPassword,
-    /// Ask its BMC with its password file again.
-    ForgetBmcPassword,
+    /// Give its BMC the password of its password file again.
+    RestoreBmcPassword,
     /// A person saw a fault.
     ReportFault {
         text: String,
@@ -150,7 +151,7 @@ impl Action {
 
     /// It is no event of the machine's life.
     fn is_of_the_bmc(&self) -> bool {
-        matches!(self, Self::ChangeBmcPassword | Self::ForgetBmcPassword)
+        matches!(self, Self::ChangeBmcPassword | Self::RestoreBmcPassword)
     }
 
     fn word(&self) -> String {
@@ -257,7 +258,10 @@ async fn draw_up(
     let text = serde_json::json!({ "what": request.what, "targets": targets, "by": by, "at": created }).to_string();
     let data_bearing = targets.iter().filter(|target| target.data_bearing).count();
     let many = targets.len() > ALONE || (targets.len() > 1 && per_rack.len() > 1);
-    let needs_approval = destructive && (many || too_many_in_a_row(w, request, by, data_bearing).await?);
+    // A BMC that is lost is lost like a disk.
+    let weighty = destructive || request.what.is_of_the_bmc();
+    let in_a_row = too_many_in_a_row(w, request, by, data_bearing).await?;
+    let needs_approval = weighty && (many || in_a_row);
     Ok(Planned {
         digest: rim::sha256(text.as_bytes()),
         what: request.what.clone(),
@@ -339,7 +343,7 @@ fn outlook(me: &Conductor, catalog: &Catalog, machine: &Known, what: &Action) ->
         return Err(why);
     }
     if what.is_of_the_bmc() {
-        return passwords::obstacle(machine).map_or(Ok((None, None)), Err);
+        return passwords::obstacle(catalog, machine).map_or(Ok((None, None)), Err);
     }
     let event = event_of(machine, what, OrderId(0), CaseId(0))?;
     let next = MachineLife::next(&machine.state, &event, &machine.facts);
@@ -379,7 +383,7 @@ fn event_of(machine: &Known, what: &Action, order: OrderId, case: CaseId) -> Res
         Action::Hold { .. } => Event::HoldAsked,
         Action::AcknowledgeDrain => Event::DrainAcknowledged,
         Action::ReportFault { .. } => Event::CaseOpened { case },
-        Action::ChangeBmcPassword | Action::ForgetBmcPassword => return Err("it is no event of a life".into()),
+        Action::ChangeBmcPassword | Action::RestoreBmcPassword => return Err("it is no event of a life".into()),
         Action::Resume { to } => Event::Resumed {
             to: match to {
                 Onward::Discover => Resume::Discover,
@@ -495,7 +499,7 @@ async fn carry_out(w: &mut Write<'_>, me: &Conductor, by: String, digest: Digest
     }
     if now.needs_approval && row.approvals.iter().all(|approval| approval.by == row.by) {
         return Err(Error::refused(format!(
-            "more than {ALONE} destructive targets at once or within an hour, or several racks, need a second person: \
+            "more than {ALONE} such targets at once or within an hour, or several racks, need a second person: \
              `muster plan approve {digest} --count {}`",
             now.count
         )));
@@ -551,8 +555,12 @@ async fn begin(
     let mut machine = known(w.tx, &catalog, id).await?;
     let cause = format!("plan/{digest}");
     match what {
-        Action::ChangeBmcPassword => return passwords::ask(w, &machine, by, &cause).await.map(|_| None),
-        Action::ForgetBmcPassword => return passwords::forget(w, id, by, &cause).await.map(|()| None),
+        Action::ChangeBmcPassword => {
+            return passwords::ask(w, &catalog, &machine, Goal::Own, (by, &cause)).await.map(|_| None);
+        }
+        Action::RestoreBmcPassword => {
+            return passwords::ask(w, &catalog, &machine, Goal::File, (by, &cause)).await.map(|_| None);
+        }
         _ => {}
     }
     machine.kept.requester = by.to_string();
@@ -598,7 +606,7 @@ async fn begin(
         | Action::Release
         | Action::AcknowledgeDrain
         | Action::ChangeBmcPassword
-        | Action::ForgetBmcPassword => {}
+        | Action::RestoreBmcPassword => {}
     }
     apply::keep(w, &mut machine.record, &machine.kept).await?;
     let event = event_of(&machine, what, order, case).map_err(Error::refused)?;

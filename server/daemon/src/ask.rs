@@ -245,17 +245,22 @@ async fn machine(api: &Api, command: MachineCommand, output: Output) -> Result<E
         MachineCommand::Drained(targets) => (targets, json!({ "action": "acknowledge-drain" })),
         MachineCommand::CancelInstall(targets) => (targets, json!({ "action": "cancel-install" })),
         MachineCommand::ChangeBmcPassword(targets) => {
-            let what = json!({ "action": "change-bmc-password" });
-            let code = plan::carry(api, &targets, what, output).await?;
-            return match targets.dry_run || targets.until.is_some() || output == Output::Json {
-                true => Ok(code),
-                false => watch::passwords(api, &targets.machines).await,
-            };
+            return password(api, &targets, "change-bmc-password", output).await;
         }
-        MachineCommand::ForgetBmcPassword(targets) => (targets, json!({ "action": "forget-bmc-password" })),
+        MachineCommand::RestoreBmcPassword(targets) => {
+            return password(api, &targets, "restore-bmc-password", output).await;
+        }
         MachineCommand::Fault { targets, text } => (targets, json!({ "action": "report-fault", "text": text })),
     };
     plan::carry(api, &targets, what, output).await
+}
+
+async fn password(api: &Api, targets: &Targets, action: &str, output: Output) -> Result<ExitCode> {
+    let code = plan::carry(api, targets, json!({ "action": action }), output).await?;
+    match targets.dry_run || targets.until.is_some() || output == Output::Json {
+        true => Ok(code),
+        false => watch::passwords(api, &targets.machines).await,
+    }
 }
 
 async fn machines(api: &Api, state: Option<String>, output: Output) -> Result<()> {

@@ -236,8 +236,10 @@ pub enum MachineCommand {
     ///
     /// The new one is written down, sealed, before the BMC hears of it, and is in force once it has logged in.
     ChangeBmcPassword(Targets),
-    /// Ask the BMC with its password file again: after a person has set that password there
-    ForgetBmcPassword(Targets),
+    /// Give the BMC the password of its password file again
+    ///
+    /// Before a machine leaves, and after a person has set that password there by hand.
+    RestoreBmcPassword(Targets),
     /// Report a fault that a person saw
     Fault {
         #[command(flatten)]

@@ -31,7 +31,7 @@ async fn key(config: &Config, db: &Store) -> Result<(SiteKey, Vec<String>)> {
     let shown = file.display();
     if !file.exists() {
         let mut tx = db.read().await?;
-        let sealed = passwords::current(&mut tx).await?.len();
+        let sealed = passwords::alive(&mut tx).await?.len();
         if sealed > 0 {
             bail!(
                 "the site key {shown} is gone, and the passwords of {sealed} BMCs are sealed with it: put it back from your backup, or give it in {FROM}"

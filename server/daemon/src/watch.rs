@@ -45,14 +45,15 @@ pub async fn passwords(api: &Api, words: &[String]) -> Result<ExitCode> {
                 let well = cell(&told, "ended") == "done";
                 failed |= !well;
                 let why = cell(&told, "why");
-                line(begun, word, if well { "its BMC has a new password" } else { &why });
+                line(begun, word, if well { "done: it logged in" } else { &why });
                 break;
             }
             if begun.elapsed() > PASSWORDS {
-                bail!(
-                    "{word} waits still: {}; the daemon goes on, `muster machine show {word}` tells how it ended",
-                    cell(&told, "waits-for")
-                );
+                let waits = cell(&told, "waits-for");
+                let said = format!("waits still ({waits}); `muster machine show {word}` tells how it ended");
+                line(begun, word, &said);
+                failed = true;
+                break;
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
         }

@@ -31,10 +31,13 @@ pub fn sentence(event: &Value) -> String {
             other => format!("BMC: {other}"),
         },
         "act-failed" => format!("BMC: {}", cell(&detail, "why")),
-        "bmc-password-asked" => "its BMC is to have a new password".into(),
+        "bmc-password-asked" => match cell(&detail, "goal").as_str() {
+            "file" => "its BMC is to have the password of its file again".into(),
+            _ => "its BMC is to have a new password".into(),
+        },
         "bmc-password-changed" => "its BMC has a new password".into(),
         "bmc-password-unchanged" | "bmc-password-unclear" => format!("BMC password: {}", cell(&detail, "why")),
-        "bmc-password-forgotten" => "its BMC is asked with its password file again".into(),
+        "bmc-password-restored" => "its BMC has the password of its file".into(),
         "write-permitted" => "the first write is permitted".into(),
         "write-denied" => format!("the write is denied: {}", cell(&detail, "reason")),
         "install-reported" => {

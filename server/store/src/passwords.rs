@@ -26,6 +26,8 @@ pub struct Password {
     pub machine: MachineId,
     /// Counts the machine's passwords from 1.
     pub number: i64,
+    /// Where it was set, as the rack layout said then.
+    pub address: String,
     pub account: String,
     pub state: PasswordState,
     pub sealed: String,
@@ -36,16 +38,22 @@ pub struct Password {
 
 const OF: Sql = sql(
     "list a BMC's passwords",
-    "select machine, number, account, state, sealed, made, settled from bmc_password where machine = $1 order by number",
+    "select machine, number, address, account, state, sealed, made, settled from bmc_password where machine = $1 order by number",
 );
 const CURRENT: Sql = sql(
     "list the passwords in force",
-    "select machine, number, account, state, sealed, made, settled from bmc_password where state = 'current' \
+    "select machine, number, address, account, state, sealed, made, settled from bmc_password where state = 'current' \
      order by machine",
+);
+const ALIVE: Sql = sql(
+    "list the passwords that BMCs may take",
+    "select machine, number, address, account, state, sealed, made, settled from bmc_password \
+     where state in ('made', 'sent', 'current') order by machine, number",
 );
 const PUT: Sql = sql(
     "write down a BMC's next password",
-    "insert into bmc_password (machine, number, account, state, sealed, made) values ($1, $2, $3, 'made', $4, $5) \
+    "insert into bmc_password (machine, number, address, account, state, sealed, made) \
+     values ($1, $2, $3, $4, 'made', $5, $6) \
      on conflict do nothing",
 );
 const MOVE: Sql = sql(
@@ -66,6 +74,11 @@ pub async fn of(tx: &mut Tx, machine: MachineId) -> Result<Vec<Password>, Error>
     tx.all(OF, cells![machine]).await?.iter().map(password).collect()
 }
 
+/// Every one that a BMC may take: in force or on its way.
+pub async fn alive(tx: &mut Tx) -> Result<Vec<Password>, Error> {
+    tx.all(ALIVE, cells![]).await?.iter().map(password).collect()
+}
+
 /// What is in force, for every machine that has one.
 pub async fn current(tx: &mut Tx) -> Result<Vec<Password>, Error> {
     tx.all(CURRENT, cells![]).await?.iter().map(password).collect()
@@ -76,11 +89,11 @@ pub async fn put(
     tx: &mut Tx,
     machine: MachineId,
     number: i64,
-    account: &str,
+    (address, account): (&str, &str),
     sealed: &str,
     now: Millis,
 ) -> Result<bool, Error> {
-    Ok(tx.run(PUT, cells![machine, number, account, sealed, now]).await? == 1)
+    Ok(tx.run(PUT, cells![machine, number, address, account, sealed, now]).await? == 1)
 }
 
 /// `false` when it was not in `from`.
@@ -94,8 +107,13 @@ pub async fn step(
     Ok(tx.run(MOVE, cells![machine, number, from, to, settled]).await? == 1)
 }
 
-/// It logged in: from now on it is the one in force, and the one before is a former one.
+/// It logged in: from now on it is the one in force, and the one before is a former one. `false`, and nothing has changed,
+/// when it is not on its way any more.
 pub async fn settle(tx: &mut Tx, machine: MachineId, number: i64, now: Millis) -> Result<bool, Error> {
+    let rows = of(tx, machine).await?;
+    if !rows.iter().any(|row| row.number == number && row.state == PasswordState::Sent) {
+        return Ok(false);
+    }
     tx.run(RETIRE, cells![machine]).await?;
     step(tx, machine, number, (PasswordState::Sent, PasswordState::Current), Some(now)).await
 }
@@ -110,6 +128,7 @@ fn password(row: &Row) -> Result<Password, Error> {
     Ok(Password {
         machine: row.parse("machine")?,
         number: row.int("number")?,
+        address: row.text("address")?,
         account: row.text("account")?,
         state: row.parse("state")?,
         sealed: row.text("sealed")?,

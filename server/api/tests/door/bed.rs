@@ -6,7 +6,9 @@ use axum::http::{Request, StatusCode, header};
 use futures_core::future::BoxFuture;
 use muster_api::{App, Role, agent_router, mint, router};
 use muster_catalog::{Catalog, read};
-use muster_conductor::{BmcOf, Conductor, Hand, HandError, Hands, PasswordHand, Secret, Settings, SiteKey, Vault};
+use muster_conductor::{
+    BmcOf, Conductor, Hand, HandError, Hands, Login, PasswordHand, Secret, Settings, SiteKey, Vault,
+};
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
 use muster_store::{Place, Store, machines};
@@ -50,7 +52,10 @@ impl PasswordHand for Nobody {
     fn set_password<'a>(&'a self, _: &'a BmcOf, _: &'a Secret) -> BoxFuture<'a, Result<(), HandError>> {
         silence()
     }
-    fn logs_in<'a>(&'a self, _: &'a BmcOf, _: Option<&'a Secret>) -> BoxFuture<'a, Result<bool, HandError>> {
+    fn logs_in<'a>(&'a self, _: &'a BmcOf, _: Login<'a>) -> BoxFuture<'a, Result<bool, HandError>> {
+        silence()
+    }
+    fn of_file<'a>(&'a self, _: &'a BmcOf) -> BoxFuture<'a, Result<Secret, HandError>> {
         silence()
     }
 }

@@ -1,8 +1,8 @@
 //! A BMC's password is changed so that a crash at any moment leaves one that works and is written down.
 //!
 //! The next one is written down first (made), then it is written down that the BMC may hear of it (sent), then it is set,
-//! then it has to log in, and only then is it the one in force. Whoever finds one that was sent and not settled asks the
-//! BMC which of the two it takes. Turned down: setting it and then writing down what was set.
+//! then it has to log in, and only then is it the one in force. What the BMC may have heard of is never taken for unheard
+//! again: a slow one may take it minutes later. Turned down: setting it and then writing down what was set.
 
 mod schedule;
 mod vault;
@@ -13,60 +13,98 @@ pub use vault::{SiteKey, Vault};
 use crate::apply;
 use crate::courier::postpone;
 use crate::error::store;
-use crate::facts::Known;
+use crate::facts::{Known, known, shadow};
+use crate::hand::Login;
 use crate::scribe::Write;
-use crate::{BmcBody, BmcOf, Conductor, Error, HandError, body};
+use crate::{BmcBody, BmcOf, Conductor, Error, HandError, body, rim};
 use futures_core::future::BoxFuture;
+use muster_catalog::Catalog;
 use muster_names::{Epoch, Key, MachineId, Millis, Subject, TicketId};
 use muster_store::passwords::{self, Password, PasswordState};
-use muster_store::{ActRow, Again, Claim, End, NewAct, Owner, acts, machines, tickets};
+use muster_store::{ActRow, Again, Claim, End, NewAct, Owner, acts, tickets};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The weight of these acts. They touch nothing that a machine runs, so that no budget counts them; the red button and
-/// the queue of the BMC hold them all the same.
+/// The weight of these acts. They touch nothing that a machine runs, so that no budget of machines counts them; the red
+/// button, the queue of the BMC and [`AT_ONCE`] hold them all the same.
 pub(crate) const WEIGHT: &str = "password";
-const SLOT: &str = "change-password";
-const TICKET: &str = "bmc-password";
-const CLAIM_MS: i64 = 180_000;
-/// A BMC that does not answer is asked again after this, and given up after an hour if it never heard of the password.
+/// A fault of ours, or of one firmware, shall show at a few BMCs and not at all of them.
+pub(crate) const AT_ONCE: usize = 5;
+const SLOT: &str = "password";
+pub(crate) const TICKET: &str = "bmc-password";
+/// Longer than all that is asked of a BMC between two renewals.
+const CLAIM_MS: i64 = 360_000;
+/// A BMC that does not answer is asked again after this, so many times.
 const LATER_MS: i64 = 60_000;
-const PATIENCE_MS: i64 = 3_600_000;
-/// Some BMCs say that it is done and take it a moment later.
+const ATTEMPTS: i64 = 60;
+/// One that takes the old password still is looked at again after this; after so long it will not take the new one.
+const STILL_OLD_MS: i64 = 300_000;
+const GIVE_UP_MS: i64 = 600_000;
+/// Most BMCs have done it by then.
 const SETTLE: Duration = Duration::from_secs(1);
-/// A password that did not take is set once more: the first order may never have arrived.
+/// It is set once more in one go: the first order may never have arrived.
 const ROUNDS: u32 = 2;
+/// The phase of an act whose new password was refused last: the next look begins with the old one, for two wrong logins in
+/// a row are too many.
+const REFUSED: &str = "new-refused";
+
+/// What shall be in force in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Goal {
+    /// One that nobody knows.
+    Own,
+    /// That of its password file.
+    File,
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct ChangeBody {
     requester: String,
+    goal: Goal,
 }
 
 /// Why it cannot be asked of this machine now.
-pub(crate) fn obstacle(machine: &Known) -> Option<String> {
+pub(crate) fn obstacle(catalog: &Catalog, machine: &Known) -> Option<String> {
     if !machine.record.ours {
         return Some("claim it first: nobody marked it as ours".into());
     }
-    machine.record.bmc.is_none().then(|| "its rack layout names no BMC".into())
+    if machine.record.bmc.is_none() {
+        return Some("its rack layout names no BMC".into());
+    }
+    shadow(catalog, machine)
 }
 
 /// Records that its password shall be changed; `false` when that is under way already.
-pub(crate) async fn ask(w: &mut Write<'_>, machine: &Known, by: &str, cause: &str) -> Result<bool, Error> {
+pub(crate) async fn ask(
+    w: &mut Write<'_>,
+    catalog: &Catalog,
+    machine: &Known,
+    goal: Goal,
+    (by, cause): (&str, &str),
+) -> Result<bool, Error> {
     let id = machine.record.id;
-    if let Some(why) = obstacle(machine) {
+    if let Some(why) = obstacle(catalog, machine) {
         return Err(Error::refused(why));
     }
     let subject = Subject::Bmc(id);
     let former = acts::acts_of(w.tx, subject).await.map_err(store)?;
     if former.iter().any(|row| row.finished.is_none()) {
-        return Ok(false);
+        return match goal {
+            Goal::Own => Ok(false),
+            Goal::File => Err(Error::refused("its password is being changed; wait until that has ended")),
+        };
+    }
+    let own = |row: &Password| matches!(row.state, PasswordState::Sent | PasswordState::Current);
+    if goal == Goal::File && !passwords::of(w.tx, id).await.map_err(store)?.iter().any(own) {
+        return Err(Error::refused("its password is that of its password file already"));
     }
     let bmc: BmcBody = body::read("bmc", &id, machine.record.bmc.as_deref().unwrap_or_default())?;
     let number = former.iter().map(|row| row.key.epoch.0).max().unwrap_or(0);
     let key = Key { of: subject, epoch: Epoch(number).next(), slot: SLOT.into() };
     let row = NewAct {
-        body: body::write("act", &key, &ChangeBody { requester: by.to_string() })?,
+        body: body::write("act", &key, &ChangeBody { requester: by.to_string(), goal })?,
         again: Again::AfterProbe,
         target: bmc.address.clone(),
         owner: Owner::Person,
@@ -75,49 +113,43 @@ pub(crate) async fn ask(w: &mut Write<'_>, machine: &Known, by: &str, cause: &st
         key,
     };
     acts::record_act(w.tx, &row, w.now).await.map_err(store)?;
-    let detail = serde_json::json!({ "bmc": bmc.address, "account": bmc.user });
+    let detail = serde_json::json!({ "bmc": bmc.address, "account": bmc.user, "goal": goal });
     apply::note(w, id, cause, "bmc-password-asked", by, detail).await?;
     Ok(true)
-}
-
-/// From now on the BMC is asked with its password file again: after a person has set that password there.
-pub(crate) async fn forget(w: &mut Write<'_>, id: MachineId, by: &str, cause: &str) -> Result<(), Error> {
-    let subject = Subject::Bmc(id);
-    if acts::acts_of(w.tx, subject).await.map_err(store)?.iter().any(|row| row.finished.is_none()) {
-        return Err(Error::refused("its password is being changed; wait until that has ended"));
-    }
-    if !passwords::forget(w.tx, id, w.now).await.map_err(store)? {
-        return Err(Error::refused("its password is that of its password file already"));
-    }
-    tickets::close_ticket(w.tx, subject, TICKET, "its password is that of its file again", w.now)
-        .await
-        .map_err(store)?;
-    apply::note(w, id, cause, "bmc-password-forgotten", by, serde_json::Value::Null).await.map(drop)
 }
 
 /// What came of a change.
 enum Outcome {
     Changed(i64),
+    /// That of the password file is in force.
+    Restored,
     /// The one in force is what it was.
     Unchanged(String),
-    /// Neither logs in.
-    Unclear,
-    /// The BMC does not answer, or not now.
-    Later(String),
+    /// Nobody knows which one it takes, and why that is.
+    Unclear(String),
+    /// Looked at again after so many milliseconds.
+    Later(String, i64),
     /// Another courier has it, or everything is frozen.
     Lost,
 }
 
 impl From<HandError> for Outcome {
     fn from(error: HandError) -> Self {
-        Self::Later(error.reason)
+        Self::Later(error.reason, LATER_MS)
     }
 }
 
 struct Work {
     row: ActRow,
+    goal: Goal,
     bmc: BmcOf,
     open: Option<Password>,
+}
+
+enum Claimed {
+    Yes(Box<Work>),
+    No,
+    Frozen,
 }
 
 pub(crate) async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error> {
@@ -131,12 +163,6 @@ pub(crate) async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error>
         Ok(outcome) | Err(outcome) => outcome,
     };
     settle(me, *work, outcome).await
-}
-
-enum Claimed {
-    Yes(Box<Work>),
-    No,
-    Frozen,
 }
 
 /// Freeze and claim, in one transaction.
@@ -157,18 +183,18 @@ async fn claim(me: &Arc<Conductor>, row: &ActRow) -> Result<Claimed, Error> {
                     Claim::Claimed(row) | Claim::Reclaimed(row) => *row,
                     Claim::Lost => return Ok(Claimed::No),
                 };
-                let record = machines::get(w.tx, id).await.map_err(store)?;
-                let text = record.filter(|record| record.ours).and_then(|record| record.bmc);
-                let Some(text) = text else {
-                    let why =
-                        serde_json::json!({ "why": "the machine is not ours any more, or has no BMC" }).to_string();
+                let machine = known(w.tx, &me.catalog(), id).await?;
+                if let Some(why) = obstacle(&me.catalog(), &machine) {
+                    let why = serde_json::json!({ "why": why }).to_string();
                     acts::finish(w.tx, &row.key, &me.courier, End::Failed, &why, w.now).await.map_err(store)?;
                     return Ok(Claimed::No);
-                };
+                }
+                let text = machine.record.bmc.unwrap_or_default();
                 let bmc = BmcOf { machine: id, access: body::read("bmc", &id, &text)? };
+                let ChangeBody { goal, .. } = body::read("act", &row.key, &row.body)?;
                 let rows = passwords::of(w.tx, id).await.map_err(store)?;
                 let open = rows.into_iter().find(|row| matches!(row.state, PasswordState::Made | PasswordState::Sent));
-                Ok(Claimed::Yes(Box::new(Work { row, bmc, open })))
+                Ok(Claimed::Yes(Box::new(Work { row, goal, bmc, open })))
             })
         })
         .await
@@ -177,54 +203,116 @@ async fn claim(me: &Arc<Conductor>, row: &ActRow) -> Result<Claimed, Error> {
 /// Both arms are outcomes: an error of the BMC or of ours ends the change for now, wherever it was.
 async fn change(me: &Arc<Conductor>, work: &Work) -> Result<Outcome, Outcome> {
     let (hand, bmc) = (me.passwords.as_ref(), &work.bmc);
-    let mut open = match &work.open {
-        Some(open) => open.clone(),
-        None => make(me, work).await?,
-    };
-    let next = me.vault.open(&open).map_err(Outcome::Unchanged)?;
-    for _ in 0..ROUNDS {
-        if open.state == PasswordState::Made {
-            mark(me, work, open.number, (PasswordState::Made, PasswordState::Sent)).await?;
-            if let Err(error) = hand.set_password(bmc, &next).await
-                && !error.may_have_happened
-            {
-                // The BMC never heard of it: what is written down says so again.
-                mark(me, work, open.number, (PasswordState::Sent, PasswordState::Made)).await?;
-                return Err(if error.later { Outcome::Later(error.reason) } else { Outcome::Unchanged(error.reason) });
+    let open = match (&work.open, work.goal) {
+        (Some(open), Goal::Own) => open.clone(),
+        // Of this act itself: it was begun before the daemon died.
+        (Some(open), Goal::File) if open.made >= work.row.created => open.clone(),
+        (open, Goal::File) => {
+            let file = hand.of_file(bmc).await.map_err(|error| Outcome::Unchanged(error.reason))?;
+            if hand.logs_in(bmc, Login::With(&file)).await? {
+                return Ok(Outcome::Restored);
             }
+            if open.is_some() {
+                let why = "the password of its file does not log in, and what was set there last is not settled: set the \
+                           password of its file there by hand first";
+                return Ok(Outcome::Unclear(why.into()));
+            }
+            make(me, work, file).await?
         }
-        tokio::time::sleep(SETTLE).await;
-        if hand.logs_in(bmc, Some(&next)).await? {
-            return Ok(Outcome::Changed(open.number));
+        (None, Goal::Own) => {
+            let limit = hand.password_limit(bmc).await.map_err(refused)?;
+            make(me, work, vault::fresh_password(limit).map_err(Outcome::Unchanged)?).await?
         }
-        if !hand.logs_in(bmc, None).await? {
-            return Ok(Outcome::Unclear);
+    };
+    let sent = open.state == PasswordState::Sent;
+    let next = me.vault.open(&open).map_err(|why| match sent {
+        true => Outcome::Unclear(format!("a new password may be in force, and {why}")),
+        false => Outcome::Unchanged(why),
+    })?;
+    if !sent {
+        mark(me, work, open.number, (PasswordState::Made, PasswordState::Sent)).await?;
+        if let Err(error) = hand.set_password(bmc, &next).await
+            && !error.may_have_happened
+        {
+            // It was never told before: this is the one time that what is written down goes back.
+            mark(me, work, open.number, (PasswordState::Sent, PasswordState::Made)).await?;
+            return Err(refused(error));
         }
-        mark(me, work, open.number, (PasswordState::Sent, PasswordState::Made)).await?;
-        open.state = PasswordState::Made;
     }
-    Ok(Outcome::Unchanged("it says that the new password was set, and takes the old one still".into()))
+    prove(me, work, &open, &next).await
 }
 
-/// A new password, no longer than this BMC takes, written down before anybody hears of it.
-async fn make(me: &Arc<Conductor>, work: &Work) -> Result<Password, Outcome> {
-    let limit = me.passwords.password_limit(&work.bmc).await.map_err(|error| match error.later {
-        true => Outcome::Later(error.reason),
-        false => Outcome::Unchanged(error.reason),
-    })?;
-    let secret = vault::fresh_password(limit).map_err(Outcome::Unchanged)?;
-    let (machine, account) = (work.bmc.machine, work.bmc.access.user.clone());
+/// The new password has to log in; while the old one does, it is set again.
+async fn prove(
+    me: &Arc<Conductor>,
+    work: &Work,
+    open: &Password,
+    next: &muster_bmc::Secret,
+) -> Result<Outcome, Outcome> {
+    let (hand, bmc) = (me.passwords.as_ref(), &work.bmc);
+    let mut old_first = work.row.phase == REFUSED;
+    let mut old_refused = false;
+    for round in 0..ROUNDS {
+        if !old_first {
+            tokio::time::sleep(SETTLE).await;
+            if hand.logs_in(bmc, Login::With(next)).await? {
+                return Ok(Outcome::Changed(open.number));
+            }
+            phase(me, work, REFUSED).await?;
+        }
+        if old_refused || !hand.logs_in(bmc, Login::InForce).await? {
+            if !old_first {
+                return Ok(Outcome::Unclear("its BMC takes neither its recorded password nor the new one".into()));
+            }
+            (old_first, old_refused) = (false, true);
+            continue;
+        }
+        old_first = false;
+        if round + 1 < ROUNDS
+            && let Err(error) = hand.set_password(bmc, next).await
+            && error.later
+            && !error.may_have_happened
+        {
+            return Err(error.into());
+        }
+    }
+    let why = "it says that the new password was set, and takes the old one still";
+    match rim::now().0.saturating_sub(open.made.0) >= GIVE_UP_MS {
+        true => Ok(Outcome::Unchanged(why.into())),
+        false => Ok(Outcome::Later(why.into(), STILL_OLD_MS)),
+    }
+}
+
+/// An error before the BMC was told anything.
+fn refused(error: HandError) -> Outcome {
+    if error.later { error.into() } else { Outcome::Unchanged(error.reason) }
+}
+
+fn ours(error: Error) -> Outcome {
+    Outcome::Later(error.to_string(), LATER_MS)
+}
+
+/// Written down before anybody hears of it.
+async fn make(me: &Arc<Conductor>, work: &Work, secret: muster_bmc::Secret) -> Result<Password, Outcome> {
+    let closed = me.vault.closed().await.map_err(ours)?;
+    if let Some((_, why)) = closed.first() {
+        let said = format!("no new password is made while those of {} BMCs do not open: {why}", closed.len());
+        return Err(Outcome::Unchanged(said));
+    }
+    let (machine, access) = (work.bmc.machine, work.bmc.access.clone());
     let (me, scribe) = (me.clone(), me.scribe.clone());
     let made = scribe.write(move |w| {
         Box::pin(async move {
             let rows = passwords::of(w.tx, machine).await.map_err(store)?;
             let number = rows.last().map_or(0, |row| row.number).saturating_add(1);
-            let sealed = me.vault.seal(machine, number, &account, &secret)?;
-            if !passwords::put(w.tx, machine, number, &account, &sealed, w.now).await.map_err(store)? {
+            let sealed = me.vault.seal(machine, number, &access.user, &secret)?;
+            let at = (access.address.as_str(), access.user.as_str());
+            if !passwords::put(w.tx, machine, number, at, &sealed, w.now).await.map_err(store)? {
                 return Ok(None);
             }
-            let (made, state) = (w.now, PasswordState::Made);
-            Ok(Some(Password { machine, number, account, state, sealed, made, settled: None }))
+            let (made, state, settled) = (w.now, PasswordState::Made, None);
+            let (address, account) = (access.address, access.user);
+            Ok(Some(Password { machine, number, address, account, state, sealed, made, settled }))
         })
     });
     made.await.map_err(ours)?.ok_or(Outcome::Lost)
@@ -265,8 +353,17 @@ async fn mark(
     }
 }
 
-fn ours(error: Error) -> Outcome {
-    Outcome::Later(error.to_string())
+/// Keeps how far it has come, and the claim.
+async fn phase(me: &Arc<Conductor>, work: &Work, word: &'static str) -> Result<(), Outcome> {
+    let (courier, key, scribe) = (me.courier.clone(), work.row.key.clone(), me.scribe.clone());
+    let kept = scribe.write(move |w| {
+        Box::pin(async move {
+            let until = Millis(w.now.0.saturating_add(CLAIM_MS));
+            acts::extend(w.tx, &key, &courier, until).await.map_err(store)?;
+            acts::set_phase(w.tx, &key, &courier, word).await.map_err(store)
+        })
+    });
+    if kept.await.map_err(ours)? { Ok(()) } else { Err(Outcome::Lost) }
 }
 
 async fn settle(me: &Arc<Conductor>, work: Work, outcome: Outcome) -> Result<(), Error> {
@@ -275,71 +372,89 @@ async fn settle(me: &Arc<Conductor>, work: Work, outcome: Outcome) -> Result<(),
         .scribe
         .write(move |mut w| {
             Box::pin(async move {
-                let (key, machine) = (work.row.key.clone(), work.bmc.machine);
                 let outcome = match outcome {
-                    Outcome::Later(why) => match given_up(&mut w, &work, &why).await? {
-                        Some(outcome) => outcome,
-                        None => {
-                            me.rails().insert(key.clone(), format!("its BMC at {}: {why}", work.bmc.access.address));
-                            let later = Millis(w.now.0.saturating_add(LATER_MS));
-                            return acts::extend(w.tx, &key, &me.courier, later).await.map_err(store).map(drop);
-                        }
-                    },
-                    other => other,
+                    Outcome::Later(why, wait) if work.row.attempts < ATTEMPTS => {
+                        let said = format!("its BMC at {}: {why}", work.bmc.access.address);
+                        me.rails().insert(work.row.key.clone(), said);
+                        let later = Millis(w.now.0.saturating_add(wait));
+                        return acts::extend(w.tx, &work.row.key, &me.courier, later).await.map_err(store).map(drop);
+                    }
+                    Outcome::Later(why, _) => given_up(&mut w, &work, &why).await?,
+                    Outcome::Lost => return Ok(()),
+                    outcome => outcome,
                 };
-                let (end, kind, detail) = match outcome {
-                    Outcome::Changed(number) => {
-                        passwords::settle(w.tx, machine, number, w.now).await.map_err(store)?;
-                        let proof = "a new password logged in";
-                        tickets::close_ticket(w.tx, key.of, TICKET, proof, w.now).await.map_err(store)?;
-                        let detail = serde_json::json!({ "number": number, "account": work.bmc.access.user });
-                        (End::Done, "bmc-password-changed", detail)
-                    }
-                    Outcome::Unchanged(why) => {
-                        drop_open(&mut w, machine).await?;
-                        (End::Failed, "bmc-password-unchanged", serde_json::json!({ "why": why }))
-                    }
-                    Outcome::Unclear => {
-                        open_ticket(&mut w, key.of).await?;
-                        let why = "neither the password in force nor the new one logs in";
-                        (End::Unknown, "bmc-password-unclear", serde_json::json!({ "why": why }))
-                    }
-                    Outcome::Later(_) | Outcome::Lost => return Ok(()),
-                };
-                tracing::info!(machine = %machine, kind, "a BMC's password");
-                if acts::finish(w.tx, &key, &me.courier, end, &detail.to_string(), w.now).await.map_err(store)? {
-                    let cause = format!("{kind}/{}", key.epoch.0);
-                    apply::note(&mut w, machine, &cause, kind, "courier", detail).await?;
-                }
-                Ok(())
+                end(&mut w, &me.courier, &work, outcome).await
             })
         })
         .await
 }
 
-/// A BMC that has not answered for an hour and never heard of the password keeps what it has. One that may have heard of
-/// it is asked for ever: it takes one of the two.
-async fn given_up(w: &mut Write<'_>, work: &Work, why: &str) -> Result<Option<Outcome>, Error> {
-    let waited = w.now.0.saturating_sub(work.row.created.0);
+/// What the BMC never heard of is dropped; else nobody knows, and a person is asked.
+async fn given_up(w: &mut Write<'_>, work: &Work, why: &str) -> Result<Outcome, Error> {
     let rows = passwords::of(w.tx, work.bmc.machine).await.map_err(store)?;
     let heard = rows.iter().any(|row| row.state == PasswordState::Sent);
-    let over = waited > PATIENCE_MS && !heard;
-    Ok(over.then(|| Outcome::Unchanged(format!("given up after an hour: {why}"))))
+    let why = format!("given up after {ATTEMPTS} tries: {why}");
+    Ok(if heard { Outcome::Unclear(why) } else { Outcome::Unchanged(why) })
 }
 
+/// The act ends first: who has lost it changes nothing.
+async fn end(w: &mut Write<'_>, courier: &str, work: &Work, outcome: Outcome) -> Result<(), Error> {
+    let (key, machine) = (&work.row.key, work.bmc.machine);
+    let number = match &outcome {
+        Outcome::Changed(number) => Some(*number),
+        _ => None,
+    };
+    let (end, kind, why) = match outcome {
+        Outcome::Changed(_) if work.goal == Goal::Own => (End::Done, "bmc-password-changed", None),
+        Outcome::Changed(_) | Outcome::Restored => (End::Done, "bmc-password-restored", None),
+        Outcome::Unchanged(why) => (End::Failed, "bmc-password-unchanged", Some(why)),
+        Outcome::Unclear(why) => (End::Unknown, "bmc-password-unclear", Some(why)),
+        Outcome::Later(..) | Outcome::Lost => return Ok(()),
+    };
+    let detail = match &why {
+        Some(why) => serde_json::json!({ "why": why }),
+        None => serde_json::json!({ "number": number, "account": work.bmc.access.user }),
+    };
+    if !acts::finish(w.tx, key, courier, end, &detail.to_string(), w.now).await.map_err(store)? {
+        return Ok(());
+    }
+    match end {
+        End::Done => {
+            if let Some(number) = number {
+                passwords::settle(w.tx, machine, number, w.now).await.map_err(store)?;
+            }
+            if work.goal == Goal::File {
+                passwords::forget(w.tx, machine, w.now).await.map_err(store)?;
+            }
+        }
+        End::Failed => drop_open(w, machine).await?,
+        End::Unknown => open_ticket(w, key.of, why.as_deref().unwrap_or_default()).await?,
+    }
+    if end != End::Unknown {
+        let proof = "a login has shown which password it takes";
+        tickets::close_ticket(w.tx, key.of, TICKET, proof, w.now).await.map_err(store)?;
+    }
+    tracing::info!(machine = %machine, kind, "a BMC's password");
+    apply::note(w, machine, &format!("{kind}/{}", key.epoch.0), kind, "courier", detail).await.map(drop)
+}
+
+/// It has what it had: the old one logged in long after the new one was set, or the new one was never told.
 async fn drop_open(w: &mut Write<'_>, machine: MachineId) -> Result<(), Error> {
     for row in passwords::of(w.tx, machine).await.map_err(store)? {
-        if row.state == PasswordState::Made {
-            let step = (PasswordState::Made, PasswordState::Dropped);
+        if matches!(row.state, PasswordState::Made | PasswordState::Sent) {
+            let step = (row.state, PasswordState::Dropped);
             passwords::step(w.tx, machine, row.number, step, Some(w.now)).await.map_err(store)?;
         }
     }
     Ok(())
 }
 
-async fn open_ticket(w: &mut Write<'_>, subject: Subject) -> Result<(), Error> {
-    let id = TicketId(crate::rim::fresh_id()?);
-    let title = "Its BMC takes neither its recorded password nor the new one: set the password of its password file \
-                 there by hand, then `muster machine forget-bmc-password`";
-    tickets::open_ticket(w.tx, id, subject, TICKET, title, "{}", w.now).await.map_err(store).map(drop)
+async fn open_ticket(w: &mut Write<'_>, subject: Subject, why: &str) -> Result<(), Error> {
+    let id = TicketId(rim::fresh_id()?);
+    let title = format!(
+        "Its password is not settled: {why}. If the account may be locked, wait an hour and `muster machine \
+         change-bmc-password` again; else set the password of its password file there by hand, then `muster machine \
+         restore-bmc-password`"
+    );
+    tickets::open_ticket(w.tx, id, subject, TICKET, &title, "{}", w.now).await.map_err(store).map(drop)
 }

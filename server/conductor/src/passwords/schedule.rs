@@ -4,7 +4,7 @@ use crate::error::store;
 use crate::facts::known;
 use crate::{Conductor, Error, rim};
 use muster_names::{MachineId, Millis, Subject};
-use muster_store::{acts, machines, passwords};
+use muster_store::{acts, machines, passwords, tickets};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_secs(60);
 const DAY_MS: i64 = 86_400_000;
-/// Begun in one round: a fault of ours shall show at a few BMCs, not at all of them.
-const MOST: usize = 5;
+const MOST: usize = super::AT_ONCE;
 
 /// When a password is old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +63,10 @@ impl Conductor {
     /// The database's.
     pub async fn change_old_passwords_once(self: &Arc<Self>, age: PasswordAge) -> Result<usize, Error> {
         let mut tx = self.db.read().await.map_err(store)?;
+        // What went wrong at one BMC may go wrong at all: a person looks first.
+        if tickets::list_open(&mut tx).await.map_err(store)?.iter().any(|ticket| ticket.cause == super::TICKET) {
+            return Ok(0);
+        }
         let mut since: BTreeMap<MachineId, Millis> = BTreeMap::new();
         for row in passwords::current(&mut tx).await.map_err(store)? {
             since.insert(row.machine, row.settled.unwrap_or(row.made));
@@ -82,7 +85,8 @@ impl Conductor {
         let due = next(&fleet, age, rim::now());
         for id in &due {
             let (me, id) = (self.clone(), *id);
-            self.scribe
+            let asked = self
+                .scribe
                 .write(move |mut w| {
                     Box::pin(async move {
                         if muster_store::site::frozen(w.tx).await.map_err(store)?.frozen {
@@ -90,10 +94,15 @@ impl Conductor {
                         }
                         let machine = known(w.tx, &me.catalog(), id).await?;
                         let cause = format!("bmc-password-old/{}", w.now.0);
-                        super::ask(&mut w, &machine, "schedule", &cause).await.map(drop)
+                        let told = ("schedule", cause.as_str());
+                        super::ask(&mut w, &me.catalog(), &machine, super::Goal::Own, told).await.map(drop)
                     })
                 })
-                .await?;
+                .await;
+            // One machine that may not be asked must not keep all that come after it from their turn.
+            if let Err(error) = asked {
+                tracing::warn!(machine = %id, error = %error, "its old password stays");
+            }
         }
         self.work.notify_one();
         Ok(due.len())

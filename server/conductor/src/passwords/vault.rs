@@ -4,6 +4,7 @@
 use crate::error::store;
 use crate::{BmcOf, Conductor, Error, HandError, rim};
 use muster_bmc::Secret;
+use muster_catalog::BmcAccess;
 use muster_names::MachineId;
 use muster_store::passwords::{self, Password, PasswordState};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -162,19 +163,41 @@ pub(super) fn fresh_password(limit: usize) -> Result<Secret, String> {
 }
 
 /// What a machine's BMC takes, by the rows of its passwords.
+#[derive(Debug, PartialEq, Eq)]
 enum Held {
     /// None was ever set: its password file says it.
     File,
     Own(Password),
-    /// One was sent and has not proved itself.
-    Unsettled,
+    /// Nobody may log in with it, and why.
+    Closed(String),
 }
 
-fn held(rows: Vec<Password>, settled: bool) -> Held {
-    if settled && rows.iter().any(|row| row.state == PasswordState::Sent) {
-        return Held::Unsettled;
+/// For whoever wants to log in now.
+fn in_use(rows: Vec<Password>, access: &BmcAccess) -> Held {
+    if rows.iter().any(|row| row.state == PasswordState::Sent) {
+        return Held::Closed("its password is being changed; until that is settled nobody else logs in there".into());
     }
-    rows.into_iter().find(|row| row.state == PasswordState::Current).map_or(Held::File, Held::Own)
+    match before(rows, access) {
+        Held::Own(row) if row.address != access.address => Held::Closed(format!(
+            "its password was set at {}, and its rack layout says {} now: it is not sent there by itself; if it is the \
+             same BMC, `muster machine change-bmc-password` tries it",
+            row.address, access.address
+        )),
+        held => held,
+    }
+}
+
+/// For the change of it: also while one is on its way, and at another address, for a person has asked for that.
+fn before(rows: Vec<Password>, access: &BmcAccess) -> Held {
+    match rows.into_iter().find(|row| row.state == PasswordState::Current) {
+        None => Held::File,
+        Some(row) if row.account != access.user => Held::Closed(format!(
+            "its password is of the account {:?}, and its rack layout names {:?} now: name the former again, or set the \
+             password of its file there by hand and `muster machine restore-bmc-password`",
+            row.account, access.user
+        )),
+        Some(row) => Held::Own(row),
+    }
 }
 
 /// The site's key and the rows that it opens.
@@ -193,7 +216,7 @@ impl Vault {
     /// # Errors
     /// It does not open, or a change of it is not settled.
     pub async fn in_use(&self, bmc: &BmcOf) -> Result<Option<Secret>, HandError> {
-        self.held(bmc, true).await
+        self.held(bmc, in_use).await
     }
 
     /// The same while a new one is on its way: for the change itself.
@@ -201,23 +224,24 @@ impl Vault {
     /// # Errors
     /// It does not open.
     pub async fn before(&self, bmc: &BmcOf) -> Result<Option<Secret>, HandError> {
-        self.held(bmc, false).await
+        self.held(bmc, before).await
     }
 
-    async fn held(&self, bmc: &BmcOf, settled: bool) -> Result<Option<Secret>, HandError> {
+    async fn held(
+        &self,
+        bmc: &BmcOf,
+        judge: fn(Vec<Password>, &BmcAccess) -> Held,
+    ) -> Result<Option<Secret>, HandError> {
         let fault = |reason: String, later| HandError { reason, may_have_happened: false, later };
         let read = async {
             let mut tx = self.db.read().await?;
             passwords::of(&mut tx, bmc.machine).await
         };
         let rows = read.await.map_err(|error| fault(format!("its password was not read: {error}"), true))?;
-        match held(rows, settled) {
+        match judge(rows, &bmc.access) {
             Held::File => Ok(None),
             Held::Own(row) => self.open(&row).map(Some).map_err(|why| fault(format!("its password: {why}"), false)),
-            Held::Unsettled => {
-                let why = "its password is being changed; until that is settled nobody else logs in there";
-                Err(fault(why.into(), true))
-            }
+            Held::Closed(why) => Err(fault(why, true)),
         }
     }
 
@@ -243,7 +267,7 @@ impl Vault {
     /// The database's.
     pub async fn closed(&self) -> Result<Vec<(MachineId, String)>, Error> {
         let mut tx = self.db.read().await.map_err(store)?;
-        let rows = passwords::current(&mut tx).await.map_err(store)?;
+        let rows = passwords::alive(&mut tx).await.map_err(store)?;
         Ok(rows.iter().filter_map(|row| Some((row.machine, self.open(row).err()?))).collect())
     }
 }
@@ -260,6 +284,7 @@ impl Conductor {
 #[allow(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
+    use muster_names::Millis;
     use proptest::prelude::*;
 
     fn key(digit: char) -> SiteKey {
@@ -303,6 +328,49 @@ mod tests {
         }
         assert!(SiteKey::read(&format!("{}\n", SiteKey::fresh().unwrap())).is_ok());
         assert!(!format!("{:?}", key('a')).contains("aaa"));
+    }
+
+    fn row(state: PasswordState) -> Password {
+        let (address, account) = ("10.0.0.5".to_owned(), "admin".to_owned());
+        Password {
+            machine: MachineId(7),
+            number: 1,
+            address,
+            account,
+            state,
+            sealed: String::new(),
+            made: Millis(0),
+            settled: None,
+        }
+    }
+
+    fn access(address: &str, user: &str) -> BmcAccess {
+        let (address, user) = (address.to_owned(), user.to_owned());
+        BmcAccess { protocol: muster_catalog::Protocol::Ipmi, address, user, password_file: "file".into() }
+    }
+
+    #[test]
+    fn a_password_is_not_sent_to_another_address_by_itself_and_never_to_another_account() {
+        let current = || vec![row(PasswordState::Former), row(PasswordState::Current)];
+        let own = Held::Own(row(PasswordState::Current));
+        assert_eq!(in_use(current(), &access("10.0.0.5", "admin")), own);
+        assert!(
+            matches!(in_use(current(), &access("10.0.0.6", "admin")), Held::Closed(why) if why.contains("10.0.0.5"))
+        );
+        assert_eq!(before(current(), &access("10.0.0.6", "admin")), own, "a person asked for it");
+        for judge in [in_use, before] {
+            assert!(
+                matches!(judge(current(), &access("10.0.0.5", "root")), Held::Closed(why) if why.contains("admin"))
+            );
+            assert_eq!(judge(vec![row(PasswordState::Former)], &access("10.0.0.5", "root")), Held::File);
+        }
+    }
+
+    #[test]
+    fn while_one_is_on_its_way_only_the_change_logs_in() {
+        let rows = || vec![row(PasswordState::Current), row(PasswordState::Sent)];
+        assert!(matches!(in_use(rows(), &access("10.0.0.5", "admin")), Held::Closed(_)));
+        assert!(matches!(before(rows(), &access("10.0.0.5", "admin")), Held::Own(_)));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use futures_core::future::BoxFuture;
 use muster_catalog::{BmcAccess, Catalog, Image, Manifest, read};
 use muster_conductor::plans::{Action, Executed, PlanRequest};
 use muster_conductor::{
-    BmcOf, Built, Conductor, Error, Hand, HandError, Hands, Known, PasswordHand, Secret, Settings, SiteKey, Vault,
-    known,
+    BmcOf, Built, Conductor, Error, Hand, HandError, Hands, Known, Login, PasswordHand, Secret, Settings, SiteKey,
+    Vault, known,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, ImageId, MachineId, Power, Seq, Subject, TargetSet};
@@ -91,6 +91,8 @@ pub struct Fake {
     pub password: String,
     /// What becomes of the next orders to set a password; well without.
     pub fates: Vec<Fate>,
+    /// A password that comes in force after so many logins more.
+    pub late: Option<(String, u32)>,
     /// The next login hangs for ever.
     pub deaf: bool,
     /// Logins that it refused.
@@ -103,6 +105,8 @@ pub enum Fate {
     /// It says that it is done, and it is not.
     Swallowed,
     AnswerLost,
+    /// It takes the password after two logins more.
+    Late,
     /// It never answers, and did nothing.
     HangsBefore,
     /// It never answers, and did it.
@@ -127,6 +131,7 @@ impl Default for Fake {
             log: Vec::new(),
             password: FACTORY.into(),
             fates: Vec::new(),
+            late: None,
             deaf: false,
             refused: 0,
         }
@@ -173,8 +178,11 @@ impl PasswordHand for Bmcs {
             if !known || fate == Some(Fate::Refused) {
                 return Err(fault(false, false));
             }
+            if fate == Some(Fate::Late) {
+                self.of(&bmc.access.address, |fake| fake.late = Some((next.reveal().to_owned(), 1)));
+            }
             let taken = match fate {
-                Some(Fate::Swallowed | Fate::HangsBefore) => before,
+                Some(Fate::Swallowed | Fate::HangsBefore | Fate::Late) => before,
                 Some(Fate::Garbled) => "something else".into(),
                 _ => next.reveal().to_owned(),
             };
@@ -187,11 +195,11 @@ impl PasswordHand for Bmcs {
         })
     }
 
-    fn logs_in<'a>(&'a self, bmc: &'a BmcOf, with: Option<&'a Secret>) -> BoxFuture<'a, Result<bool, HandError>> {
+    fn logs_in<'a>(&'a self, bmc: &'a BmcOf, with: Login<'a>) -> BoxFuture<'a, Result<bool, HandError>> {
         Box::pin(async move {
             let tried = match with {
-                Some(secret) => secret.reveal().to_owned(),
-                None => self.before(bmc).await?,
+                Login::With(secret) => secret.reveal().to_owned(),
+                Login::InForce => self.before(bmc).await?,
             };
             if self.of(&bmc.access.address, |fake| std::mem::take(&mut fake.deaf)) {
                 self.of(&bmc.access.address, |fake| fake.log.push("deaf".into()));
@@ -200,10 +208,21 @@ impl PasswordHand for Bmcs {
             let right = self.of(&bmc.access.address, |fake| {
                 let right = fake.password == tried;
                 fake.refused += u32::from(!right);
+                fake.late = fake.late.take().and_then(|(password, logins)| match logins {
+                    0 => {
+                        fake.password = password;
+                        None
+                    }
+                    logins => Some((password, logins - 1)),
+                });
                 right
             });
             Ok(right)
         })
+    }
+
+    fn of_file<'a>(&'a self, _: &'a BmcOf) -> BoxFuture<'a, Result<Secret, HandError>> {
+        Box::pin(async { Ok(Secret::new(FACTORY)) })
     }
 }
 

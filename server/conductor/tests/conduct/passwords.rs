@@ -1,6 +1,6 @@
 //! A BMC's password is changed, and whatever breaks off in between, one that works is written down.
 
-use crate::bed::{FACTORY, Fate, Site, folder};
+use crate::bed::{FACTORY, Fate, Site, folder, raw};
 use muster_conductor::PasswordAge;
 use muster_conductor::Secret;
 use muster_conductor::plans::Action;
@@ -131,19 +131,44 @@ async fn a_lost_answer_is_settled_by_asking_which_password_it_takes() {
     one_works(&site, id).await;
 }
 
+/// So much time passes for the change that is under way.
+async fn passes(site: &Site, minutes: i64) {
+    let millis = minutes * 60_000;
+    let text = format!(
+        "update bmc_password set made = made - {millis}; update act set until = until - {millis} where weight = 'password'"
+    );
+    raw(&site.place, &text).await;
+}
+
 #[tokio::test]
 async fn a_bmc_that_says_success_and_does_nothing_keeps_its_password_and_is_told_so() {
     let (_folder, site) = Site::sqlite().await;
     let id = site.id("r1-n1").await;
     site.with_bmc(id, |fake| fake.fates = vec![Fate::Swallowed; 9]).await;
-    let row = change(&site, id).await;
+    site.ask("kim", Action::ChangeBmcPassword, &[id]).await.unwrap();
+    let waits = async || site.me.rail_of(Subject::Bmc(id), muster_names::Epoch(1)).is_some();
+    site.when("it is told what the change waits for", waits).await;
+    let rail = site.me.rail_of(Subject::Bmc(id), muster_names::Epoch(1)).unwrap();
+    assert!(rail.contains("takes the old one still"), "{rail}");
+    assert_eq!(site.power_log(id).await, ["set-password", "set-password"]);
+    assert!(rows(&site, id).await.iter().all(|row| row.state == PasswordState::Sent), "it may take it yet");
+    passes(&site, 11).await;
+    let row = ended(&site, id).await;
     assert_eq!(row.state, ActState::Failed);
     assert!(row.evidence.unwrap().contains("takes the old one still"));
-    assert_eq!(site.power_log(id).await, ["set-password", "set-password"]);
     assert!(in_use(&site, id).await.unwrap().is_none(), "the file's is in force");
-    assert_eq!(site.with_bmc(id, |fake| fake.refused).await, 2);
     site.with_bmc(id, |fake| fake.fates.clear()).await;
     assert_eq!(change(&site, id).await.state, ActState::Done, "asked again it goes on");
+}
+
+#[tokio::test]
+async fn a_bmc_that_takes_the_password_only_after_it_was_asked_for_it_twice_is_not_lost() {
+    let (_folder, site) = Site::sqlite().await;
+    let id = site.id("r1-n1").await;
+    site.with_bmc(id, |fake| fake.fates = vec![Fate::Late, Fate::Refused, Fate::Refused]).await;
+    assert_eq!(change(&site, id).await.state, ActState::Done);
+    one_works(&site, id).await;
+    assert_eq!(in_use(&site, id).await.unwrap().unwrap().reveal(), password(&site, id).await);
 }
 
 #[tokio::test]
@@ -161,29 +186,62 @@ async fn when_neither_password_logs_in_a_person_is_asked_and_nobody_tries_again(
     let (_folder, site) = Site::sqlite().await;
     let id = site.id("r1-n1").await;
     site.with_bmc(id, |fake| fake.fates = vec![Fate::Garbled]).await;
-    assert_eq!(change(&site, id).await.state, ActState::Unknown);
+    let row = change(&site, id).await;
+    assert_eq!(row.state, ActState::Unknown);
+    assert!(row.evidence.unwrap().contains("takes neither"));
     let open = async || {
         let mut tx = site.me.db.read().await.unwrap();
         let all = tickets::list_open(&mut tx).await.unwrap();
-        all.into_iter()
-            .filter(|ticket| ticket.subject == Subject::Bmc(id))
-            .map(|ticket| ticket.title)
-            .collect::<Vec<_>>()
+        let ours = all.into_iter().filter(|ticket| ticket.subject == Subject::Bmc(id));
+        ours.map(|ticket| ticket.title).collect::<Vec<_>>()
     };
-    assert!(open().await[0].contains("forget-bmc-password"));
+    assert!(open().await[0].contains("restore-bmc-password"));
     assert_eq!(site.with_bmc(id, |fake| fake.refused).await, 2);
     assert!(in_use(&site, id).await.unwrap_err().later);
+    let begun = site.me.change_old_passwords_once(PasswordAge { days: 1 }).await.unwrap();
+    assert_eq!(begun, 0, "the schedule waits for the person");
 
+    assert_eq!(restore(&site, id).await.state, ActState::Unknown, "that of the file does not log in yet");
     // The person sets the file's password there, and says so.
     site.with_bmc(id, |fake| fake.password = FACTORY.into()).await;
-    site.ask("kim", Action::ForgetBmcPassword, &[id]).await.unwrap();
+    assert_eq!(restore(&site, id).await.state, ActState::Done);
     assert_eq!(open().await, [""; 0]);
     assert!(in_use(&site, id).await.unwrap().is_none());
     assert_eq!(change(&site, id).await.state, ActState::Done);
-    let again = site.ask("kim", Action::ForgetBmcPassword, &[id]).await;
-    again.unwrap();
-    let twice = site.ask("kim", Action::ForgetBmcPassword, &[id]).await.unwrap_err().to_string();
-    assert!(twice.contains("password file already"), "{twice}");
+}
+
+/// Asks for the file's password and waits until that ended.
+async fn restore(site: &Site, id: MachineId) -> ActRow {
+    site.ask("kim", Action::RestoreBmcPassword, &[id]).await.unwrap();
+    ended(site, id).await
+}
+
+#[tokio::test]
+async fn a_bmc_gets_the_password_of_its_file_again_and_it_is_set_there() {
+    let (_folder, site) = Site::sqlite().await;
+    let id = site.id("r1-n1").await;
+    let early = site.ask("kim", Action::RestoreBmcPassword, &[id]).await.unwrap_err().to_string();
+    assert!(early.contains("password file already"), "{early}");
+    assert_eq!(change(&site, id).await.state, ActState::Done);
+    assert_ne!(password(&site, id).await, FACTORY);
+    assert_eq!(restore(&site, id).await.state, ActState::Done);
+    assert_eq!(password(&site, id).await, FACTORY);
+    assert!(in_use(&site, id).await.unwrap().is_none());
+    let states: Vec<PasswordState> = rows(&site, id).await.iter().map(|row| row.state).collect();
+    assert_eq!(states, [PasswordState::Former, PasswordState::Former]);
+}
+
+#[tokio::test]
+async fn eleven_bmcs_at_once_need_a_second_person() {
+    let (_folder, place) = folder();
+    let site = Site::open(place, Arc::default(), Budgets::default(), false).await;
+    let mut ids = Vec::new();
+    for n in 1..=11 {
+        ids.push(site.id(&format!("r1-n{n}")).await);
+    }
+    let refused = site.ask("kim", Action::ChangeBmcPassword, &ids).await.unwrap_err().to_string();
+    assert!(refused.contains("second person"), "{refused}");
+    site.ask("kim", Action::ChangeBmcPassword, &ids[..10]).await.unwrap();
 }
 
 #[tokio::test]
