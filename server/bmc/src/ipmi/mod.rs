@@ -21,7 +21,7 @@ mod sensors;
 mod session;
 mod socket;
 mod spd;
-mod states;
+pub(crate) mod states;
 mod visit;
 
 pub use inventory::inspect;

@@ -52,6 +52,7 @@ pub async fn event_log(turn: &mut Turn<'_>, after: &[LogMark]) -> Result<Log, Fa
         more: found.len() >= AT_ONCE && id.is_some(),
         clock_offset,
         overflowed: info.overflowed,
+        gap: None,
     })
 }
 

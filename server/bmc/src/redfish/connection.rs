@@ -223,8 +223,15 @@ impl Connection {
     /// The service root, which is for everybody, at whichever of its two addresses the BMC has it.
     pub async fn root(&self, lane: &Lane) -> Result<Answer, Fault> {
         let [root, other] = ROOTS;
-        match self.get_as(lane, root, false).await {
+        let answer = match self.get_as(lane, root, false).await {
             Err(Fault::NotOffered(_) | Fault::Declined(_)) => self.get_as(lane, other, false).await,
+            answer => answer,
+        };
+        match answer {
+            Ok(answer) if !answer.body.is_object() => Err(Fault::Garbled(format!("{root} is no object of JSON"))),
+            Err(Fault::NotOffered(said)) => {
+                Err(Fault::NotOffered(format!("{said}; is this the address of a BMC that speaks Redfish?")))
+            }
             answer => answer,
         }
     }
@@ -292,10 +299,10 @@ impl Connection {
             }
             Outcome::Bad(status, body) => {
                 let fault = json::fault(status, &body, "a new session");
-                match (status, &fault) {
-                    (_, Fault::NoSlot) | (503, _) => Err(Fault::NoSlot),
-                    (404 | 405 | 501, _) => self.without_sessions(&mut access, fault),
-                    (400 | 401 | 403, _) => {
+                match status {
+                    _ if matches!(fault, Fault::NoSlot) => Err(fault),
+                    404 | 405 | 501 => self.without_sessions(&mut access, fault),
+                    400 | 401 | 403 if !matches!(fault, Fault::Busy(_)) => {
                         lane.login_failed();
                         Err(Fault::Login)
                     }

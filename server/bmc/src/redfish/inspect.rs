@@ -1,10 +1,10 @@
 //! Reading a machine whole: carries out what [`Walk`] decides, two reads at a time (B7.12).
 
+use super::inventory;
+use super::visit::{Visit, ends};
 use super::walk::{Step, Walk};
-use super::{Connection, inventory};
-use crate::lane::Lane;
-use crate::{Fault, Hardware, Inner, Kind, Target};
-use muster_catalog::Catalog;
+use crate::{Fault, Hardware, Kind};
+use muster_catalog::{Catalog, Resource};
 use serde_json::Value;
 
 /// So many reads in a row without an answer, and the BMC is gone rather than busy.
@@ -14,16 +14,15 @@ const MOST_SILENT: u32 = 3;
 pub type Progress<'a> = &'a (dyn Fn(usize) + Send + Sync);
 
 /// Everything the BMC tells of the machine that the target means.
-pub async fn inspect(
-    engine: &Inner,
-    lane: &Lane,
-    target: &Target,
-    catalog: &Catalog,
-    progress: Progress<'_>,
-) -> Result<Hardware, Fault> {
-    let reader = Reader { engine, lane, target };
-    let mut walk = Walk::from_root(reader.root().await?);
+pub async fn inspect(visit: Visit<'_>, catalog: &Catalog, progress: Progress<'_>) -> Result<Hardware, Fault> {
+    let target = visit.target();
+    let reader = Reader { visit };
+    let mut walk = Walk::from_root(visit.root().await?);
     reader.round(&mut walk, progress).await?;
+    if [Resource::System, Resource::Chassis].iter().all(|kind| walk.of(*kind).next().is_none()) {
+        let why = walk.gaps().first().map(|gap| format!(" ({}: {})", gap.at, gap.reason)).unwrap_or_default();
+        return Err(Fault::Garbled(format!("it tells of no system and of no chassis{why}")));
+    }
     walk.choose(target.system.as_deref());
     let profile = catalog.recognise(&inventory::signs(&walk));
     if !walk.lead(profile.map(|profile| profile.link.clone()).unwrap_or_default()) {
@@ -34,35 +33,15 @@ pub async fn inspect(
     }
     reader.round(&mut walk, progress).await?;
     let mut hardware = inventory::tell(&walk, profile);
-    hardware.bmc.tls_pin = lane.seen.pin().map(|pin| pin.to_string());
+    hardware.bmc.tls_pin = visit.lane().seen.pin().map(|pin| pin.to_string());
     Ok(hardware)
 }
 
 struct Reader<'a> {
-    engine: &'a Inner,
-    lane: &'a Lane,
-    target: &'a Target,
+    visit: Visit<'a>,
 }
 
 impl Reader<'_> {
-    async fn root(&self) -> Result<Value, Fault> {
-        let settings = &self.engine.settings;
-        let reading = async { Ok(self.connection().await?.root(self.lane).await?.body) };
-        self.lane.run(settings, reading).await
-    }
-
-    async fn connection(&self) -> Result<Connection, Fault> {
-        self.lane.connection(self.engine, self.target).await
-    }
-
-    async fn read(&self, step: &Step) -> Result<Value, Fault> {
-        let reading = async {
-            let turn = self.lane.redfish_read(self.engine, self.target).await?;
-            Ok(turn.get(&step.path).await?.body)
-        };
-        self.lane.run(&self.engine.settings, reading).await
-    }
-
     async fn round(&self, walk: &mut Walk, progress: Progress<'_>) -> Result<(), Fault> {
         let mut silent = 0;
         // The first goes alone: two at once would try a wrong password twice, and a third locks many an account (A5.6).
@@ -72,11 +51,11 @@ impl Reader<'_> {
             alone = false;
             let second = async {
                 match &other {
-                    Some(step) => Some(self.read(step).await),
+                    Some(step) => Some(self.visit.get(&step.path).await),
                     None => None,
                 }
             };
-            let (first, second) = tokio::join!(self.read(&one), second);
+            let (first, second) = tokio::join!(self.visit.get(&one.path), second);
             settle(walk, &one, first, &mut silent)?;
             if let (Some(step), Some(outcome)) = (&other, second) {
                 settle(walk, step, outcome, &mut silent)?;
@@ -98,16 +77,7 @@ fn settle(walk: &mut Walk, step: &Step, outcome: Result<Value, Fault>, silent: &
         Err(fault) => fault,
     };
     *silent = if fault.kind() == Kind::Unreachable { *silent + 1 } else { 0 };
-    let ends = matches!(
-        fault,
-        Fault::Login
-            | Fault::LoginsHeld(_)
-            | Fault::ForeignKey { .. }
-            | Fault::PlainHttp
-            | Fault::NoSlot
-            | Fault::Resting(_)
-    );
-    if ends || *silent >= MOST_SILENT {
+    if ends(&fault) || *silent >= MOST_SILENT {
         return Err(fault);
     }
     let reason = match fault {

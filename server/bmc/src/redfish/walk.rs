@@ -338,7 +338,7 @@ impl Walk {
 }
 
 /// About how many bytes a value fills.
-fn weight(value: &Value) -> usize {
+pub fn weight(value: &Value) -> usize {
     let own = std::mem::size_of::<Value>();
     match value {
         Value::String(text) => own + text.len(),
