@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// The last entry that somebody has read of one log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LogMark {
-    /// [`Log::name`].
+    /// [`Log::name`]; empty for the first log that the BMC has, which is the hardware's.
     pub log: String,
     /// [`LogEntry::id`].
     pub id: String,

@@ -21,7 +21,11 @@ pub fn id(number: u16) -> String {
 
 /// The id in a mark, if it is one of ours.
 pub fn number(mark: &LogMark) -> Option<u16> {
-    u16::from_str_radix(&mark.id, 16).ok().filter(|_| mark.log == SEL)
+    u16::from_str_radix(&mark.id, 16).ok().filter(|_| is_of_sel(mark))
+}
+
+pub fn is_of_sel(mark: &LogMark) -> bool {
+    mark.log == SEL || mark.log.is_empty()
 }
 
 pub fn print(record: &[u8; LENGTH]) -> String {
@@ -177,6 +181,7 @@ mod tests {
         let by_id = LogMark { print: String::new(), ..mark.clone() };
         assert!(is_marked(&by_id, Some(&later)) && !is_marked(&by_id, None));
         assert_eq!(number(&LogMark { log: "Lclog".into(), ..mark.clone() }), None);
+        assert_eq!(number(&LogMark { log: String::new(), ..mark.clone() }), Some(0x2a), "the only log is the first");
         assert_eq!(number(&LogMark { id: "x".into(), ..mark }), None);
     }
 

@@ -17,11 +17,11 @@ pub type Progress<'a> = &'a (dyn Fn(usize) + Send + Sync);
 pub async fn inspect(visit: Visit<'_>, catalog: &Catalog, progress: Progress<'_>) -> Result<Hardware, Fault> {
     let target = visit.target();
     let reader = Reader { visit };
-    let mut walk = Walk::from_root(visit.root().await?);
-    reader.round(&mut walk, progress).await?;
+    let (mut walk, mut missed) = (Walk::from_root(visit.root().await?), Missed::default());
+    reader.round(&mut walk, &mut missed, progress).await?;
     if [Resource::System, Resource::Chassis].iter().all(|kind| walk.of(*kind).next().is_none()) {
-        let why = walk.gaps().first().map(|gap| format!(" ({}: {})", gap.at, gap.reason)).unwrap_or_default();
-        return Err(Fault::Garbled(format!("it tells of no system and of no chassis{why}")));
+        let nothing = || Fault::Garbled("it tells of no system and of no chassis".into());
+        return Err(missed.first.unwrap_or_else(nothing));
     }
     walk.choose(target.system.as_deref());
     let profile = catalog.recognise(&inventory::signs(&walk));
@@ -31,7 +31,7 @@ pub async fn inspect(visit: Visit<'_>, catalog: &Catalog, progress: Progress<'_>
         let wanted = target.system.as_deref().unwrap_or_default();
         return Err(Fault::Declined(format!("it serves no system {wanted}; it has: {}", serials.join(", "))));
     }
-    reader.round(&mut walk, progress).await?;
+    reader.round(&mut walk, &mut missed, progress).await?;
     let mut hardware = inventory::tell(&walk, profile);
     hardware.bmc.tls_pin = visit.lane().seen.pin().map(|pin| pin.to_string());
     Ok(hardware)
@@ -42,8 +42,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn round(&self, walk: &mut Walk, progress: Progress<'_>) -> Result<(), Fault> {
-        let mut silent = 0;
+    async fn round(&self, walk: &mut Walk, missed: &mut Missed, progress: Progress<'_>) -> Result<(), Fault> {
         // The first goes alone: two at once would try a wrong password twice, and a third locks many an account (A5.6).
         let mut alone = true;
         while let Some(one) = walk.next() {
@@ -56,9 +55,9 @@ impl Reader<'_> {
                 }
             };
             let (first, second) = tokio::join!(self.visit.get(&one.path), second);
-            settle(walk, &one, first, &mut silent)?;
+            missed.settle(walk, &one, first)?;
             if let (Some(step), Some(outcome)) = (&other, second) {
-                settle(walk, step, outcome, &mut silent)?;
+                missed.settle(walk, step, outcome)?;
             }
             progress(walk.reads());
         }
@@ -66,25 +65,38 @@ impl Reader<'_> {
     }
 }
 
-/// What one resource lacks is a gap; what the whole BMC lacks ends the walk.
-fn settle(walk: &mut Walk, step: &Step, outcome: Result<Value, Fault>, silent: &mut u32) -> Result<(), Fault> {
-    let fault = match outcome {
-        Ok(body) => {
-            *silent = 0;
-            walk.read(step, body);
-            return Ok(());
+/// What could not be read so far.
+#[derive(Default)]
+struct Missed {
+    /// Without an answer, in a row.
+    silent: u32,
+    first: Option<Fault>,
+}
+
+impl Missed {
+    /// What one resource lacks is a gap; what the whole BMC lacks ends the walk.
+    fn settle(&mut self, walk: &mut Walk, step: &Step, outcome: Result<Value, Fault>) -> Result<(), Fault> {
+        let fault = match outcome {
+            Ok(body) => {
+                self.silent = 0;
+                walk.read(step, body);
+                return Ok(());
+            }
+            Err(fault) => fault,
+        };
+        self.silent = if fault.kind() == Kind::Unreachable { self.silent + 1 } else { 0 };
+        if ends(&fault) || self.silent >= MOST_SILENT {
+            return Err(fault);
         }
-        Err(fault) => fault,
-    };
-    *silent = if fault.kind() == Kind::Unreachable { *silent + 1 } else { 0 };
-    if ends(&fault) || *silent >= MOST_SILENT {
-        return Err(fault);
+        let reason = match &fault {
+            // The path stands beside it.
+            Fault::NotOffered(said) => said.trim_start_matches(&step.path).trim_start_matches([':', ' ']).to_string(),
+            fault => fault.to_string(),
+        };
+        walk.missed(step, reason);
+        if !step.is_guess() {
+            self.first.get_or_insert(fault);
+        }
+        Ok(())
     }
-    let reason = match fault {
-        // The path stands beside it.
-        Fault::NotOffered(said) => said.trim_start_matches(&step.path).trim_start_matches([':', ' ']).to_string(),
-        fault => fault.to_string(),
-    };
-    walk.missed(step, reason);
-    Ok(())
 }

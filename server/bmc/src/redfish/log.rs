@@ -34,8 +34,8 @@ pub async fn event_log(visit: Visit<'_>, after: &[LogMark]) -> Result<Vec<Log>, 
     services.sort_by_key(|service| service.rank);
     let (mut logs, mut all, mut left) = (Vec::new(), Vec::new(), None);
     let mut any = false;
-    for service in &services {
-        let mark = after.iter().find(|mark| mark.log == service.name);
+    for (place, service) in services.iter().enumerate() {
+        let mark = after.iter().find(|mark| mark.log == service.name || (mark.log.is_empty() && place == 0));
         let read = match &left {
             Some(reason) => Err(Fault::Busy(String::clone(reason))),
             None if service.rank == Rank::Foreign => Err(Fault::NotOffered("a list of events there".into())),
@@ -73,7 +73,7 @@ fn unread(service: &Service, mark: Option<&LogMark>, fault: &Fault) -> Log {
         name: service.name.clone(),
         entries: Vec::new(),
         since: if mark.is_some() { Since::Mark } else { Since::Beginning },
-        mark: mark.cloned(),
+        mark: mark.map(|mark| LogMark { log: service.name.clone(), ..mark.clone() }),
         more: false,
         clock_offset: service.clock.offset,
         overflowed: false,

@@ -72,6 +72,12 @@ pub struct Step {
     guess: bool,
 }
 
+impl Step {
+    pub fn is_guess(&self) -> bool {
+        self.guess
+    }
+}
+
 /// A resource that was read, or that lay whole inside another.
 #[derive(Clone, Debug)]
 pub struct Found {
