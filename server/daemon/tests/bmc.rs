@@ -1,7 +1,7 @@
 //! `muster bmc` as an operator types it: the real binary against simulated BMCs of both protocols and recorded trees, and
 //! what it says when something is wrong: the cause, the next step, and an exit code that tells whether to ask again.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 use muster_tests::ipmi_sim::{self, IpmiSim, Traits};
 use muster_tests::redfish_sim::{Identity, RedfishSim, recorded};

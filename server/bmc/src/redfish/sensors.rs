@@ -139,7 +139,7 @@ fn reading(item: &Value, name: String, kind: ReadingKind, numbers: &[&str], unit
         unit,
         state: state.filter(|state| state != "Enabled").into_iter().collect(),
         health,
-        thresholds: thresholds(item),
+        thresholds: if is_there { thresholds(item) } else { Thresholds::default() },
     }
 }
 
@@ -213,8 +213,9 @@ mod tests {
 
     #[test]
     fn what_is_absent_has_no_value_though_a_zero_stands_there() {
-        let body = json!({"Fans": [{"Name": "FAN1", "Reading": 0, "Status": {"State": "Absent", "Health": "OK"}}]});
+        let body = json!({"Fans": [{"Name": "FAN1", "Reading": 0, "LowerThresholdFatal": 0, "Status": {"State": "Absent", "Health": "OK"}}]});
         let [fan] = listed(&body).try_into().unwrap();
+        assert_eq!(fan.thresholds, Thresholds::default());
         assert_eq!((fan.value, fan.health, fan.state), (None, Health::Unknown, vec!["Absent".to_string()]));
     }
 
