@@ -172,6 +172,15 @@ impl Default for Identity {
     }
 }
 
+/// A tree recorded of a real BMC, by the name of its file without the ending; `None` where the variable `MUSTER_CAPTURES`
+/// names no folder of recordings.
+pub fn recorded(name: &str) -> Option<BTreeMap<String, Value>> {
+    let file = format!("{}/redfish/{name}.json.gz", std::env::var("MUSTER_CAPTURES").ok()?);
+    let unpacked = std::process::Command::new("zcat").arg(&file).output().expect("zcat").stdout;
+    let tree: BTreeMap<String, Value> = serde_json::from_slice(&unpacked).expect("a recorded tree");
+    Some(tree.into_iter().map(|(path, body)| (path.trim_end_matches('/').to_string(), body)).collect())
+}
+
 pub fn system(serial: &str) -> Value {
     json!({
         "Manufacturer": "ACME", "Model": "R-2", "SerialNumber": serial, "UUID": "00112233-4455-6677-8899-AABBCCDDEEFF",

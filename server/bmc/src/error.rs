@@ -151,7 +151,10 @@ pub enum Fault {
     NoAddress(String),
     #[error("it failed too often in a row; it is left alone for another {0:?}")]
     Resting(Duration),
-    #[error("it does not take this user and password; check the credential before anybody tries again")]
+    #[error(
+        "it does not take this user and password. This was one failed login, and many BMCs lock the account after three: \
+         check the credential before anybody tries again"
+    )]
     Login,
     #[error("it says that the account is locked ({0}); wait until it is free, and let nobody try before that")]
     Locked(String),
@@ -169,9 +172,9 @@ pub enum Fault {
     ForeignKey { expected: Pin, found: Pin },
     #[error("the address says http://, but plain HTTP was not allowed for this BMC; use https:// or allow it")]
     PlainHttp,
-    #[error("all its session slots are taken; they free themselves within minutes")]
+    #[error("all its session slots are taken; they free themselves within minutes, or close one in its web page")]
     NoSlot,
-    #[error("it answers that it is busy ({0})")]
+    #[error("it answers that it is busy ({0}); ask again in a minute")]
     Busy(String),
     #[error("it refuses: {0}")]
     Declined(String),
@@ -179,11 +182,15 @@ pub enum Fault {
     NotOffered(String),
     #[error("after setting, it reads back {found}; expected {wanted}")]
     BootDiffers { wanted: String, found: String },
-    #[error("its answer breaks the protocol: {0}")]
+    #[error(
+        "its answer breaks the protocol: {0}. Ask again, and if it stays so restart the BMC or update its firmware"
+    )]
     Garbled(String),
     #[error("the local socket failed")]
     Socket(#[source] std::io::Error),
-    #[error("the HTTP exchange failed")]
+    #[error(
+        "no HTTP exchange with it; check that the address is its own, that it has power and that its web server is on"
+    )]
     Http(#[source] reqwest::Error),
     #[error("{0}")]
     Broken(String),

@@ -24,7 +24,7 @@ pub use hardware::{Controller, Drive, Fan, Firmware, Gap, Hardware, Memory, Nic,
 pub use ipmi::parse;
 pub use lane::Settings;
 pub use log::{Log, LogEntry, LogMark, LogTime, SelEvent, Since};
-pub use reading::{Health, Reading, ReadingKind};
+pub use reading::{Health, Reading, ReadingKind, Thresholds};
 pub use target::{
     BootDevice, BootOrder, BootSet, Identity, Pin, PowerAction, PowerSet, Protocol, Quirk, Secret, Target, Trust,
 };

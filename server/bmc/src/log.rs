@@ -3,6 +3,9 @@
 //! A reader keeps the [`LogMark`] of the last entry it has stored and reads on from there. Ids begin anew when a log is
 //! cleared and old entries go when it wraps, so that a mark is an id *and* what stood there: where that is not found
 //! any more, the log is read from its beginning and says so ([`Since::Broken`]). Nothing here clears a log.
+//!
+//! IPMI knows one log. Redfish knows any number: the one for hardware events stands first, and what two of them tell alike
+//! is told once, in the first.
 
 use crate::Health;
 use serde::{Deserialize, Serialize};
@@ -10,19 +13,22 @@ use serde::{Deserialize, Serialize};
 /// The last entry that somebody has read of one log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LogMark {
-    /// [`Log::name`].
+    /// [`Log::name`]; empty for the first log that the BMC has, which is the hardware's.
     pub log: String,
     /// [`LogEntry::id`].
     pub id: String,
-    /// What stood there: tells the entry from a later one with the same id.
+    /// What stood there: tells the entry from a later one with the same id. Empty where nobody knows; then whatever has
+    /// the id is taken for it.
     pub print: String,
 }
 
 /// One log, as far as it was read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Log {
+    /// `SEL` over IPMI; over Redfish whose log it is and its id, `Systems/1/IML`.
     pub name: String,
-    /// Oldest first.
+    /// Oldest first. Over Redfish an entry that the BMC has changed since the mark was set (some count repetitions in the
+    /// first one) comes again under its id.
     pub entries: Vec<LogEntry>,
     pub since: Since,
     /// Read on from here. `None`: the log is empty.
@@ -33,6 +39,8 @@ pub struct Log {
     pub clock_offset: Option<i64>,
     /// Entries were lost because it was full, as the BMC says.
     pub overflowed: bool,
+    /// What of it was not read, and why.
+    pub gap: Option<String>,
 }
 
 /// How what was read is connected with the mark.
@@ -49,12 +57,19 @@ pub enum Since {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogEntry {
+    /// [`Log::name`].
+    pub log: String,
     /// Of the BMC; unique within its log until that is cleared.
     pub id: String,
-    /// As it came: 16 bytes of a SEL.
+    /// As it came: 16 bytes of a SEL, JSON over Redfish; empty where that is longer than 4 KiB.
     pub raw: Vec<u8>,
     pub time: LogTime,
     pub health: Health,
+    /// The name of the message in its registry, as the BMC has it (Redfish).
+    pub message_id: Option<String>,
+    /// What it is about: the type of the sensor, or the part as the BMC names it.
+    pub component: Option<String>,
+    /// For a person: bounded, on one line and without control characters.
     pub message: String,
     pub event: Option<SelEvent>,
 }
@@ -63,7 +78,7 @@ pub struct LogEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogTime {
-    /// Seconds since 1970 by the BMC's clock, which is often local time.
+    /// Seconds since 1970 by the BMC's clock, which over IPMI is often local time.
     Clock(u32),
     /// Seconds since the BMC started: its clock was not set then.
     SinceStart(u32),

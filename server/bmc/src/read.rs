@@ -1,6 +1,6 @@
 //! What is read of a BMC beyond power and boot: its machine's parts, its sensors and its event log.
 
-use crate::{Bmcs, Error, Fault, Hardware, Log, LogMark, Protocol, Reading, Target, ipmi, redfish};
+use crate::{Bmcs, Error, Hardware, Log, LogMark, Protocol, Reading, Target, ipmi, redfish};
 use muster_catalog::{BmcSigns, Catalog};
 
 impl Bmcs {
@@ -19,7 +19,9 @@ impl Bmcs {
                 hardware.bmc.profile = profile.map(|profile| profile.id.clone());
                 hardware
             }),
-            Protocol::Redfish => redfish::inspect(&self.inner, &lane, target, catalog, progress).await,
+            Protocol::Redfish => {
+                redfish::inspect(redfish::Visit::new(&self.inner, &lane, target), catalog, progress).await
+            }
         };
         inspected.map_err(|source| Error::Inspect { bmc: target.address.clone(), source })
     }
@@ -40,18 +42,14 @@ impl Bmcs {
     /// Each log from the mark that `after` has for it, or from its beginning. Reading takes nothing out of a log.
     pub async fn event_log(&self, target: &Target, after: &[LogMark]) -> Result<Vec<Log>, Error> {
         let lane = self.lane(target);
-        let reading = async {
-            match target.protocol {
-                Protocol::Ipmi => {
-                    let mut turn = lane.ipmi(&self.inner, target).await?;
-                    Ok(vec![ipmi::event_log(&mut turn, after).await?])
-                }
-                Protocol::Redfish => Err(over_redfish("its event log")),
+        let read = match target.protocol {
+            Protocol::Ipmi => {
+                let reading = async { ipmi::event_log(&mut lane.ipmi(&self.inner, target).await?, after).await };
+                lane.run(&self.inner.settings, reading).await.map(|log| vec![log])
             }
+            Protocol::Redfish => redfish::event_log(redfish::Visit::new(&self.inner, &lane, target), after).await,
         };
-        lane.run(&self.inner.settings, reading)
-            .await
-            .map_err(|source| Error::ReadLog { bmc: target.address.clone(), source })
+        read.map_err(|source| Error::ReadLog { bmc: target.address.clone(), source })
     }
 }
 
@@ -64,8 +62,4 @@ fn ipmi_signs(hardware: &Hardware) -> BmcSigns {
         product_number: hardware.bmc.product_number,
         ..BmcSigns::default()
     }
-}
-
-fn over_redfish(what: &str) -> Fault {
-    Fault::NotOffered(format!("{what} over Redfish through this version of Muster; ask it over IPMI"))
 }

@@ -18,11 +18,24 @@ pub struct Reading {
     /// What stands, in words: the states of a sensor that does not measure, the thresholds that are crossed.
     pub state: Vec<String>,
     pub health: Health,
+    pub thresholds: Thresholds,
+}
+
+/// Beyond which value a sensor is no longer well, in its unit; `None` where the BMC compares with nothing. IPMI calls the
+/// three non-critical, critical and non-recoverable, Redfish caution, critical and fatal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Thresholds {
+    pub lower_fatal: Option<f64>,
+    pub lower_critical: Option<f64>,
+    pub lower_warning: Option<f64>,
+    pub upper_warning: Option<f64>,
+    pub upper_critical: Option<f64>,
+    pub upper_fatal: Option<f64>,
 }
 
 /// What a sensor looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum ReadingKind {
     Temperature,
     Voltage,

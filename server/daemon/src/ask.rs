@@ -1,6 +1,8 @@
 //! The client verbs: one question to the API each, and its answer as a table or as the API's own JSON.
 
-use crate::cli::{Command, LogCommand, MachineCommand, ModelCommand, Output, PlanCommand, RackCommand, TokenCommand};
+use crate::cli::{
+    Command, LogCommand, MachineCommand, ModelCommand, Output, PlanCommand, RackCommand, Targets, TokenCommand,
+};
 use crate::client::{Api, escaped};
 use crate::table::{ago, bytes, cell, clock, items, place, print};
 use crate::{explain, plan, rack, show, watch};

@@ -1,21 +1,21 @@
 //! `muster bmc`: what a BMC tells, asked from here and without a daemon. Nothing is ever changed.
 
+mod inspect;
+mod log;
+mod sensors;
+
 use crate::cli::Output;
 use crate::data;
-use crate::table::{bytes, plain_text, print_told};
+use crate::table::plain_text;
 use anyhow::{Context as _, Result, bail};
-use muster_bmc::{Bmcs, Hardware, Kind, Pin, Protocol, Secret, Settings, Target, Trust};
+use muster_bmc::{Bmcs, Kind, Pin, Protocol, Secret, Settings, Target, Trust};
 use muster_catalog::Catalog;
-use muster_names::Power;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The profiles as this tree had them when it was built.
 const PROFILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/bmc_profiles.rs"));
-
-/// So many gaps are told one by one.
-const GAPS_SHOWN: usize = 5;
 
 #[derive(clap::Subcommand)]
 pub enum BmcCommand {
@@ -26,10 +26,24 @@ pub enum BmcCommand {
     ///
     /// Exit codes: 0 read; 1 refused, the message says why; 3 no answer, the same again may work later.
     Inspect(Inspect),
+    /// Read every sensor of a machine through its BMC: value, thresholds, state and health
+    ///
+    /// It needs no daemon and changes nothing. A sensor without a reading has no value and unknown health.
+    ///
+    /// Exit codes: 0 read, whatever the health; 1 refused, the message says why; 3 no answer, the same again may work later.
+    Sensors(At),
+    /// Read the event logs that a BMC keeps, the newest entry last
+    ///
+    /// It needs no daemon, changes nothing and clears nothing. Times are in UTC by the BMC's clock; how far that is off is
+    /// said. What could not be read is named under `gap` and on standard error.
+    ///
+    /// Exit codes: 0 read; 1 refused, the message says why; 3 no answer, the same again may work later.
+    Log(ReadLog),
 }
 
+/// A BMC and how to get in.
 #[derive(clap::Args)]
-pub struct Inspect {
+pub struct At {
     /// `redfish://HOST` or `https://HOST`, `http://HOST` without encryption, `ipmi://HOST`; each with `:PORT` if need be
     url: String,
     /// The user to log in as
@@ -44,29 +58,53 @@ pub struct Inspect {
     /// SHA-256 of the BMC's public key, as an earlier look printed it; with another key no credential is sent
     #[arg(long, value_name = "SHA256")]
     pin: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub struct Inspect {
+    #[command(flatten)]
+    at: At,
     /// BMC profiles to use instead of those built in: a folder with firmware-profiles/bmcs below it
     #[arg(long, value_name = "FOLDER")]
     files: Option<PathBuf>,
 }
 
-pub fn run(command: BmcCommand, output: Output, runtime: &tokio::runtime::Runtime) -> Result<ExitCode> {
-    match command {
-        BmcCommand::Inspect(asked) => runtime.block_on(inspect(&asked, output)),
-    }
+#[derive(clap::Args)]
+pub struct ReadLog {
+    #[command(flatten)]
+    at: At,
+    /// Only what follows this entry: its id in the log of the hardware, which is the first; LOG=ID means another log. It may
+    /// be given once for each log, and a log without it is not shown then
+    #[arg(long, value_name = "ID")]
+    since: Vec<String>,
 }
 
-async fn inspect(asked: &Inspect, output: Output) -> Result<ExitCode> {
-    let catalog = profiles(asked.files.as_deref())?;
-    let mut target = target(&asked.url, &asked.user, password(&asked.password_file)?)?;
-    target.system = asked.system.clone();
-    if let Some(pin) = &asked.pin {
-        let pin = Pin::read(pin).context("--pin is no SHA-256: 64 hexadecimal digits are expected")?;
-        if target.trust == Trust::Plain || target.protocol == Protocol::Ipmi {
-            bail!("--pin holds for https:// alone");
+pub fn run(command: BmcCommand, output: Output, runtime: &tokio::runtime::Runtime) -> Result<ExitCode> {
+    runtime.block_on(async {
+        let bmcs = Bmcs::new(Settings::default());
+        let read = match &command {
+            BmcCommand::Inspect(asked) => look(&bmcs, asked, output).await,
+            BmcCommand::Sensors(at) => sensors::look(&bmcs, &at.target()?, output).await,
+            BmcCommand::Log(asked) => log::look(&bmcs, &asked.at.target()?, &asked.since, output).await,
+        };
+        bmcs.close_all().await;
+        match read {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(error) => match error.downcast_ref::<muster_bmc::Error>().map(muster_bmc::Error::kind) {
+                Some(Kind::Later | Kind::Unreachable) => {
+                    eprintln!("muster: {}", plain_text(&format!("{error:#}")));
+                    Ok(ExitCode::from(crate::AWAY))
+                }
+                Some(_) => bail!("{}", plain_text(&format!("{error:#}"))),
+                None => Err(error),
+            },
         }
-        target.trust = Trust::Pinned(pin);
-    }
-    let bmcs = Bmcs::new(Settings::default());
+    })
+}
+
+async fn look(bmcs: &Bmcs, asked: &Inspect, output: Output) -> Result<()> {
+    let catalog = profiles(asked.files.as_deref())?;
+    let target = asked.at.target()?;
     let shown = std::io::stderr().is_terminal();
     let progress = move |reads: usize| {
         if shown {
@@ -74,20 +112,24 @@ async fn inspect(asked: &Inspect, output: Output) -> Result<ExitCode> {
         }
     };
     let found = bmcs.inspect(&target, &catalog, &progress).await;
-    bmcs.close_all().await;
     if shown {
         eprint!("\r\x1b[K");
     }
-    match found {
-        Ok(hardware) => {
-            tell(&hardware, output)?;
-            Ok(ExitCode::SUCCESS)
+    inspect::tell(&found?, output)
+}
+
+impl At {
+    fn target(&self) -> Result<Target> {
+        let mut target = target(&self.url, &self.user, password(&self.password_file)?)?;
+        target.system = self.system.clone();
+        if let Some(pin) = &self.pin {
+            let pin = Pin::read(pin).context("--pin is no SHA-256: 64 hexadecimal digits are expected")?;
+            if target.trust == Trust::Plain || target.protocol == Protocol::Ipmi {
+                bail!("--pin holds for https:// alone");
+            }
+            target.trust = Trust::Pinned(pin);
         }
-        Err(error) if matches!(error.kind(), Kind::Later | Kind::Unreachable) => {
-            eprintln!("muster: {:#}", anyhow::Error::from(error));
-            Ok(ExitCode::from(crate::AWAY))
-        }
-        Err(error) => Err(error.into()),
+        Ok(target)
     }
 }
 
@@ -135,102 +177,13 @@ fn target(url: &str, user: &str, password: Secret) -> Result<Target> {
     Ok(target)
 }
 
-fn tell(hardware: &Hardware, output: Output) -> Result<()> {
-    let systems = &hardware.systems;
-    if systems.len() > 1 {
-        let named: Vec<&str> = systems.iter().filter_map(|one| one.serial.as_deref().or(one.uuid.as_deref())).collect();
-        let mine = hardware.serial.as_deref().or(hardware.uuid.as_deref()).unwrap_or("the first");
-        eprintln!(
-            "muster: the BMC serves {} systems ({}); this is {mine}, --system takes another",
-            systems.len(),
-            plain_text(&named.join(", "))
-        );
-    }
-    for gap in hardware.gaps.iter().take(GAPS_SHOWN) {
-        eprintln!("muster: not read: {}: {}", plain_text(&gap.at), plain_text(&gap.reason));
-    }
-    if let Some(more) = hardware.gaps.len().checked_sub(GAPS_SHOWN).filter(|more| *more > 0) {
-        eprintln!("muster: {more} more were not read; --output json lists them under `gaps`");
-    }
-    match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(hardware)?),
-        Output::Table => show(hardware),
-    }
-    Ok(())
-}
-
+/// What was told, for a terminal; `-` for nothing.
 fn text(told: &Option<String>) -> String {
     told.as_deref().map_or("-".into(), plain_text)
 }
 
 fn number(told: Option<impl ToString>) -> String {
     told.map_or("-".into(), |number| number.to_string())
-}
-
-fn show(hardware: &Hardware) {
-    let power = match hardware.power {
-        Some(Power::On) => "on",
-        Some(Power::Off) => "off",
-        Some(Power::Unknown) => "unknown",
-        None => "-",
-    };
-    let bmc = &hardware.bmc;
-    let rows = [
-        ("manufacturer", text(&hardware.manufacturer)),
-        ("model", text(&hardware.model)),
-        ("serial", text(&hardware.serial)),
-        ("SKU", text(&hardware.sku)),
-        ("UUID", text(&hardware.uuid)),
-        ("power", power.into()),
-        ("BMC", format!("{} {}", text(&bmc.model), text(&bmc.firmware))),
-        ("BMC profile", text(&bmc.profile)),
-        ("BMC MAC", number(bmc.mac)),
-        ("BMC key", text(&bmc.tls_pin)),
-    ];
-    rows.iter().filter(|(_, told)| told != "-").for_each(|(name, told)| println!("{name:<14}{told}"));
-    section("processors", &["slot", "kind", "model", "cores", "serial", "health"], &hardware.processors, |one| {
-        vec![
-            text(&one.slot),
-            text(&one.kind),
-            text(&one.model),
-            number(one.cores),
-            text(&one.serial),
-            text(&one.health),
-        ]
-    });
-    section("memory", &["slot", "MiB", "part number", "serial", "health"], &hardware.memory, |one| {
-        vec![text(&one.slot), number(one.size_mib), text(&one.part_number), text(&one.serial), text(&one.health)]
-    });
-    section("drives", &["bay", "size", "model", "serial", "firmware", "health"], &hardware.drives, |one| {
-        let size = one.size_bytes.map_or("-".into(), bytes);
-        vec![text(&one.bay), size, text(&one.model), text(&one.serial), text(&one.firmware), text(&one.health)]
-    });
-    section("NICs", &["MAC", "port", "slot", "model", "Mbit/s", "serial"], &hardware.nics, |one| {
-        vec![
-            number(one.mac),
-            text(&one.port),
-            text(&one.slot),
-            text(&one.model),
-            number(one.speed_mbps),
-            text(&one.serial),
-        ]
-    });
-    section("power supplies", &["slot", "W", "model", "serial", "health"], &hardware.power_supplies, |one| {
-        vec![text(&one.slot), number(one.watts), text(&one.model), text(&one.serial), text(&one.health)]
-    });
-    section("fans", &["slot", "rpm", "%", "health"], &hardware.fans, |one| {
-        vec![text(&one.slot), number(one.rpm), number(one.percent), text(&one.health)]
-    });
-    section("firmware", &["component", "version", "state"], &hardware.firmware, |one| {
-        vec![text(&one.component), text(&one.version), text(&one.state)]
-    });
-}
-
-fn section<T>(title: &str, head: &[&str], all: &[T], row: impl Fn(&T) -> Vec<String>) {
-    println!("\n{title}: {}", all.len());
-    if !all.is_empty() {
-        print_told(head, &all.iter().map(row).collect::<Vec<_>>());
-    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,11 @@ pub fn id(number: u16) -> String {
 
 /// The id in a mark, if it is one of ours.
 pub fn number(mark: &LogMark) -> Option<u16> {
-    u16::from_str_radix(&mark.id, 16).ok().filter(|_| mark.log == SEL)
+    u16::from_str_radix(&mark.id, 16).ok().filter(|_| is_of_sel(mark))
+}
+
+pub fn is_of_sel(mark: &LogMark) -> bool {
+    mark.log == SEL || mark.log.is_empty()
 }
 
 pub fn print(record: &[u8; LENGTH]) -> String {
@@ -30,7 +34,7 @@ pub fn print(record: &[u8; LENGTH]) -> String {
 
 /// Whether the record with the mark's id is the one that was marked: an id alone comes again after a clear.
 pub fn is_marked(mark: &LogMark, found: Option<&[u8; LENGTH]>) -> bool {
-    found.is_some_and(|record| print(record) == mark.print)
+    found.is_some_and(|record| mark.print.is_empty() || print(record) == mark.print)
 }
 
 pub fn mark(record: &[u8; LENGTH]) -> LogMark {
@@ -77,7 +81,18 @@ pub fn entry(record: &[u8; LENGTH], records: &Records) -> LogEntry {
         }
     };
     let id = id(u16::from_le_bytes([*low, *high]));
-    LogEntry { id, raw: record.to_vec(), time: time(record), health, message, event }
+    let component = event.as_ref().and_then(|event| states::type_name(event.sensor_type)).map(str::to_string);
+    LogEntry {
+        log: SEL.into(),
+        id,
+        raw: record.to_vec(),
+        time: time(record),
+        health,
+        message_id: None,
+        component,
+        message,
+        event,
+    }
 }
 
 fn find<'a>(event: &SelEvent, records: &'a Records) -> Option<&'a Sensor> {
@@ -135,6 +150,7 @@ mod tests {
         assert_eq!((told.message.as_str(), told.health), ("power supply sensor 30h: failure", Health::Critical));
         let event = told.event.unwrap();
         assert_eq!((event.sensor_type, event.sensor, event.offset, event.deassert), (8, 0x30, 1, false));
+        assert_eq!((told.log.as_str(), told.component.as_deref()), ("SEL", Some("power supply")));
         let mut over = SUPPLY_FAILED;
         over[12] |= 0x80;
         let told = entry(&over, &Records::default());
@@ -162,7 +178,10 @@ mod tests {
         let mut later = SUPPLY_FAILED;
         later[3] += 1;
         assert!(!is_marked(&mark, Some(&later)) && !is_marked(&mark, None));
+        let by_id = LogMark { print: String::new(), ..mark.clone() };
+        assert!(is_marked(&by_id, Some(&later)) && !is_marked(&by_id, None));
         assert_eq!(number(&LogMark { log: "Lclog".into(), ..mark.clone() }), None);
+        assert_eq!(number(&LogMark { log: String::new(), ..mark.clone() }), Some(0x2a), "the only log is the first");
         assert_eq!(number(&LogMark { id: "x".into(), ..mark }), None);
     }
 

@@ -22,7 +22,7 @@ mod sensors;
 mod session;
 mod socket;
 mod spd;
-mod states;
+pub(crate) mod states;
 mod visit;
 
 pub use accounts::{password_limit, set_password};

@@ -26,6 +26,8 @@ pub struct Sensor {
     pub event: u8,
     /// Which thresholds are compared, as in the last byte of a reading: lower ones in bits 0 to 2, upper in 3 to 5.
     pub compared: u8,
+    /// The raw thresholds that its record has, in that order; `None` where it says that there is none.
+    pub limits: [Option<u8>; 6],
     pub units: [u8; 3],
     /// `None`: it tells states and no number.
     pub analog: Option<Analog>,
@@ -104,6 +106,7 @@ fn common(record: &[u8]) -> Option<Sensor> {
         kind: *record.get(12)?,
         event: record.get(13)? & 0x7f,
         // The lower and the upper thresholds' comparisons that come back, and those that can be read.
+        limits: [None; 6],
         compared: mask(15)? | mask(17)? << 3 | record.get(18)? & 0x3f,
         units: [*record.get(20)?, *record.get(21)?, *record.get(22)?],
         analog: None,
@@ -118,7 +121,12 @@ fn full(record: &[u8]) -> Option<Sensor> {
     let sensor = common(record)?;
     // A sensor with states is a full record on some boards, its factors all zero.
     let measures = sensor.event == 0x01 || sensor.units.get(1).is_some_and(|base| *base != 0);
-    Some(Sensor { analog: analog.filter(|_| measures), name, ..sensor })
+    // They stand from the upper non-recoverable one down to the lower non-critical, each group of three from its worst.
+    let readable = record.get(18)?;
+    let limit =
+        |bit: u8, at: usize| record.get(at).copied().filter(|_| sensor.event == 0x01 && readable & 1 << bit != 0);
+    let limits = [limit(0, 41), limit(1, 40), limit(2, 39), limit(3, 38), limit(4, 37), limit(5, 36)];
+    Some(Sensor { analog: analog.filter(|_| measures), limits, name, ..sensor })
 }
 
 fn compact(record: &[u8]) -> Option<Sensor> {
@@ -134,6 +142,7 @@ fn event_only(record: &[u8]) -> Option<Sensor> {
         kind: *record.get(10)?,
         event: record.get(11)? & 0x7f,
         compared: 0,
+        limits: [None; 6],
         units: [0; 3],
         analog: None,
         readable: false,
@@ -220,6 +229,7 @@ mod tests {
         assert_eq!(sensor.entity, Entity { id: 3, instance: 1 });
         assert_eq!(sensor.name.as_deref(), Some("CPUTEMP1"));
         assert_eq!(sensor.compared, 0b111000, "upper thresholds only");
+        assert_eq!(sensor.limits, [None, None, None, Some(0x70), Some(0x90), Some(0xa0)]);
         assert_eq!(sensor.analog.unwrap().value(64), Some(64.0));
     }
 

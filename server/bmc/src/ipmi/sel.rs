@@ -22,7 +22,7 @@ const NOT_THERE: u8 = 0xcb;
 
 /// What follows the log's mark in `after`, or the log from its beginning.
 pub async fn event_log(turn: &mut Turn<'_>, after: &[LogMark]) -> Result<Log, Fault> {
-    let after = after.iter().find(|mark| mark.log == SEL);
+    let after = after.iter().find(|mark| event::is_of_sel(mark));
     let info = turn.ask(Command::new(STORAGE, 0x40, &[]), "an event log").await?;
     let info = Info::read(&info).ok_or_else(|| Fault::Garbled(format!("log information of {} bytes", info.len())))?;
     let clock_offset = clock_offset(turn).await?;
@@ -43,7 +43,7 @@ pub async fn event_log(turn: &mut Turn<'_>, after: &[LogMark]) -> Result<Log, Fa
         id = next;
     }
     let records = names(turn, found.is_empty()).await?;
-    let kept = after.filter(|_| since == Since::Mark).cloned();
+    let kept = after.filter(|_| since == Since::Mark).map(|mark| LogMark { log: SEL.into(), ..mark.clone() });
     Ok(Log {
         name: SEL.into(),
         entries: found.iter().map(|record| event::entry(record, &records)).collect(),
@@ -52,6 +52,7 @@ pub async fn event_log(turn: &mut Turn<'_>, after: &[LogMark]) -> Result<Log, Fa
         more: found.len() >= AT_ONCE && id.is_some(),
         clock_offset,
         overflowed: info.overflowed,
+        gap: None,
     })
 }
 

@@ -8,7 +8,7 @@ use super::record::{Records, Sensor};
 use super::session::Command;
 use super::visit::Visit;
 use super::{Turn, convert, sdr, states};
-use crate::{Fault, Health, Reading};
+use crate::{Fault, Health, Reading, Thresholds};
 use std::collections::BTreeSet;
 
 const SENSORS: u8 = 0x04;
@@ -153,8 +153,17 @@ impl Answer {
             unit,
             state,
             health,
+            thresholds: thresholds(sensor),
         }
     }
+}
+
+/// As its record has them; where the factors differ with the reading they are not known.
+fn thresholds(sensor: &Sensor) -> Thresholds {
+    let analog = sensor.analog.filter(|analog| !analog.varies());
+    let [lower_warning, lower_critical, lower_fatal, upper_warning, upper_critical, upper_fatal] =
+        sensor.limits.map(|raw| analog.and_then(|analog| analog.value(raw?)));
+    Thresholds { lower_fatal, lower_critical, lower_warning, upper_warning, upper_critical, upper_fatal }
 }
 
 #[cfg(test)]
@@ -173,6 +182,7 @@ mod tests {
             kind,
             event,
             compared: 0b011011,
+            limits: [None, Some(0xf6), None, None, Some(85), None],
             units: [0, 1, 0],
             analog: (event == THRESHOLDS).then(|| Analog::read(2, 0, &[1, 0, 0, 0, 0, 0]).unwrap()),
             readable: true,
@@ -189,6 +199,8 @@ mod tests {
         let reading = read(&sensor(1, 1), &[0xfb, 0xc0, 0xc0]);
         assert_eq!((reading.value, reading.unit.as_deref()), (Some(-5.0), Some("celsius")));
         assert_eq!((reading.kind, reading.health), (ReadingKind::Temperature, Health::Ok));
+        let expected = Thresholds { lower_critical: Some(-10.0), upper_critical: Some(85.0), ..Thresholds::default() };
+        assert_eq!(reading.thresholds, expected);
         let reading = read(&sensor(1, 1), &[90, 0xc0, 0xd8]);
         assert_eq!(reading.state, ["above upper non-critical", "above upper critical"]);
         assert_eq!(reading.health, Health::Critical);

@@ -235,8 +235,15 @@ impl Connection {
     /// The service root, which is for everybody, at whichever of its two addresses the BMC has it.
     pub async fn root(&self, lane: &Lane) -> Result<Answer, Fault> {
         let [root, other] = ROOTS;
-        match self.get_as(lane, root, false).await {
+        let answer = match self.get_as(lane, root, false).await {
             Err(Fault::NotOffered(_) | Fault::Declined(_)) => self.get_as(lane, other, false).await,
+            answer => answer,
+        };
+        match answer {
+            Ok(answer) if !answer.body.is_object() => Err(Fault::Garbled(format!("{root} is no object of JSON"))),
+            Err(Fault::NotOffered(said)) => {
+                Err(Fault::NotOffered(format!("{said}; is this the address of a BMC that speaks Redfish?")))
+            }
             answer => answer,
         }
     }
@@ -351,14 +358,14 @@ impl Connection {
             Outcome::Bad(status, body) => {
                 let fault = json::fault(status, &body, "a new session");
                 match (status, &fault) {
-                    (_, Fault::NoSlot) | (503, _) => Err(Fault::NoSlot),
+                    (_, Fault::NoSlot) => Err(fault),
                     (404 | 405 | 501, _) => self.without_sessions(access, fault),
                     // It knows who asks, and gives no session before the password is changed.
                     (_, Fault::WantsNewPassword(account)) => {
                         *self.0.own_account.lock().unwrap_or_else(PoisonError::into_inner) = account.clone();
                         self.without_sessions(access, fault)
                     }
-                    (400 | 401 | 403, _) => {
+                    (400 | 401 | 403, other) if !matches!(other, Fault::Busy(_)) => {
                         lane.login_failed();
                         Err(json::refused_login(&body))
                     }

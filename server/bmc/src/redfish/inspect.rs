@@ -1,10 +1,10 @@
 //! Reading a machine whole: carries out what [`Walk`] decides, two reads at a time (B7.12).
 
+use super::inventory;
+use super::visit::{Visit, ends};
 use super::walk::{Step, Walk};
-use super::{Connection, inventory};
-use crate::lane::Lane;
-use crate::{Fault, Hardware, Inner, Kind, Target};
-use muster_catalog::Catalog;
+use crate::{Fault, Hardware, Kind};
+use muster_catalog::{Catalog, Resource};
 use serde_json::Value;
 
 /// So many reads in a row without an answer, and the BMC is gone rather than busy.
@@ -14,16 +14,15 @@ const MOST_SILENT: u32 = 3;
 pub type Progress<'a> = &'a (dyn Fn(usize) + Send + Sync);
 
 /// Everything the BMC tells of the machine that the target means.
-pub async fn inspect(
-    engine: &Inner,
-    lane: &Lane,
-    target: &Target,
-    catalog: &Catalog,
-    progress: Progress<'_>,
-) -> Result<Hardware, Fault> {
-    let reader = Reader { engine, lane, target };
-    let mut walk = Walk::from_root(reader.root().await?);
-    reader.round(&mut walk, progress).await?;
+pub async fn inspect(visit: Visit<'_>, catalog: &Catalog, progress: Progress<'_>) -> Result<Hardware, Fault> {
+    let target = visit.target();
+    let reader = Reader { visit };
+    let (mut walk, mut missed) = (Walk::from_root(visit.root().await?), Missed::default());
+    reader.round(&mut walk, &mut missed, progress).await?;
+    if [Resource::System, Resource::Chassis].iter().all(|kind| walk.of(*kind).next().is_none()) {
+        let nothing = || Fault::Garbled("it tells of no system and of no chassis".into());
+        return Err(missed.first.unwrap_or_else(nothing));
+    }
     walk.choose(target.system.as_deref());
     let profile = catalog.recognise(&inventory::signs(&walk));
     if !walk.lead(profile.map(|profile| profile.link.clone()).unwrap_or_default()) {
@@ -32,39 +31,18 @@ pub async fn inspect(
         let wanted = target.system.as_deref().unwrap_or_default();
         return Err(Fault::Declined(format!("it serves no system {wanted}; it has: {}", serials.join(", "))));
     }
-    reader.round(&mut walk, progress).await?;
+    reader.round(&mut walk, &mut missed, progress).await?;
     let mut hardware = inventory::tell(&walk, profile);
-    hardware.bmc.tls_pin = lane.seen.pin().map(|pin| pin.to_string());
+    hardware.bmc.tls_pin = visit.lane().seen.pin().map(|pin| pin.to_string());
     Ok(hardware)
 }
 
 struct Reader<'a> {
-    engine: &'a Inner,
-    lane: &'a Lane,
-    target: &'a Target,
+    visit: Visit<'a>,
 }
 
 impl Reader<'_> {
-    async fn root(&self) -> Result<Value, Fault> {
-        let settings = &self.engine.settings;
-        let reading = async { Ok(self.connection().await?.root(self.lane).await?.body) };
-        self.lane.run(settings, reading).await
-    }
-
-    async fn connection(&self) -> Result<Connection, Fault> {
-        self.lane.connection(self.engine, self.target).await
-    }
-
-    async fn read(&self, step: &Step) -> Result<Value, Fault> {
-        let reading = async {
-            let turn = self.lane.redfish_read(self.engine, self.target).await?;
-            Ok(turn.get(&step.path).await?.body)
-        };
-        self.lane.run(&self.engine.settings, reading).await
-    }
-
-    async fn round(&self, walk: &mut Walk, progress: Progress<'_>) -> Result<(), Fault> {
-        let mut silent = 0;
+    async fn round(&self, walk: &mut Walk, missed: &mut Missed, progress: Progress<'_>) -> Result<(), Fault> {
         // The first goes alone: two at once would try a wrong password twice, and a third locks many an account (A5.6).
         let mut alone = true;
         while let Some(one) = walk.next() {
@@ -72,14 +50,14 @@ impl Reader<'_> {
             alone = false;
             let second = async {
                 match &other {
-                    Some(step) => Some(self.read(step).await),
+                    Some(step) => Some(self.visit.get(&step.path).await),
                     None => None,
                 }
             };
-            let (first, second) = tokio::join!(self.read(&one), second);
-            settle(walk, &one, first, &mut silent)?;
+            let (first, second) = tokio::join!(self.visit.get(&one.path), second);
+            missed.settle(walk, &one, first)?;
             if let (Some(step), Some(outcome)) = (&other, second) {
-                settle(walk, step, outcome, &mut silent)?;
+                missed.settle(walk, step, outcome)?;
             }
             progress(walk.reads());
         }
@@ -87,34 +65,38 @@ impl Reader<'_> {
     }
 }
 
-/// What one resource lacks is a gap; what the whole BMC lacks ends the walk.
-fn settle(walk: &mut Walk, step: &Step, outcome: Result<Value, Fault>, silent: &mut u32) -> Result<(), Fault> {
-    let fault = match outcome {
-        Ok(body) => {
-            *silent = 0;
-            walk.read(step, body);
-            return Ok(());
+/// What could not be read so far.
+#[derive(Default)]
+struct Missed {
+    /// Without an answer, in a row.
+    silent: u32,
+    first: Option<Fault>,
+}
+
+impl Missed {
+    /// What one resource lacks is a gap; what the whole BMC lacks ends the walk.
+    fn settle(&mut self, walk: &mut Walk, step: &Step, outcome: Result<Value, Fault>) -> Result<(), Fault> {
+        let fault = match outcome {
+            Ok(body) => {
+                self.silent = 0;
+                walk.read(step, body);
+                return Ok(());
+            }
+            Err(fault) => fault,
+        };
+        self.silent = if fault.kind() == Kind::Unreachable { self.silent + 1 } else { 0 };
+        if ends(&fault) || self.silent >= MOST_SILENT {
+            return Err(fault);
         }
-        Err(fault) => fault,
-    };
-    *silent = if fault.kind() == Kind::Unreachable { *silent + 1 } else { 0 };
-    let ends = matches!(
-        fault,
-        Fault::Login
-            | Fault::LoginsHeld(_)
-            | Fault::ForeignKey { .. }
-            | Fault::PlainHttp
-            | Fault::NoSlot
-            | Fault::Resting(_)
-    );
-    if ends || *silent >= MOST_SILENT {
-        return Err(fault);
+        let reason = match &fault {
+            // The path stands beside it.
+            Fault::NotOffered(said) => said.trim_start_matches(&step.path).trim_start_matches([':', ' ']).to_string(),
+            fault => fault.to_string(),
+        };
+        walk.missed(step, reason);
+        if !step.is_guess() {
+            self.first.get_or_insert(fault);
+        }
+        Ok(())
     }
-    let reason = match fault {
-        // The path stands beside it.
-        Fault::NotOffered(said) => said.trim_start_matches(&step.path).trim_start_matches([':', ' ']).to_string(),
-        fault => fault.to_string(),
-    };
-    walk.missed(step, reason);
-    Ok(())
 }

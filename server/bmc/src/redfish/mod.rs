@@ -3,6 +3,7 @@
 mod accounts;
 mod boot;
 mod connection;
+mod entry;
 mod fields;
 mod inspect;
 mod inventory;
@@ -10,19 +11,27 @@ mod inventory;
 mod inventory_tests;
 mod join;
 mod json;
+mod log;
+mod pages;
 mod parts;
 mod quirks;
 mod reset;
 mod sensors;
+mod services;
+mod settle;
+mod time;
 mod tls;
+mod visit;
 mod walk;
 
 pub use accounts::{password_limit, set_password};
 pub use connection::Connection;
 pub use inspect::inspect;
+pub use log::event_log;
 pub use reset::set_power;
 pub use sensors::sensors;
 pub use tls::Seen;
+pub use visit::Visit;
 
 use crate::lane::{Lane, Sent};
 use crate::{BootDevice, BootOrder, BootSet, Fault, Identity, Quirk, Target};
@@ -81,7 +90,14 @@ impl<'a> Turn<'a> {
         }
         let root = self.connection.root(self.lane).await?.body;
         let systems = json::link(&root, "/Systems").unwrap_or_else(|| SYSTEMS.to_string());
-        let members = quirks::machines(json::members(&self.get(&systems).await?.body), self.target);
+        let list = self.get(&systems).await?.body;
+        if !list.get("Members").is_some_and(Value::is_array) {
+            return Err(Fault::Garbled(format!("the Members of {systems} are no list")));
+        }
+        let members = quirks::machines(json::members(&list), self.target);
+        if members.is_empty() {
+            return Err(Fault::NotOffered(format!("a system: {systems} lists none that could be read")));
+        }
         let several = members.len() > 1;
         if several && self.target.system.is_none() {
             return Err(Fault::Declined(format!(

@@ -4,7 +4,7 @@
 //! A sensor that its BMC calls absent or disabled has no value, whatever number stands beside it: some write zero.
 
 use super::{Turn, json};
-use crate::{Fault, Health, Reading, ReadingKind};
+use crate::{Fault, Health, Reading, ReadingKind, Thresholds};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -139,6 +139,24 @@ fn reading(item: &Value, name: String, kind: ReadingKind, numbers: &[&str], unit
         unit,
         state: state.filter(|state| state != "Enabled").into_iter().collect(),
         health,
+        thresholds: if is_there { thresholds(item) } else { Thresholds::default() },
+    }
+}
+
+/// As `Thermal` and `Power` have them, or as a sensor of its own has.
+fn thresholds(item: &Value) -> Thresholds {
+    let told = |listed: &str, own: &str| {
+        let places = [format!("/{listed}"), format!("/Thresholds/{own}/Reading")];
+        let number = places.iter().find_map(|place| json::text(item, place)?.parse::<f64>().ok());
+        number.filter(|number| number.is_finite())
+    };
+    Thresholds {
+        lower_fatal: told("LowerThresholdFatal", "LowerFatal"),
+        lower_critical: told("LowerThresholdCritical", "LowerCritical"),
+        lower_warning: told("LowerThresholdNonCritical", "LowerCaution"),
+        upper_warning: told("UpperThresholdNonCritical", "UpperCaution"),
+        upper_critical: told("UpperThresholdCritical", "UpperCritical"),
+        upper_fatal: told("UpperThresholdFatal", "UpperFatal"),
     }
 }
 
@@ -195,8 +213,9 @@ mod tests {
 
     #[test]
     fn what_is_absent_has_no_value_though_a_zero_stands_there() {
-        let body = json!({"Fans": [{"Name": "FAN1", "Reading": 0, "Status": {"State": "Absent", "Health": "OK"}}]});
+        let body = json!({"Fans": [{"Name": "FAN1", "Reading": 0, "LowerThresholdFatal": 0, "Status": {"State": "Absent", "Health": "OK"}}]});
         let [fan] = listed(&body).try_into().unwrap();
+        assert_eq!(fan.thresholds, Thresholds::default());
         assert_eq!((fan.value, fan.health, fan.state), (None, Health::Unknown, vec!["Absent".to_string()]));
     }
 
@@ -205,9 +224,23 @@ mod tests {
         let body = json!({"Name": "Ambient", "Reading": 22.5, "ReadingUnits": "Cel", "Status": {"Health": "OK"}});
         let one = single(&body).unwrap();
         assert_eq!((one.kind, one.value, one.unit.as_deref()), (ReadingKind::Temperature, Some(22.5), Some("celsius")));
+        assert_eq!(one.thresholds, Thresholds::default());
         let body = json!({"Id": "p", "Reading": null, "ReadingType": "Power", "ReadingUnits": "W"});
         assert_eq!(single(&body).map(|one| (one.kind, one.value)), Some((ReadingKind::Power, None)));
         assert_eq!(single(&json!([])), None);
+    }
+
+    #[test]
+    fn thresholds_are_read_as_either_schema_has_them() {
+        let fan = json!({"Fans": [{"Name": "F", "LowerThresholdCritical": "600", "LowerThresholdNonCritical": 840.5,
+            "UpperThresholdFatal": null}]});
+        let [fan] = listed(&fan).try_into().unwrap();
+        let expected = Thresholds { lower_critical: Some(600.0), lower_warning: Some(840.5), ..Thresholds::default() };
+        assert_eq!(fan.thresholds, expected);
+        let own =
+            json!({"Name": "T", "Thresholds": {"UpperCaution": {"Reading": 40}, "UpperCritical": {"Reading": 45}}});
+        let expected = Thresholds { upper_warning: Some(40.0), upper_critical: Some(45.0), ..Thresholds::default() };
+        assert_eq!(single(&own).unwrap().thresholds, expected);
     }
 
     proptest! {

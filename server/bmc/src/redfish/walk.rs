@@ -72,6 +72,12 @@ pub struct Step {
     guess: bool,
 }
 
+impl Step {
+    pub fn is_guess(&self) -> bool {
+        self.guess
+    }
+}
+
 /// A resource that was read, or that lay whole inside another.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -338,7 +344,7 @@ impl Walk {
 }
 
 /// About how many bytes a value fills.
-fn weight(value: &Value) -> usize {
+pub fn weight(value: &Value) -> usize {
     let own = std::mem::size_of::<Value>();
     match value {
         Value::String(text) => own + text.len(),
