@@ -247,6 +247,8 @@ fn stages_follow_each_other_and_the_disk_is_after_the_networks_last() {
     assert_eq!(spans(kernel()), [(Stage::Kernel, 1_000), (Stage::System, 3_000)]);
     let at_once = [kernel(), vec![log(3.0, 6, "x"), spoke(4.0, "a", false)]].concat();
     assert_eq!(spans(at_once), [(Stage::Kernel, 1_000), (Stage::System, 3_000), (Stage::Agent, 4_000)]);
+    let same = [kernel(), vec![spoke(3.0, "a", false)]].concat();
+    assert_eq!(spans(same), [(Stage::Kernel, 1_000), (Stage::Agent, 3_000)], "no time for a system was seen");
     let half = vec![whole(1.0, "/boot/vmlinuz"), fetch(2.0, "/boot/initrd.zst", 9, 9, How::Lost)];
     assert_eq!(spans(half), [(Stage::Kernel, 1_000)]);
     let all = boots(loaded(0.0), &[], Millis(900_000));
