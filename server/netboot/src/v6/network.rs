@@ -226,7 +226,7 @@ mod tests {
             [overlaps(vec![scene::network(), other.clone()]), overlaps(vec![other, scene::network()])]
         };
         assert_eq!(
-            (with("fd00:77::/48"), with("fd00:77::/80"), with("fd00:99::/64")),
+            (with("fd00::/16"), with("fd00:77:0:0:1::/80"), with("fd00:99::/64")),
             ([true; 2], [true; 2], [false; 2])
         );
         let networks = Networks::new(vec![scene::network()]).unwrap();
