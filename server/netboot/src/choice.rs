@@ -227,4 +227,95 @@ mod tests {
             assert_eq!(client(&request), Client::BareIpxe);
         }
     }
+
+    fn rack() -> Network {
+        let mut network = Network::new("rack", "10.0.4.0/24".parse().unwrap(), "10.0.4.1".parse().unwrap(), "http://h");
+        network.loaders.by_arch.insert(7, crate::FirstFile::new("x64.efi"));
+        network
+    }
+
+    #[test]
+    fn ipxe_is_given_the_script_of_the_first_architecture_that_has_an_image() {
+        let host = Host { ours: true, boot: Boot::Agent, ..Host::default() };
+        for (archs, folder) in [
+            (vec![], ""),
+            (vec![41], ""),
+            (vec![7, 11], ""),
+            (vec![0, 11], ""),
+            (vec![20, 19], ""),
+            (vec![11, 7], "/arm64"),
+            (vec![41, 19], "/arm64"),
+        ] {
+            let request = Request { user_class: Some(b"iPXE".to_vec()), archs: archs.clone(), ..classed("PXEClient") };
+            let url = format!("http://h/b/02-00-00-00-00-01{folder}/boot.ipxe");
+            assert_eq!(choose(&request, &host, &rack(), false), Choice::Script { url }, "{archs:?}");
+        }
+    }
+
+    #[test]
+    fn b6_4_who_is_told_what_is_decided_by_whose_it_is_and_what_is_due() {
+        let firmware = Request { archs: vec![7], ..classed("PXEClient") };
+        let ipxe = Request { user_class: Some(b"iPXE".to_vec()), ..firmware.clone() };
+        let host = |ours, boot| Host { ours, boot, ..Host::default() };
+        let due = host(true, Boot::Agent);
+        let disk = |why| Choice::Disk { why, script: None };
+        let first = Choice::Tftp { file: "x64.efi".to_owned(), proxy: ProxyStyle::Pxe10 };
+        for (request, host, dedicated, looping, expected) in [
+            (firmware.clone(), due.clone(), false, false, first.clone()),
+            (firmware.clone(), host(false, Boot::Disk), true, false, first),
+            (firmware.clone(), host(true, Boot::Disk), true, false, disk(WhyDisk::Asked)),
+            (firmware.clone(), host(false, Boot::Agent), false, false, disk(WhyDisk::Stranger)),
+            (firmware.clone(), due.clone(), false, true, disk(WhyDisk::Loop)),
+            (Request { archs: vec![41], ..firmware.clone() }, due.clone(), false, false, disk(WhyDisk::NoLoader)),
+            (Request { kind: Some(Kind::Inform), ..firmware.clone() }, due.clone(), false, false, Choice::Nothing),
+            (Request { vendor_class: None, ..firmware.clone() }, due.clone(), false, false, Choice::Nothing),
+            (Request { hlen: 0, ..firmware.clone() }, due.clone(), false, false, Choice::Nothing),
+            (
+                ipxe,
+                due,
+                false,
+                true,
+                Choice::Disk { why: WhyDisk::Loop, script: Some("http://h/b/02-00-00-00-00-01/disk.ipxe".to_owned()) },
+            ),
+        ] {
+            let network = Network { dedicated, ..rack() };
+            assert_eq!(choose(&request, &host, &network, looping), expected, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn a_loader_that_data_knows_boots_and_a_kind_without_a_file_does_not() {
+        let mut network = rack();
+        let kind = |class: &str, file: Option<&str>| crate::ClientKind {
+            class: Some(class.to_owned()),
+            file: file.map(crate::FirstFile::new),
+            ..crate::ClientKind::default()
+        };
+        network.loaders.kinds = vec![kind("onie", Some("onie.bin")), kind("phone", None)];
+        let on = |class| client_on(&classed(class), &network);
+        assert_eq!(
+            [on("onie_vendor"), on("phone"), on("PXEClient"), on("x")],
+            [Client::Other, Client::Plain, Client::Pxe, Client::Plain]
+        );
+    }
+
+    #[test]
+    fn every_client_and_choice_is_told_in_words_and_only_what_is_loaded_boots() {
+        let all = [Client::Plain, Client::Pxe, Client::Http, Client::Ipxe, Client::BareIpxe, Client::Other];
+        let words = ["system", "firmware, PXE", "firmware, HTTP boot", "iPXE", "iPXE without HTTP", "loader"];
+        assert_eq!(all.map(|client| client.to_string()), words);
+        let disk = |why| Choice::Disk { why, script: Some("u".to_owned()) };
+        for (choice, boots, words) in [
+            (Choice::Nothing, false, "not a boot client"),
+            (Choice::Http { url: "u".to_owned() }, true, "boot u"),
+            (Choice::Script { url: "u".to_owned() }, true, "boot u"),
+            (Choice::Tftp { file: "f".to_owned(), proxy: ProxyStyle::Binl4011 }, true, "boot f by TFTP"),
+            (disk(WhyDisk::Asked), false, "boot its own disk"),
+            (disk(WhyDisk::NoLoader), false, "boot its own disk, for there is no loader for its architecture"),
+            (disk(WhyDisk::Stranger), false, "boot its own disk, for it is not ours and the network is not dedicated"),
+        ] {
+            assert_eq!((choice.boots(), choice.to_string().as_str()), (boots, words));
+        }
+        assert_eq!(WhyDisk::Loop.to_string(), format!("boot loop: {}", crate::brake::SENT));
+    }
 }

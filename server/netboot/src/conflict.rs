@@ -259,4 +259,38 @@ mod tests {
         assert_eq!(repeats.told.len(), REMEMBERED);
         assert!(repeats.is_news(7, Millis(9000)) && !repeats.is_news(7, Millis(9001)), "the flood is forgotten");
     }
+
+    #[test]
+    fn a4_what_stands_in_a_foreign_reply_says_who_sent_it_and_what_it_is() {
+        let (none, given) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(10, 0, 4, 9));
+        let server = Some((ConflictKind::Server, STRANGE, Some(MAC)));
+        let boots = Some((ConflictKind::BootServer, STRANGE, Some(MAC)));
+        assert_eq!(heard(&reply(Kind::Offer, given, Some(b"PXEClient")), STRANGE, 67), server, "it gives an address");
+        assert_eq!(heard(&reply(Kind::Offer, none, Some(b"HTTPClient:x")), STRANGE, 67), boots);
+        assert_eq!(heard(&reply(Kind::Offer, none, Some(b"MSFT")), STRANGE, 67), server);
+        let unsaid = Request { server_id: Some(none), ..reply(Kind::Offer, given, None) };
+        assert_eq!(heard(&unsaid, STRANGE, 67), server, "by where it came from");
+        assert_eq!(heard(&reply(Kind::Offer, given, None), OURS, 67), None, "our own, whoever it names");
+        assert_eq!(heard(&Request { server_id: Some(EXPECTED), ..unsaid.clone() }, STRANGE, 67), None);
+        let group = foreign(&networks(), "eth0", &unsaid, (STRANGE, Mac([1; 6]), 67), Millis(1)).unwrap();
+        assert_eq!((group.mac, group.at, group.network.as_str()), (None, Millis(1), "rack"));
+    }
+
+    #[test]
+    fn a_flooded_memory_is_walked_once_a_pause_at_most() {
+        let mut repeats = Repeats::new(1000);
+        for key in 0..8_192 {
+            assert!(repeats.is_news(key, Millis(0)));
+        }
+        let after = |pruned, now| {
+            let mut repeats = Repeats { pruned: Millis(pruned), ..repeats.clone() };
+            assert!(repeats.is_news(9_000, Millis(now)));
+            repeats.told.len()
+        };
+        assert_eq!([after(0, 999), after(1, 1000), after(0, 1000)], [8_192, 8_192, 1]);
+        assert_eq!(Repeats::<u8>::new(1).pruned, Millis(i64::MIN));
+        let mut few = Repeats { pruned: Millis(0), ..Repeats::new(1000) };
+        assert!(few.is_news(1, Millis(0)) && few.is_news(2, Millis(5000)));
+        assert_eq!((few.told.len(), few.pruned), (2, Millis(0)), "no walk while there is room");
+    }
 }

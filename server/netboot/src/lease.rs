@@ -79,3 +79,47 @@ pub enum Outcome {
     /// Another MAC, of another daemon, holds the address: no ACK.
     Taken,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_reads_back_by_its_word_and_any_other_word_is_none() {
+        let all =
+            [(LeaseState::Bound, "bound"), (LeaseState::Released, "released"), (LeaseState::Declined, "declined")];
+        for (state, word) in all {
+            assert_eq!((state.word(), LeaseState::from_word(word)), (word, Some(state)));
+        }
+        assert_eq!(LeaseState::from_word("free"), None);
+    }
+
+    #[test]
+    fn a_row_gives_way_to_its_own_machine_or_when_it_was_released_or_has_ended() {
+        let (ours, other) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
+        let row = |mac, state, until| Lease {
+            network: "rack".to_owned(),
+            address: Ipv4Addr::new(10, 0, 0, 9),
+            mac,
+            state,
+            until: Millis(until),
+            relay: None,
+        };
+        let change = LeaseChange { at: Millis(100), lease: row(ours, LeaseState::Bound, 900) };
+        for (holder, state, until, gives) in [
+            (ours, LeaseState::Bound, 101, true),
+            (ours, LeaseState::Released, 101, true),
+            (ours, LeaseState::Declined, 101, false),
+            (ours, LeaseState::Declined, 100, true),
+            (other, LeaseState::Bound, 101, false),
+            (other, LeaseState::Bound, 100, true),
+            (other, LeaseState::Released, 101, true),
+            (other, LeaseState::Declined, 101, false),
+            (other, LeaseState::Declined, 100, true),
+        ] {
+            assert_eq!(change.may_replace(&row(holder, state, until)), gives, "{holder} {state:?} {until}");
+        }
+        let declined = LeaseChange { at: Millis(100), lease: row(ours, LeaseState::Declined, 900) };
+        assert!(declined.may_replace(&declined.lease), "the same change again");
+    }
+}

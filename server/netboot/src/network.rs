@@ -458,4 +458,86 @@ mod tests {
         }
         assert!(network.may_hand_out(Ipv4Addr::new(10, 0, 1, 2)));
     }
+
+    #[test]
+    fn what_is_sound_to_the_last_address_and_second_is_accepted_and_one_step_further_refused() {
+        let at = |last| Ipv4Addr::new(10, 0, 1, last);
+        let slips = |change: &dyn Fn(&mut Network)| {
+            let mut one = network("a", 1);
+            change(&mut one);
+            Networks::new(vec![one]).err().unwrap_or_default()
+        };
+        assert_eq!(slips(&|one| (one.pxe_seconds, one.os_seconds) = (60, 60)), []);
+        let short = [BadNetwork::LeaseTime { network: "a".to_owned() }];
+        assert_eq!(slips(&|one| one.pxe_seconds = 59), short);
+        assert_eq!(slips(&|one| one.os_seconds = 59), short);
+        let range = |first, last| slips(&|one| one.ranges = vec![Range { first, last }]);
+        assert_eq!((range(at(9), at(9)), range(at(0), at(255))), (vec![], vec![]));
+        for (first, last) in [(at(9), at(8)), (Ipv4Addr::new(10, 0, 0, 9), at(9)), (at(9), Ipv4Addr::new(10, 0, 2, 0))]
+        {
+            assert_eq!(range(first, last), [BadNetwork::Range { network: "a".to_owned(), first, last }]);
+        }
+        let server = |server| slips(&|one| one.server = server);
+        assert_eq!((server(at(254)), server(at(255)).len(), server(at(0)).len()), (vec![], 1, 1));
+        let base = |text: &str| slips(&|one| one.boot_https = Some(text.to_owned())).len();
+        assert_eq!([base("https://a:1"), base("https://a:1/"), base("a:1"), base("https:///")], [0, 1, 1, 1]);
+        assert_eq!(slips(&|one| one.boot_http = "x".to_owned()).len(), 1);
+    }
+
+    #[test]
+    fn two_networks_share_neither_name_nor_interface_nor_addresses_in_either_order() {
+        let slips = |change: &dyn Fn(&mut Network)| {
+            let mut other = network("b", 2);
+            change(&mut other);
+            let pair = [network("a", 1), other];
+            let told = pair.clone().into_iter().rev().collect();
+            [Networks::new(pair.to_vec()), Networks::new(told)].map(|result| result.err().unwrap_or_default())
+        };
+        let overlap =
+            |one: &str, other: &str| vec![BadNetwork::Overlap { one: one.to_owned(), other: other.to_owned() }];
+        assert_eq!(slips(&|_| {}), [vec![], vec![]]);
+        let wide = slips(&|other| other.subnet = "10.0.0.0/16".parse().unwrap());
+        assert_eq!(wide, [overlap("a", "b"), overlap("b", "a")]);
+        let interface = slips(&|other| other.interface = Some("eth1".to_owned()));
+        assert_eq!(interface, [vec![BadNetwork::SameInterface { interface: "eth1".to_owned() }], interface[0].clone()]);
+        let name = slips(&|other| other.name = "a".to_owned());
+        assert_eq!(name[0], [BadNetwork::SameName { name: "a".to_owned() }]);
+        let mut far = [network("a", 1), network("b", 2)];
+        far.iter_mut().for_each(|network| network.interface = None);
+        assert!(Networks::new(far.to_vec()).is_ok(), "two that only relays reach share no interface");
+    }
+
+    #[test]
+    fn a_subnets_ends_are_reckoned_from_its_prefix() {
+        let subnet = |text: &str| text.parse::<Subnet>().unwrap();
+        for (text, mask, broadcast) in [
+            ("128.0.0.0/1", [128, 0, 0, 0], [255, 255, 255, 255]),
+            ("10.0.4.0/22", [255, 255, 252, 0], [10, 0, 7, 255]),
+            ("10.0.4.8/30", [255, 255, 255, 252], [10, 0, 4, 11]),
+        ] {
+            let subnet = subnet(text);
+            assert_eq!((subnet.mask(), subnet.broadcast()), (Ipv4Addr::from(mask), Ipv4Addr::from(broadcast)));
+        }
+        let small = subnet("10.0.4.8/30");
+        let hosts: Vec<u8> = (0..=255).filter(|last| small.is_host(Ipv4Addr::new(10, 0, 4, *last))).collect();
+        let inside: Vec<u8> = (0..=255).filter(|last| small.contains(Ipv4Addr::new(10, 0, 4, *last))).collect();
+        assert_eq!((hosts, inside), (vec![9, 10], vec![8, 9, 10, 11]));
+        let range = Range { first: Ipv4Addr::new(10, 0, 4, 9), last: Ipv4Addr::new(10, 0, 4, 11) };
+        let inside: Vec<u8> = (0..=255).filter(|last| range.contains(Ipv4Addr::new(10, 0, 4, *last))).collect();
+        assert_eq!((range.size(), inside), (3, vec![9, 10, 11]));
+    }
+
+    #[test]
+    fn strangers_are_answered_where_all_is_ours_or_nobody_else_answers_and_reservations_are_of_their_own_network() {
+        let with =
+            |dedicated, authoritative| Network { dedicated, authoritative, ..network("a", 1) }.answers_strangers();
+        assert_eq!([with(false, false), with(true, false), with(false, true)], [false, true, true]);
+        let kept = BTreeSet::from([Ipv4Addr::new(10, 0, 1, 99), Ipv4Addr::new(10, 0, 2, 99)]);
+        let networks = Networks::new(vec![network("a", 1)]).unwrap().with_reserved(&kept);
+        let one = networks.named("a").unwrap();
+        assert_eq!(one.reserved, BTreeSet::from([Ipv4Addr::new(10, 0, 1, 99)]));
+        let kept = Ipv4Addr::new(10, 0, 1, 99);
+        assert!(one.may_lease(kept) && !one.may_hand_out(kept), "outside of the ranges, and leased all the same");
+        assert!(!one.may_lease(Ipv4Addr::new(10, 0, 1, 98)));
+    }
 }

@@ -260,4 +260,42 @@ mod tests {
         assert_eq!(of(Mac([1, 0, 0, 0, 0, 1]), 6), None);
         assert_eq!(of(Mac([0; 6]), 6), None);
     }
+
+    #[test]
+    fn every_message_type_is_read_and_what_we_do_not_speak_keeps_its_number() {
+        use Kind::{Ack, Decline, Discover, Inform, Nak, Offer, Other, Release, Request};
+        let all = [Other(0), Discover, Offer, Request, Decline, Ack, Nak, Release, Inform, Other(9)];
+        assert_eq!((0..10).map(Kind::from).collect::<Vec<_>>(), all);
+    }
+
+    #[test]
+    fn b1_17_every_sub_option_of_a_relay_is_read_and_a_strange_one_passed_over() {
+        let raw = [
+            &[1, 1, 7, 2, 2, 8, 9, 151, 1, 1, 5, 4, 10, 0, 4, 0][..],
+            &[6, 1, 5, 10, 1, 0x7f, 11, 4, 172, 16, 0, 9, 19, 0],
+        ];
+        let read = Relay {
+            raw: raw.concat(),
+            circuit_id: Some(vec![7]),
+            remote_id: Some(vec![8, 9]),
+            subscriber_id: Some(vec![5]),
+            link_selection: Some(Ipv4Addr::new(10, 0, 4, 0)),
+            was_unicast: false,
+            server_override: Some(Ipv4Addr::new(172, 16, 0, 9)),
+            source_port: true,
+        };
+        assert_eq!(Relay::read(&raw.concat()), read);
+        assert!(Relay::read(&[10, 1, 0x81]).was_unicast && !Relay::read(&[10, 0]).was_unicast);
+        assert_eq!(Relay::read(&[]), Relay::default());
+    }
+
+    #[test]
+    fn b1_3_one_flag_asks_for_a_broadcast_and_b1_22_a_message_has_between_548_and_1444_bytes() {
+        let flagged = |flags| Request { flags, ..Request::blank() }.wants_broadcast();
+        assert!(flagged(0x8000) && flagged(0xffff) && !flagged(0x7fff) && !flagged(0));
+        let limits = [None, Some(575), Some(577), Some(1472), Some(1473)];
+        let limits = limits.map(|max_size| Request { max_size, ..Request::blank() }.size_limit());
+        assert_eq!(limits, [548, 548, 549, 1444, 1444]);
+        assert_eq!(Request::of(Mac([2, 0, 0, 0, 0, 1]), Kind::Request).believed_ciaddr(), None);
+    }
 }

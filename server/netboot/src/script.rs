@@ -291,6 +291,49 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_cannot_stand_in_a_script_is_told_with_what_is_expected_and_cut_to_eighty_signs() {
+        let link = || Link::new("http://a/b").unwrap();
+        let said = [
+            KernelArgs::new("`id`").unwrap_err(),
+            Link::new("ftp://a/b").unwrap_err(),
+            Initrd::new("a b", link()).unwrap_err(),
+        ]
+        .map(|bad| bad.to_string());
+        assert_eq!(
+            said,
+            [
+                "\"`id`\" cannot be a kernel argument: printable ASCII without blanks, \"#!\", \"||\", \"&&\", \"${\" and backticks is expected",
+                "\"ftp://a/b\" cannot be loaded from: expected is http://, https:// or tftp:// with a plain path",
+                "\"a b\" cannot name an initrd: letters, digits, dot, dash and underscore are expected",
+            ]
+        );
+        let long = "é".repeat(81);
+        assert_eq!(Link::new(&long), Err(BadScript::Link { link: "é".repeat(80) }));
+    }
+
+    #[test]
+    fn a_field_is_as_long_as_its_place_allows_and_not_longer() {
+        let link = |length: usize| Link::new(&format!("http://a/{}", "b".repeat(length - 9)));
+        assert!(link(1024).is_ok() && link(1025).is_err());
+        let name = |length: usize| Initrd::new(&"n".repeat(length), link(10).unwrap());
+        assert!(name(64).is_ok() && name(65).is_err());
+        let arg = |length: usize| KernelArgs::new(&"a".repeat(length));
+        assert!(arg(512).is_ok() && arg(513).is_err());
+        assert!(KernelArgs::default().push("").is_err() && KernelArgs::default().push("a b").is_err());
+        assert!(
+            KernelArgs::new("!\t~").is_ok_and(|args| args.tokens().eq(["!", "~"])) && KernelArgs::new("\x7f").is_err()
+        );
+    }
+
+    #[test]
+    fn a_links_path_begins_at_the_servers_root() {
+        for (text, path) in [("http://a:80/b/c", "/b/c"), ("tftp://a/", "/"), ("https://a", "")] {
+            let link = Link::new(text).unwrap();
+            assert_eq!((link.path(), link.to_string().as_str()), (path, text));
+        }
+    }
+
     proptest! {
         #[test]
         fn a4_no_field_adds_a_line(args: String, path: String, name: String, count in 0usize..4) {

@@ -170,4 +170,52 @@ mod tests {
         let offer = Said::Dhcp { kind: ReplyKind::Offer, address, choice };
         assert_eq!(offer.to_string(), "OFFER 10.0.4.10; boot ipxe.efi by TFTP");
     }
+
+    #[test]
+    fn what_was_answered_is_told_in_words_with_and_without_an_address() {
+        let choice = || Choice::Script { url: "http://a/b".to_owned() };
+        let dhcp = |kind, last| Said::Dhcp { kind, address: Ipv4Addr::new(0, 0, 0, last), choice: choice() };
+        let script = |agent, why: &str| Said::Script { agent, wanted: true, why: why.to_owned() };
+        let words = "REPLY".to_owned();
+        for (said, expected) in [
+            (dhcp(ReplyKind::Offer, 0), "OFFER without a lease; boot http://a/b"),
+            (dhcp(ReplyKind::Ack, 0), "ACK without a lease; boot http://a/b"),
+            (dhcp(ReplyKind::Offer, 1), "OFFER 0.0.0.1; boot http://a/b"),
+            (dhcp(ReplyKind::Ack, 1), "ACK 0.0.0.1; boot http://a/b"),
+            (dhcp(ReplyKind::Nak, 0), "NAK: the address it asked for is not its own"),
+            (Said::Dropped("too old"), "dropped: too old"),
+            (Said::Dhcp6 { bound: true, address: None, choice: choice(), words }, "REPLY"),
+            (Said::Silence6(v6::Silence::NothingToConfirm), "no answer: CONFIRM without an address"),
+            (script(true, "x"), "the agent script"),
+            (script(false, ""), "the disk script"),
+            (script(false, "as it should"), "the disk script: as it should"),
+            (Said::Noted, "noted"),
+        ] {
+            assert_eq!(said.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_relay_says_of_a_port_is_told_as_text() {
+        let mac = Mac([2, 0, 0, 0, 0, 1]);
+        let mut sighting = Sighting::of(Millis(1), mac, SightingKind::Discover, Said::Noted);
+        assert_eq!((sighting.circuit_text(), sighting.remote_text()), (None, None));
+        (sighting.circuit_id, sighting.remote_id) = (Some(b" ~".to_vec()), Some(b"\x7f".to_vec()));
+        assert_eq!((sighting.circuit_text().as_deref(), sighting.remote_text().as_deref()), (Some(" ~"), Some("7f")));
+        assert_eq!((plain_text(b"\0"), plain_text(b"a\x1f")), ("00".to_owned(), "61:1f".to_owned()));
+    }
+
+    #[test]
+    fn who_has_no_address_yet_begins_and_wants_one() {
+        use SightingKind::{BootServer, Discover, Inform, Request, Solicit};
+        for (kind, begins, wants) in [
+            (Discover, true, true),
+            (Solicit, true, true),
+            (Request, false, true),
+            (Inform, false, false),
+            (BootServer, false, false),
+        ] {
+            assert_eq!((kind.begins(), kind.wants_address()), (begins, wants), "{kind:?}");
+        }
+    }
 }

@@ -277,6 +277,79 @@ mod tests {
         assert_eq!((0..1000).filter(|_| allowance.take(u64::MAX)).count(), 400);
     }
 
+    #[test]
+    fn a_priority_is_one_to_three_digits_and_its_last_three_bits_are_the_severity() {
+        for (line, severity) in [("<0>a", 0), ("<7>a", 7), ("<8>a", 0), ("<191>a", 7), ("<012>a", 4)] {
+            assert_eq!(read(line), is(severity, "", "a"), "{line}");
+        }
+        for line in ["<>a", "<0012>a", "<1a>a", "<192>a"] {
+            assert_eq!(parse(line.as_bytes()), Err(NoLine::Priority), "{line}");
+        }
+        let said = [NoLine::Empty, NoLine::Priority].map(|why| (why.label(), why.to_string()));
+        let expected = [
+            ("empty", "the datagram holds no text"),
+            ("priority", "the datagram begins with < and no priority from 0 to 191 follows"),
+        ];
+        assert_eq!(said, expected.map(|(label, words)| (label, words.to_owned())));
+    }
+
+    #[test]
+    fn a_date_a_tag_and_structured_data_are_taken_off_only_where_they_are_whole() {
+        for (line, program, text) in [
+            ("Nov 26 20:48:29 h p: t", "p", "t"),
+            ("Nox 26 20:48:29 h p: t", "", "Nox 26 20:48:29 h p: t"),
+            ("Nov 26 20.48:29 h p: t", "", "Nov 26 20.48:29 h p: t"),
+            ("Nov 26 20:48.29 h p: t", "", "Nov 26 20:48.29 h p: t"),
+            ("Nov 26 2x:48:29 h p: t", "", "Nov 26 2x:48:29 h p: t"),
+            ("Nov 26 20:48:29xh p: t", "", "Nov 26 20:48:29xh p: t"),
+            ("h p: t", "", "h p: t"),
+            ("p_-./9[1]: t", "p_-./9", "t"),
+            ("p:\tt", "p", "t"),
+            ("p[1: t", "", "p[1: t"),
+            ("p1]: t", "", "p1]: t"),
+            ("p[1 2]: t", "", "p[1 2]: t"),
+            ("p[1]x: t", "", "p[1]x: t"),
+            ("p:t", "", "p:t"),
+            (": t", "", ": t"),
+            ("1 - h p 1 - - t", "p", "t"),
+            ("1 - h p 1 - [a b=\"c\"][d] t", "p", "t"),
+            ("1 - h p 1 - [a b=\"\\\"]\"] t", "p", "t"),
+            ("1 - h p 1 - [a b=\\]] t", "p", "] t"),
+            ("1 - h p 1 - [a b=\"c] t", "", "1 - h p 1 - [a b=\"c] t"),
+            ("1 - h p 1 - \u{feff}t", "p", "t"),
+        ] {
+            assert_eq!(read(line), is(5, program, text), "{line}");
+        }
+        let longest = "p".repeat(48);
+        assert_eq!(read(&format!("{longest}: t")), is(5, &longest, "t"));
+        assert_eq!(read(&format!("p{longest}: t")), is(5, "", &format!("p{longest}: t")));
+    }
+
+    #[test]
+    fn a_text_has_a_thousand_and_twenty_four_bytes_and_is_cut_between_its_signs() {
+        let text = |text: &str| read(text).2;
+        assert_eq!(text(&"x".repeat(1_024)).len(), 1_024);
+        assert_eq!(text(&"x".repeat(1_025)).len(), 1_024);
+        assert_eq!(text(&format!("{}é", "x".repeat(1_022))).len(), 1_024);
+        assert_eq!(text(&format!("{}é", "x".repeat(1_023))), "x".repeat(1_023));
+        assert_eq!(text(&format!("{} mstr_a", "x".repeat(1_023))), "x".repeat(1_023), "no room for another word");
+        assert_eq!(text("a\tb mstr_x c mstr_"), "a b [a token] c [a token]");
+        for foul in ["\u{7}", "\u{200b}", "\u{200f}", "\u{2028}", "\u{202e}", "\u{2060}", "\u{206f}", "a\u{feff}"] {
+            assert!(text(&format!("a{foul}b")).contains('\u{fffd}'), "{foul:?}");
+        }
+        assert_eq!(text("\u{200a}a\u{2010}\u{2027}\u{202f}\u{2070}b"), "a\u{2010}\u{2027}\u{202f}\u{2070}b");
+    }
+
+    #[test]
+    fn an_allowance_grows_by_one_each_fifty_milliseconds_and_is_full_after_twenty_seconds() {
+        let mut allowance = Allowance { left: 0, at: 1_000 };
+        assert!(!allowance.take(1_000) && !allowance.take(1_049));
+        assert!(allowance.take(1_050) && !allowance.take(1_099) && allowance.take(1_100));
+        assert!(!allowance.is_full(21_100) && allowance.is_full(21_101));
+        assert!(allowance.take(1_250), "three were added, and one of them is taken");
+        assert_eq!(allowance, Allowance { left: 2, at: 1_250 });
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic_and_every_line_is_one_harmless_line(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {

@@ -160,3 +160,57 @@ fn entry(cells: &[Cell], columns: &[Column], notes: &mut Notes) -> Option<Entry>
     };
     Some(Entry { at: start, mac, address, name, given: Given::Reservation, running })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(line: &str) -> Result<Vec<String>, String> {
+        let shown = |cell: &Cell| format!("{} {}", cell.at.column, String::from_utf8_lossy(&cell.bytes));
+        let cells = cells(3, line.as_bytes(), b',').map_err(|at| at.to_string())?;
+        Ok(cells.iter().map(shown).collect())
+    }
+
+    #[test]
+    fn a_line_is_split_at_separators_outside_of_quotes_and_each_cell_has_its_place() {
+        for (line, expected) in [
+            ("", vec!["1 "]),
+            ("a, b ,", vec!["1 a", "3 b", "7 "]),
+            ("\"a\"\"b\" x,c,,\" d \"", vec!["1 a\"b", "10 c", "12 ", "13 d"]),
+            ("\"a,b\",\"\"", vec!["1 a,b", "7 "]),
+            ("a\"b,c", vec!["1 a\"b", "5 c"]),
+        ] {
+            assert_eq!(split(line), Ok(expected.into_iter().map(str::to_owned).collect()), "{line}");
+        }
+        for (line, at) in [("\"a", "3:1"), ("a,\"b\"\"", "3:3"), ("a,\"", "3:3")] {
+            assert_eq!(split(line), Err(at.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_column_is_known_by_each_of_its_names_in_any_case() {
+        let is = |names: &[&str], wanted: Column| names.iter().all(|name| column(name.as_bytes()) == wanted);
+        assert!(is(&["mac", "MAC Address", "hwaddr", "hw_address"], Column::Mac));
+        assert!(is(&["Address", "ip", "IP address", "ipv4"], Column::Address));
+        assert!(is(&["name", "HostName", "host_name", "host"], Column::Name));
+        assert!(is(&["running", "in service"], Column::Running));
+        assert!(is(&["", "macs", "rack"], Column::Unknown));
+    }
+
+    #[test]
+    fn a_row_says_whether_its_machine_runs_and_may_leave_out_what_comes_last() {
+        for between in [",", ";", "\t"] {
+            for (word, running) in
+                [("yes", true), ("TRUE", true), ("1", true), ("No", false), ("false", false), ("0", false)]
+            {
+                let mut notes = Notes::default();
+                let text =
+                    ["#c", " ", "name,mac,running", &format!("n,52:54:00:00:00:01,{word}"), ",52:54:00:00:00:02"];
+                let entries = read(text.join("\n").replace(',', between).as_bytes(), &mut notes);
+                let found: Vec<_> = entries.iter().map(|entry| (entry.name.as_deref(), entry.running)).collect();
+                assert_eq!(found, [(Some("n"), running), (None, false)], "{word}");
+                assert_eq!(notes.told(), []);
+            }
+        }
+    }
+}

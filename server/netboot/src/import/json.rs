@@ -211,3 +211,80 @@ impl Reader<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every value with its place.
+    fn told(node: &Node) -> String {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let value = match &node.value {
+            Value::Plain(word) => text(word),
+            Value::Text(word) => format!("{:?}", text(word)),
+            Value::List(items) => format!("[{}]", items.iter().map(told).collect::<Vec<_>>().join(" ")),
+            Value::Object(fields) => {
+                let field = |(at, name, node): &(Spot, Vec<u8>, Node)| format!("{at} {}={}", text(name), told(node));
+                format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(" "))
+            }
+        };
+        format!("{}:{value}", node.at)
+    }
+
+    fn is(text: &str) -> Result<String, String> {
+        read(text.as_bytes()).map(|node| told(&node)).map_err(|(at, why)| format!("{at} {why}"))
+    }
+
+    #[test]
+    fn every_value_is_read_with_its_place_whatever_stands_between() {
+        for (text, expected) in [
+            ("-2.5e+3", "1:1:-2.5e+3"),
+            (" a_b-c.d # end", "1:2:a_b-c.d"),
+            ("[]", "1:1:[]"),
+            ("{ }", "1:1:{}"),
+            ("[ 1 ,null,true, ]", "1:1:[1:3:1 1:6:null 1:11:true]"),
+            ("{\"a\": 1, \"b\" :[2],}", "1:1:{1:2 a=1:7:1 1:10 b=1:15:[1:16:2]}"),
+            ("/**/[/* x\n*y */1// z\n# w\n,{\"a\":\"\"}]", "1:5:[2:6:1 4:2:{4:3 a=4:7:\"\"}]"),
+            ("\"a\\n\\t\\r\\\"\\\\\\/\\u00e9\\ud800\\u12\"", "1:1:\"a\\n\\t\\r\\\"\\\\/é\u{fffd}u12\""),
+        ] {
+            assert_eq!(is(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_read_is_told_with_what_was_expected_and_what_is_there() {
+        for (text, expected) in [
+            ("{\"a\": ;}\nx", "1:7 expected a value, found \";}\""),
+            ("[,]", "1:2 expected a value, found \",]\""),
+            ("[1", "1:3 expected `,` or `]`, found the end of the file"),
+            ("{\"a\":1]", "1:7 expected `,` or `}`, found \"]\""),
+            ("{\"a\"=1}", "1:5 expected `:`, found \"=1}\""),
+            ("{a:1}", "1:2 expected a name in quotes, found \"a:1}\""),
+            ("[1,/* ]", "1:4 the comment does not end; expected */"),
+            ("[\"a\n\"]", "1:2 the text does not end; expected a closing \""),
+            ("[] 1", "1:4 expected the end of the file, found \"1\""),
+            ("[<?include \"x\"?>]", "1:2 an included file: join the files first, its text is not here"),
+        ] {
+            assert_eq!(is(text), Err(expected.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn sixty_four_lists_and_objects_within_the_first_are_read_and_no_more() {
+        let lists = |depth: usize| is(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
+        let objects = |depth: usize| is(&format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth)));
+        assert!(lists(65).is_ok() && objects(64).is_ok());
+        assert_eq!(lists(66), Err("1:66 more than 64 lists and objects within each other".to_owned()));
+        assert!(objects(65).is_err());
+    }
+
+    #[test]
+    fn of_a_name_given_twice_the_first_is_found_and_an_empty_text_is_none() {
+        let root = read(b"{\"a\":\"x\",\"a\":\"y\",\"b\":\"\",\"c\":[1]}").unwrap();
+        let text = |key: &[u8]| root.get(key).and_then(Node::text);
+        assert_eq!((text(b"a"), text(b"b"), text(b"c"), root.get(b"d")), (Some(&b"x"[..]), None, None, None));
+        assert_eq!((root.fields().len(), root.items().len()), (4, 0));
+        let list = root.get(b"c").unwrap();
+        assert_eq!((list.fields().len(), list.items().len()), (0, 1));
+    }
+}

@@ -161,6 +161,73 @@ fn a_lease_whose_end_or_mac_does_not_read_is_broken_and_does_not_hide_behind_an_
 }
 
 #[test]
+fn blocks_below_the_sixty_fourth_are_told_and_what_follows_them_is_read() {
+    let host = |last: u8, name: &str| format!("host {name} {{ hardware ethernet {}; }} ", mac(last));
+    let deep = |groups: usize, inside: &str| format!("{}{inside}{} ", "group { ".repeat(groups), "}".repeat(groups));
+    let reading = isc(&(deep(63, &host(1, "a")) + &host(2, "b")));
+    assert_eq!(told(&reading), ["1 52:54:00:00:00:01 - a", "1 52:54:00:00:00:02 - b"]);
+    assert_eq!(notes(&reading), [""; 0]);
+    let inside = "host a { hardware ethernet 52:54:00:00:00:01; if y { z; } } host c { q; }";
+    let reading = isc(&(deep(64, inside) + &host(2, "b")));
+    assert_eq!(told(&reading), ["1 52:54:00:00:00:02 - b"]);
+    assert_eq!(notes(&reading), ["1:520 Broken 2: more than 64 blocks within each other; nothing in it was read"]);
+}
+
+#[test]
+fn each_statement_of_dhcpd_is_taken_passed_over_or_told_once() {
+    let reading = isc(r#"
+shared-network s { pool { host "a\b" { hardware ethernet 52:54:00:00:00:01; ddns-hostname "n1"; uid "x"; dynamic; } } }
+if x { y { z; } host in { hardware ethernet 52:54:00:00:00:02; } }
+subnet 10.0.0.0 netmask 255.0.0.0 { } # x }
+host bad { hardware ethernet 52:54:00:00:00; option host-name "-"; }
+host "l\"q" { hardware ethernet 52:54:00:00:00:03; filename"x";next-server 10.0.0.1,10.0.0.2; }
+"#);
+    assert_eq!(told(&reading), ["2 52:54:00:00:00:01 - n1", "6 52:54:00:00:00:03 - -"], "{:#?}", notes(&reading));
+    assert_eq!(
+        notes(&reading),
+        [
+            "2:97 Skipped 1: a client id: Muster knows a machine by its MAC address",
+            "3:1 Skipped 1: `if {...}` is no reservation and no lease: it was skipped whole",
+            "4:1 Skipped 1: `subnet`: networks are those of Muster's configuration; its hosts were read",
+            "5:30 Broken 1: \"52:54:00:00:00\" is no MAC address; expected one like 52:54:00:aa:bb:cc",
+            "5:63 Broken 1: \"-\" is no host name; expected letters, digits, dashes and dots, at most 64; the machine goes without it",
+            "6:52 Skipped 1: `filename` of a host: what a machine boots and is told is Muster's to say",
+            "6:64 Skipped 1: `next-server` of a host: what a machine boots and is told is Muster's to say",
+        ]
+    );
+    let lease = |more: &str| format!("lease 10.77.0.50 {{ hardware ethernet 52:54:00:00:00:01; {more} }}");
+    let active = "1 52:54:00:00:00:01 10.77.0.50";
+    let known = "starts 4 2026/11/26 19:00:00; tstp never; tsfp never; atsfp never; cltt never; next binding state free; \
+        rewind binding state free; uid \"x\"; set a = \"b\"; option x 1; vendor-class-identifier \"x\"; ddns-fwd-name \"x\"; \
+        ddns-txt \"x\"; ddns-rev-name \"x\"; bootp; reserved; ends epoch 1795723201;";
+    for (more, taken, expected) in [
+        (known, format!("{active} - 1"), ""),
+        ("ends epoch 1795723200;", String::new(), "1:1 Skipped 1: a lease that has ended"),
+        ("ends epoch x;", String::new(), "1:57 Broken 1: ends epoch \"x\"; expected seconds since 1970"),
+        (
+            "ends never; abandoned;",
+            String::new(),
+            "1:1 Skipped 1: lease 10.77.0.50: abandoned, somebody unknown answers on it; look who before you hand it out",
+        ),
+        (
+            "ends never; colour blue;",
+            format!("{active} - {}", (FOREVER.0 - NOW.0) / 1000),
+            "1:69 Skipped 1: `colour` of a lease: it was skipped",
+        ),
+        (
+            "ends epoch 1795723201; client-hostname \"a b\";",
+            format!("{active} - 1"),
+            "1:80 Skipped 1: \"a b\" is no host name; expected letters, digits, dashes and dots, at most 64; the machine goes without it",
+        ),
+    ] {
+        let reading = isc(&lease(more));
+        assert_eq!((told(&reading).concat().as_str(), notes(&reading).concat().as_str()), (taken.as_str(), expected));
+    }
+    let away = isc("lease 10.77.0.50 { hardware ethernet 52:54:00:00:00; ends never; }");
+    assert_eq!((away.entries.len(), away.notes.len()), (0, 1), "what is told as broken is told once");
+}
+
+#[test]
 fn reservations_of_kea_are_found_at_every_level_and_the_rest_is_told() {
     let text = r#"// a comment
 { "Dhcp4": { # another
@@ -194,6 +261,50 @@ fn reservations_of_kea_are_found_at_every_level_and_the_rest_is_told() {
     ] {
         assert!(notes.iter().any(|note| note.starts_with(word)), "{word}: {notes:#?}");
     }
+}
+
+#[test]
+fn what_kea_writes_for_nothing_set_is_no_note_and_each_value_of_a_wrong_kind_is_one() {
+    let one = |more: &str| {
+        let text = format!("{{\"Dhcp4\":{{\"reservations\":[{{\"hw-address\":\"52:54:00:00:00:01\",{more}}}]}}}}");
+        let reading = read(Format::Kea, text.as_bytes(), NOW);
+        (told(&reading).concat(), notes(&reading).concat())
+    };
+    let found = "1 52:54:00:00:00:01".to_owned();
+    let nothing = "\"boot-file-name\":\"\",\"next-server\":\"0.0.0.0\",\"option-data\":[],\"a\":{},\"b\":null,\"hostname\":\"\",\
+        \"comment\":\"x\",\"user-context\":{\"a\":1}";
+    assert_eq!(one(nothing), (format!("{found} - -"), String::new()));
+    assert_eq!(one("\"hostname\":7"), (format!("{found} - -"), String::new()));
+    let mine = |key: &str, value: &str| {
+        let (entry, note) = one(&format!("\"{key}\":{value}"));
+        assert_eq!(entry, format!("{found} - -"), "{key}");
+        assert_eq!(
+            note,
+            format!("1:61 Skipped 1: \"{key}\" of a reservation: what a machine boots and is told is Muster's to say")
+        );
+    };
+    for value in ["\"x\"", "[1]", "{\"a\":1}", "1"] {
+        mine("client-classes", value);
+    }
+    let (entry, note) = one("\"ip-address\":\"\"");
+    assert_eq!((entry.as_str(), note.as_str()), ("", "1:74 Broken 1: expected an IPv4 address in quotes"));
+    let (entry, note) = one("\"ip-address\":\"10.0.0\"");
+    assert_eq!(entry, "");
+    assert_eq!(note, "1:74 Broken 1: \"10.0.0\" is no IPv4 address of a machine; expected one like 10.0.4.17");
+    let reading = read(
+        Format::Kea,
+        br#"{"Dhcp4":{"id":1,"name":2,"subnet":3,"comment":4,"reservations":[7,{},{"hw-address":""}]}}"#,
+        NOW,
+    );
+    assert_eq!(reading.entries, []);
+    assert_eq!(
+        notes(&reading),
+        [
+            "1:66 Broken 1: expected a reservation, an object in braces",
+            "1:68 Broken 1: a reservation without \"hw-address\" (found none); expected one, by which Muster knows machines",
+            "1:85 Broken 1: expected a MAC address in quotes",
+        ]
+    );
 }
 
 #[test]
@@ -243,8 +354,25 @@ fn of_keas_journal_the_last_row_of_an_address_counts() {
     ] {
         assert!(notes.iter().any(|note| note.contains(word)), "{word}: {notes:#?}");
     }
-    let reading = read(Format::Kea, b"address,valid_lifetime\n10.0.0.1,1\n", NOW);
-    assert_eq!(super::tests::notes(&reading), ["1:1 Broken 1: the table has no column \"hwaddr\""]);
+    for (head, missing) in [
+        ("address,valid_lifetime", "hwaddr"),
+        ("address,hwaddr,valid_lifetime", "expire"),
+        ("address,hwaddr,expire", "valid_lifetime"),
+    ] {
+        let reading = read(Format::Kea, format!("{head}\n10.0.0.1,1,1\n").as_bytes(), NOW);
+        assert_eq!(reading.entries, []);
+        let expected = format!("1:1 Broken 1: the table has no column \"{missing}\"");
+        assert_eq!(super::tests::notes(&reading), [expected]);
+    }
+    let table = b"address,hwaddr,expire,valid_lifetime,state\n\n\
+        10.0.0.1,52:54:00:00:00:01,1795723201,1,\n10.0.0.2,52:54:00:00:00:02,1795723201,1,2\n10.0.0,,1,1,0\n";
+    let reading = read(Format::Kea, table, NOW);
+    assert_eq!(told(&reading), ["3 52:54:00:00:00:01 10.0.0.1 - 1"]);
+    let expected = [
+        "4:1 Skipped 1: a lease that is not assigned",
+        "5:1 Broken 1: \"10.0.0\" is no IPv4 address of a machine; expected one like 10.0.4.17",
+    ];
+    assert_eq!(super::tests::notes(&reading), expected);
 }
 
 #[test]
@@ -294,6 +422,46 @@ fn lines_of_dnsmasq_are_told_apart_by_how_they_begin() {
 }
 
 #[test]
+fn each_part_of_a_host_of_dnsmasq_is_known_by_its_form() {
+    let no_mac = "expected a MAC address, by which Muster knows machines";
+    let no_part = "expected a MAC, an address, a host name or a lease time";
+    for (line, taken, expected) in [
+        ("52:54:00:00:00:01,set:a=b,tag:c,net:d,,10.77.0.11 # x", "10.77.0.11 -", vec![]),
+        ("dhcp-host=52:54:00:00:00:01,n#1", "", vec![format!("1:29 Broken 1: \"n#1\": {no_part}")]),
+        ("52:54:00:00:00:01=x", "", vec![
+            "1:1 Broken 1: \"52:54:00:00:00:01=x\" is no MAC address; expected one like 52:54:00:aa:bb:cc".to_owned(),
+        ]),
+        ("n1,a=b", "", vec![format!("1:4 Broken 1: \"a=b\": {no_part}")]),
+        ("n1,10.77.0.11", "", vec![format!("1:1 Broken 1: `n1,10.77.0.11`: {no_mac}")]),
+        ("52:54:00:00:00:01,10.77.0", "", vec![format!("1:19 Broken 1: \"10.77.0\": {no_part}")]),
+        ("52:54:00:00:00:01,m,10.77.0.11", "10.77.0.11 m", vec![]),
+        ("--dhcp-host=52:54:00:00:00:01,[fe80::1]", "- -", vec!["1:31 Skipped 1: an address of DHCPv6".to_owned()]),
+        ("server=a b c d e", "", vec!["1:1 Skipped 1: `server` is no reservation and no lease: it was skipped".to_owned()]),
+        ("1795723200 52:54:00:00:00:01 10.77.0.11 * *", "", vec!["1:1 Skipped 1: a lease that has ended".to_owned()]),
+        ("1795723201 52:54:00:00:00:01 10.77.0.11 a* *", "10.77.0.11 - 1", vec![
+            "1:1 Skipped 1: \"a*\" is no host name; expected letters, digits, dashes and dots, at most 64; the machine goes without it".to_owned(),
+        ]),
+        ("99999999999999 52:54:00:00:00:01 10.77.0.11 * *", "", vec![
+            "1:1 Broken 1: \"99999999999999\" is no end of a lease; expected seconds since 1970".to_owned(),
+        ]),
+        ("1795723201 06-52:54 10.77.0.11 * *", "", vec![
+            "1:12 Broken 1: \"06-52:54\" is no MAC address; expected one like 52:54:00:aa:bb:cc".to_owned(),
+        ]),
+        ("conf-dir=/etc/d", "", vec!["1:1 Broken 1: `conf-dir=/etc/d`: it was not read; name that file as well".to_owned()]),
+    ] {
+        let reading = read(Format::Dnsmasq, line.as_bytes(), NOW);
+        let taken: Vec<String> = [taken].iter().filter(|taken| !taken.is_empty()).map(|taken| format!("1 {} {taken}", mac(1))).collect();
+        assert_eq!((told(&reading), notes(&reading)), (taken, expected), "{line}");
+    }
+    for time in ["3600", "30s", "45m", "12h", "7d", "2w", "infinite"] {
+        let reading = read(Format::Dnsmasq, format!("dhcp-host=52:54:00:00:00:01,{time}").as_bytes(), NOW);
+        assert_eq!(told(&reading), ["1 52:54:00:00:00:01 - -"]);
+        let expected = "1:29 Skipped 1: a lease time of a host: lease times are those of Muster's networks";
+        assert_eq!(notes(&reading), [expected], "{time}");
+    }
+}
+
+#[test]
 fn a_table_is_read_by_its_first_line() {
     let text = "\u{feff}Name;MAC Address;IP;Running;Rack\n\"node;1\";52:54:00:00:00:01;10.77.0.11;yes;r1\nn2;5254.0000.0002;;no\n\n# a comment\nn3;x;10.77.0.13;\nn4;52:54:00:00:00:04;10.77.0.14;maybe\n;52:54:00:00:00:05;10.77.0.15;;;\n\"n6;52:54:00:00:00:06\n;;10.77.0.17\n";
     let reading = read(Format::Csv, text.as_bytes(), NOW);
@@ -327,9 +495,12 @@ fn a_table_is_read_by_its_first_line() {
 #[test]
 fn complaints_take_bounded_memory_and_are_all_counted() {
     let text: String = (0..5_000).map(|n| format!("host a{n} {{ fixed-address 10.0.0.1; }}\n")).collect();
-    let reading = isc(&text);
-    assert!(reading.notes.len() <= MOST_NOTES + 1);
-    assert_eq!(reading.notes.iter().map(|note| note.times).sum::<usize>(), 5_000);
+    let reading = isc(&(text + "host a0 { fixed-address 10.0.0.1; }\n"));
+    assert_eq!(reading.notes.len(), 1_001);
+    let told = |place: usize| reading.notes.get(place).map(|note| (note.at.line, note.times, note.text.as_str()));
+    let known = "host a0: it has no `hardware ethernet`; expected a MAC address, by which Muster knows machines";
+    assert_eq!(told(0), Some((1, 2, known)), "what is kept is counted also when nothing more is");
+    assert_eq!(told(1_000), Some((1_001, 4_000, "and more of the kind")));
 }
 
 fn entry(line: usize, last: u8, address: u8, name: &str, given: Given) -> Entry {
@@ -355,6 +526,37 @@ fn a_reservation_and_its_lease_become_one_row_and_the_persons_name_counts() {
             (Some("guest"), false, Some(LATER), false)
         );
     }
+}
+
+#[test]
+fn of_several_words_on_one_machine_the_first_persons_name_the_latest_end_and_any_running_count() {
+    let lease = |end: i64| Given::Lease { until: Millis(end) };
+    let all = [
+        entry(1, 1, 11, "told", lease(5)),
+        entry(2, 1, 11, "", Given::Reservation),
+        Entry { running: true, ..entry(3, 1, 11, "later", lease(9)) },
+        entry(4, 1, 11, "", lease(7)),
+        entry(5, 2, 12, "first", Given::Reservation),
+        entry(6, 2, 12, "second", Given::Reservation),
+        Entry { address: None, ..entry(7, 3, 13, "bare", Given::Reservation) },
+    ];
+    let rows = rows([("f", &all[..])]);
+    let row = |source: &str, last: u8, name: &str| Row {
+        source: source.to_owned(),
+        mac: mac(last),
+        address: Some(at(last + 10)),
+        name: Some(name.to_owned()),
+        reserved: true,
+        until: None,
+        machine: true,
+        running: false,
+    };
+    let expected = [
+        Row { until: Some(Millis(9)), running: true, ..row("f:1", 1, "told") },
+        row("f:5", 2, "first"),
+        Row { address: None, reserved: false, ..row("f:7", 3, "bare") },
+    ];
+    assert_eq!(rows, expected);
 }
 
 #[test]

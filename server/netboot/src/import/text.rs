@@ -196,4 +196,73 @@ mod tests {
         let found: Vec<_> = lines(b"a\r\nb\n").collect();
         assert_eq!(found, [(1, &b"a"[..]), (2, b"b"), (3, b"")]);
     }
+
+    #[test]
+    fn every_day_of_the_calendar_from_1970_on_is_a_day_after_the_one_before() {
+        let mut days = 0;
+        for year in 1970..=2099 {
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let months = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+            for (month, length) in (1..).zip(months) {
+                for day in 1..=length {
+                    let text = format!("{year}/{month:02}/{day:02}");
+                    assert_eq!(date(text.as_bytes(), b"00:00:00"), Some(Millis(days * 86_400_000)), "{text}");
+                    days += 1;
+                }
+            }
+        }
+        assert_eq!(date(b"1970/01/02", b"03:04:05"), Some(Millis(97_445_000)));
+    }
+
+    #[test]
+    fn a_time_is_read_up_to_its_last_second_and_not_beyond() {
+        for (day, clock, sound) in [
+            ("2026/01/31", "23:59:60", true),
+            ("2026/01/01", "00:00:61", false),
+            ("2026/01/01", "00:60:00", false),
+            ("2026/01/01", "24:00:00", false),
+            ("2026/01/32", "00:00:00", false),
+            ("2026/01/00", "00:00:00", false),
+            ("2026/00/01", "00:00:00", false),
+            ("2026/12/31", "00:00:00", true),
+            ("2026/13/01", "00:00:00", false),
+            ("1969/12/31", "00:00:00", false),
+            ("2100/01/01", "00:00:00", false),
+            ("02026/1/1", "00:00:00", false),
+            ("2026/+1/1", "00:00:00", false),
+            ("2026/1/1/1", "00:00:00", false),
+            ("2026/1/1", "0:0:0", true),
+            ("2026/1/1", "0:0:", false),
+        ] {
+            assert_eq!(date(day.as_bytes(), clock.as_bytes()).is_some(), sound, "{day} {clock}");
+        }
+        assert_eq!((epoch(b"0"), epoch(b"4102444800")), (Some(Millis(0)), Some(super::super::FOREVER)));
+        assert_eq!(epoch(b"4102444801"), None);
+    }
+
+    #[test]
+    fn what_is_shown_is_short_and_whole_up_to_forty_eight_signs() {
+        assert_eq!(shown("é".repeat(48).as_bytes()), "é".repeat(48));
+        for length in [49, 60] {
+            assert_eq!(shown("é".repeat(length).as_bytes()), format!("{}…", "é".repeat(48)));
+        }
+        assert_eq!(shown(b"a\x1b\nb\xff"), "a\u{fffd}\u{fffd}b\u{fffd}");
+        assert_eq!((word(b" a b\t"), word(b"\xff")), (Some("a b"), None));
+    }
+
+    #[test]
+    fn a_part_of_a_mac_has_two_digits_and_a_name_sixty_four_signs_at_most() {
+        for wrong in ["52:54:00:aa:0b:00c", "52:54:00:aa:0b:", "52:54:00:aa:0b:0g"] {
+            assert_eq!(
+                mac(wrong.as_bytes()),
+                Err(format!("{wrong:?} is no MAC address; expected one like 52:54:00:aa:bb:cc"))
+            );
+        }
+        let longest = "n".repeat(64);
+        assert_eq!(name(longest.as_bytes()), Ok(longest));
+        assert_eq!(name(b"1").as_deref(), Ok("1"));
+        for wrong in ["_a", ".a", "a_", "."] {
+            assert!(name(wrong.as_bytes()).unwrap_err().contains(&format!("{wrong:?} is no host name")), "{wrong}");
+        }
+    }
 }

@@ -431,4 +431,143 @@ mod tests {
         bench.leases.settle(&change, Outcome::Done, bench.now);
         assert_eq!(bench.probed(ip(40), Some(mac(1))), None, "it answers because it is its own");
     }
+
+    #[test]
+    fn b1_21_what_a_claim_amounts_to_is_told_by_how_the_address_is_held_and_whether_it_still_is() {
+        use Hold::{Bound, Declined, Foreign, Free, Occupied, Offered};
+        let held = |hold, left: i64| {
+            let mut bench = Bench::with(|network| network.ranges = vec![Range { first: ip(10), last: ip(17) }]);
+            let slot = Slot {
+                network: "rack".to_owned(),
+                mac: mac(1),
+                hold,
+                until: Millis(bench.now.0 + left),
+                durable_until: None,
+                size_limit: None,
+                relay: None,
+            };
+            bench.leases.table.put(ip(11), slot);
+            bench
+        };
+        for (hold, left, told, stays) in [
+            (Bound, 1, Some(Some(mac(1))), true),
+            (Declined, 1, Some(Some(mac(1))), true),
+            (Offered, 1, None, true),
+            (Foreign, 1, None, true),
+            (Free, 1, None, true),
+            (Occupied, 1, Some(None), false),
+            (Bound, 0, Some(None), false),
+            (Declined, 0, Some(None), false),
+            (Offered, 0, Some(None), false),
+            (Foreign, 0, Some(None), false),
+            (Free, 0, Some(None), false),
+            (Occupied, 0, Some(None), false),
+        ] {
+            let mut bench = held(hold, left);
+            let conflict = bench.leases.claimed(&bench.networks, ip(11), OTHER, bench.now);
+            let expected = told.map(|holder| Conflict {
+                mac: Some(OTHER),
+                holder,
+                ..Conflict::new(bench.now, ConflictKind::Address, "rack", ip(11))
+            });
+            assert_eq!(conflict, expected, "{hold:?} {left}");
+            let found = bench.leases.table.get(ip(11)).map(|slot| (slot.mac, slot.hold, slot.until.0 - bench.now.0));
+            let after = if stays { (mac(1), hold, left) } else { (OTHER, Occupied, 3_600_000) };
+            assert_eq!(found, Some(after), "{hold:?} {left}");
+            assert_eq!(bench.leases.watched.contains_key(&ip(11)), conflict.is_some());
+            let mut bench = held(hold, left);
+            let itself = bench.leases.claimed(&bench.networks, ip(11), mac(1), bench.now);
+            assert_eq!(itself.is_some(), hold == Occupied, "{hold:?} {left}");
+        }
+        let mut bench = Bench::with(|network| {
+            network.reserved.insert(ip(12));
+        });
+        for (address, mac) in [(ip(11), Mac([1; 6])), (ip(200), OTHER), (ip(12), OTHER)] {
+            assert_eq!(bench.leases.claimed(&bench.networks, address, mac, bench.now), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_declined_address_is_watched_under_its_kind_and_rests_for_its_hour_though_nobody_answers() {
+        for (reservation, kind) in [(None, ConflictKind::Address), (Some(ip(10)), ConflictKind::Reservation)] {
+            let mut bench = Bench::new();
+            bench.host.reservation = reservation;
+            let address = bench.lease(mac(1));
+            bench.ask(&Request { requested: Some(address), ..Request::of(mac(1), Kind::Decline) });
+            let claimed = bench.leases.claimed(&bench.networks, address, OTHER, bench.now).unwrap();
+            assert_eq!((claimed.kind, claimed.holder), (kind, Some(mac(1))));
+            for _ in 0..4 {
+                assert_eq!(bench.probed(address, Some(mac(1))), None, "it is no proof that its machine answers");
+            }
+            let rounds = [(); 3].map(|()| bench.probed(address, None).map(|over| (over.kind, over.over)));
+            assert_eq!(rounds, [None, None, Some((kind, Some("nobody answers at the address any more")))]);
+            assert_eq!(bench.leases.table.get(address).map(|slot| slot.hold), Some(Hold::Declined));
+        }
+    }
+
+    #[test]
+    fn an_address_in_conflict_is_asked_after_each_minute_and_a_probes_word_holds_for_ten() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.probes(9).len(), 4);
+        bench.probed(ip(10), Some(OTHER)).unwrap();
+        (11..=13).for_each(|last| assert_eq!(bench.probed(ip(last), None), None));
+        bench.now.0 += 59_999;
+        assert_eq!(bench.probes(9), Vec::<Ipv4Addr>::new());
+        bench.now.0 += 1;
+        assert_eq!((bench.probes(0), bench.probes(9), bench.probes(9)), (vec![], vec![ip(10)], vec![]));
+        bench.now.0 = 1_599_999;
+        assert_eq!(bench.probes(9), [ip(10)]);
+        bench.now.0 += 1;
+        assert_eq!(bench.probes(2), [ip(11), ip(12)]);
+        assert_eq!(bench.probed(ip(12), Some(OTHER)), None, "it keeps a quarter of the pool already");
+        let offered = [bench.offer(1), bench.offer(2)];
+        assert_eq!(offered, [ip(13), ip(11)], "known to be silent, being asked; not the one that answered");
+    }
+
+    #[test]
+    fn what_was_silent_and_is_leased_since_is_not_offered_and_what_is_watched_is_bounded() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.probes(2), [ip(10), ip(11)]);
+        assert_eq!([bench.probed(ip(10), None), bench.probed(ip(13), None)], [None, None]);
+        bench.reply(&selecting(mac(1), ip(10)));
+        assert_eq!([bench.offer(2), bench.offer(3), bench.offer(4)], [ip(12), ip(13), ip(11)]);
+        let address = |number: u16| Ipv4Addr::from_bits(0x0a00_0000 + u32::from(number));
+        (0..1_025)
+            .for_each(|number| bench.leases.watch("rack", address(number), (ConflictKind::Address, None), bench.now));
+        assert_eq!(bench.leases.watched.len(), 1_024);
+    }
+
+    #[test]
+    fn only_what_a_host_keeps_from_this_network_now_counts_against_it() {
+        let mut bench = Bench::with(|network| network.ranges = vec![Range { first: ip(10), last: ip(49) }]);
+        let network = bench.networks.named("rack").unwrap().clone();
+        let slot = |network: &str, hold, until| Slot {
+            network: network.to_owned(),
+            mac: OTHER,
+            hold,
+            until: Millis(until),
+            durable_until: None,
+            size_limit: None,
+            relay: None,
+        };
+        let may = |bench: &Bench, believed| bench.leases.table.may_occupy(&network, OTHER, believed, 4, Millis(100));
+        for (last, one) in [
+            (10, slot("rack", Hold::Bound, 101)),
+            (11, slot("rack", Hold::Occupied, 100)),
+            (12, slot("other", Hold::Occupied, 101)),
+        ] {
+            bench.leases.table.put(ip(last), one);
+            assert!(may(&bench, 1), "{last}");
+        }
+        bench.leases.table.put(ip(13), slot("rack", Hold::Occupied, 101));
+        assert!(!may(&bench, 1) && may(&bench, 2));
+        (14..22).for_each(|last| {
+            bench.leases.table.put(ip(last), Slot { mac: mac(last), ..slot("rack", Hold::Occupied, 101) })
+        });
+        assert!(!may(&bench, 2), "a quarter of the pool is kept by all together");
+        bench.leases.table.put(ip(14), slot("rack", Hold::Free, 101));
+        assert!(may(&bench, 2));
+        let mut small = Bench::with(|network| network.ranges = vec![Range { first: ip(10), last: ip(10) }]);
+        assert!(small.leases.claimed(&small.networks, ip(10), OTHER, small.now).is_some(), "at least one is believed");
+    }
 }

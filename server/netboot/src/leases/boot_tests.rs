@@ -177,6 +177,60 @@ fn b2_8_the_boot_server_answers_the_source_with_the_file_and_without_a_lease() {
 }
 
 #[test]
+fn b2_10_only_firmware_that_names_a_boot_item_and_no_address_asks_for_its_file_on_port_67() {
+    let relay = || Some(crate::Relay::read(&[11, 4, 172, 16, 0, 9]));
+    let item = Some(vec![0, 6, 1, 8, 71, 4, 0, 1, 0, 0, 255]);
+    let asks = Request { vendor_options: item, ciaddr: Ipv4Addr::new(10, 0, 4, 10), ..pxe(Kind::Request, 7) };
+    let by = |server| Request { server_id: Some(server), ..asks.clone() };
+    let other = Ipv4Addr::new(172, 16, 0, 9);
+    for (request, for_a_file) in [
+        (asks.clone(), true),
+        (by(SERVER), true),
+        (by(other), false),
+        (Request { relay: relay(), ..by(other) }, true),
+        (Request { relay: relay(), ..by(SERVER) }, true),
+        (Request { kind: Some(Kind::Discover), ..asks.clone() }, false),
+        (Request { requested: Some(asks.ciaddr), ..asks.clone() }, false),
+        (Request { vendor_class: None, ..asks.clone() }, false),
+        (Request { vendor_options: None, ..asks.clone() }, false),
+        (Request { vendor_options: Some(vec![71, 3, 0, 1, 0]), ..asks.clone() }, false),
+        (Request { vendor_options: Some(vec![71, 5, 0, 1, 0, 0]), ..asks.clone() }, false),
+        (Request { vendor_options: Some(vec![255, 71, 4, 0, 1, 0, 0]), ..asks.clone() }, false),
+    ] {
+        let answer = Bench::new().ask(&request);
+        let file = matches!(&answer, Answer::Now(reply) if reply.kind == ReplyKind::Ack && reply.option(51).is_none());
+        assert_eq!(file, for_a_file, "{request:?} {answer:?}");
+    }
+}
+
+#[test]
+fn b1_23_no_option_goes_out_empty_and_a_name_that_just_fits_stands_in_the_header_too() {
+    let longest = "x".repeat(127);
+    let network = |network: &mut Network| {
+        network.loaders.by_arch.insert(7, crate::FirstFile::new(&longest));
+    };
+    let full = |change: &dyn Fn(&mut Network)| {
+        Bench::with(|one| {
+            network(one);
+            change(one);
+        })
+    };
+    let empty = |kind| Request { uuid: Some(Vec::new()), ..pxe(kind, 7) };
+    let Answer::Now(offer) = full(&|_| {}).ask(&empty(Kind::Discover)) else { panic!("no offer") };
+    let port = Ingress { port: 4011, ..BROADCAST };
+    let Answer::Now(ack) = full(&|_| {}).ask_by(&empty(Kind::Request), port) else { panic!("no ACK") };
+    let beside = |network: &mut Network| {
+        network.dhcp = Dhcp::Proxy;
+        network.ranges.clear();
+        network.authoritative = false;
+    };
+    let Answer::Now(proxy) = full(&beside).ask(&empty(Kind::Discover)) else { panic!("no offer") };
+    for reply in [offer, ack, proxy] {
+        assert_eq!((reply.file.as_str(), reply.option(97), reply.option(53).is_some()), (longest.as_str(), None, true));
+    }
+}
+
+#[test]
 fn b1_22_a_reply_is_bounded_by_the_discover_and_never_by_the_requests_word() {
     let mut bench = Bench::new();
     let offer = bench.reply(&Request { max_size: Some(1472), ..pxe(Kind::Discover, 7) });

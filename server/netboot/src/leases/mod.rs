@@ -476,6 +476,8 @@ fn change(ask: &Ask<'_>, address: Ipv4Addr, state: LeaseState, until: Millis, re
 #[cfg(test)]
 mod boot_tests;
 #[cfg(test)]
+mod edge_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod proxy_tests;

@@ -85,19 +85,19 @@ pub(super) fn selecting(mac: Mac, address: Ipv4Addr) -> Request {
     Request { server_id: Some(SERVER), requested: Some(address), ..Request::of(mac, Kind::Request) }
 }
 
-fn init_reboot(mac: Mac, address: Ipv4Addr) -> Request {
+pub(super) fn init_reboot(mac: Mac, address: Ipv4Addr) -> Request {
     Request { requested: Some(address), ..Request::of(mac, Kind::Request) }
 }
 
-fn renewing(mac: Mac, address: Ipv4Addr) -> Request {
+pub(super) fn renewing(mac: Mac, address: Ipv4Addr) -> Request {
     Request { ciaddr: address, ..Request::of(mac, Kind::Request) }
 }
 
-fn direct(address: Ipv4Addr) -> Ingress<'static> {
+pub(super) fn direct(address: Ipv4Addr) -> Ingress<'static> {
     Ingress { source: SocketAddrV4::new(address, 68), unicast: true, ..BROADCAST }
 }
 
-fn is_nak(answer: &Answer) -> bool {
+pub(super) fn is_nak(answer: &Answer) -> bool {
     matches!(answer, Answer::Now(reply) if reply.kind == ReplyKind::Nak)
 }
 
@@ -406,6 +406,11 @@ fn b1_18_the_client_id_is_echoed_unless_the_network_says_no() {
     let request = Request { client_id: Some(vec![1, 2, 3]), ..Request::of(mac(1), Kind::Discover) };
     assert_eq!(Bench::new().reply(&request).option(61), Some(&[1, 2, 3][..]));
     assert_eq!(Bench::with(|network| network.echo_client_id = false).reply(&request).option(61), None);
+    for (id, echoed) in [(vec![1, 2], Some(&[1, 2][..])), (Vec::new(), None)] {
+        let wrong = Request { client_id: Some(id), ..selecting(mac(1), ip(200)) };
+        let Answer::Now(nak) = Bench::new().ask(&wrong) else { panic!("no NAK") };
+        assert_eq!((nak.kind, nak.option(61)), (ReplyKind::Nak, echoed));
+    }
 }
 
 #[test]
@@ -469,6 +474,8 @@ fn what_is_no_request_of_a_machine_is_silent_with_its_reason() {
         (Request { op: 2, ..blank.clone() }, Silence::NotARequest),
         (Request { kind: None, ..blank.clone() }, Silence::Bootp),
         (Request { kind: Some(Kind::Offer), ..blank.clone() }, Silence::NotARequest),
+        (Request { kind: Some(Kind::Ack), hlen: 0, ..blank.clone() }, Silence::NotARequest),
+        (Request { op: 2, kind: None, ..blank.clone() }, Silence::NotARequest),
         (Request { kind: Some(Kind::Other(13)), ..blank.clone() }, Silence::UnknownKind(13)),
         (Request { hlen: 0, ..blank.clone() }, Silence::NoHardwareAddress),
         (Request::of(Mac([0xff; 6]), Kind::Discover), Silence::NoHardwareAddress),

@@ -102,15 +102,15 @@ impl Table {
     /// Changes a slot in place, unless what the indices know of it becomes another.
     pub fn update(&mut self, address: Ipv4Addr, change: impl FnOnce(&mut Slot)) {
         let Some(slot) = self.slots.get_mut(&address) else { return };
-        let known = |slot: &Slot| (slot.mac, slot.until, slot.hold == Hold::Occupied);
-        let (before, hold) = (known(slot), slot.hold);
+        let known = |slot: &Slot| (slot.mac, slot.until, slot.hold);
+        let before = known(slot);
         change(slot);
         if known(slot) == before {
             return;
         }
         // The indices still know it as it was.
         let changed = slot.clone();
-        (slot.mac, slot.until, slot.hold) = (before.0, before.1, hold);
+        (slot.mac, slot.until, slot.hold) = before;
         self.put(address, changed);
     }
 
@@ -252,5 +252,123 @@ impl Table {
             let after = (Millis(now.0.saturating_add(1)), Ipv4Addr::UNSPECIFIED);
             ends.range(after..).count()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rule_tests::{ip, mac, network};
+    use super::*;
+    use proptest::prelude::*;
+
+    const HOLDS: [Hold; 6] = [Hold::Offered, Hold::Bound, Hold::Free, Hold::Declined, Hold::Foreign, Hold::Occupied];
+
+    fn slot(last: u8, hold: Hold, until: i64) -> Slot {
+        let network = "rack".to_owned();
+        let (until, durable_until) = (Millis(until), Some(Millis(until)));
+        Slot { network, mac: mac(last), hold, until, durable_until, size_limit: None, relay: None }
+    }
+
+    fn table(slots: impl IntoIterator<Item = (u8, Slot)>) -> Table {
+        let mut table = Table::default();
+        slots.into_iter().for_each(|(last, slot)| table.put(ip(last), slot));
+        table
+    }
+
+    #[test]
+    fn a_hold_lasts_until_the_millisecond_before_its_end_and_means_what_it_is_called() {
+        for hold in HOLDS {
+            let table = table([(10, slot(1, hold, 100))]);
+            let (mine, bound) = (!matches!(hold, Hold::Declined | Hold::Foreign), hold == Hold::Bound);
+            for (now, live) in [(99, true), (100, false)] {
+                let at = Millis(now);
+                assert_eq!(table.is_taken(ip(10), mac(2), at), live && hold != Hold::Free, "{hold:?} {now}");
+                assert_eq!(table.is_taken(ip(10), mac(1), at), live && !mine, "{hold:?} {now}");
+                assert_eq!(table.is_declined(ip(10), at), live && hold == Hold::Declined, "{hold:?} {now}");
+                let durable = (live && bound).then_some(Millis(100));
+                assert_eq!((table.durable(ip(10), mac(1), at), table.durable(ip(10), mac(2), at)), (durable, None));
+                assert_eq!((table.live("rack", at), table.live("other", at)), (usize::from(live), 0));
+            }
+            assert_eq!((table.is_own(ip(10), mac(1)), table.is_own(ip(10), mac(2))), (mine, false), "{hold:?}");
+            let until = [mac(1), mac(2)].map(|mac| table.bound_until(ip(10), mac));
+            assert_eq!(until, [if bound { Millis(100) } else { Millis(i64::MIN) }, Millis(i64::MIN)], "{hold:?}");
+        }
+    }
+
+    #[test]
+    fn of_several_addresses_of_a_machine_the_leased_one_is_its_own_then_a_live_one_then_any() {
+        let (network, now) = (network(), Millis(100));
+        let own = |slots: &[(u8, Slot)]| table(slots.to_vec()).own(mac(1), &network, now);
+        let elsewhere = |hold| Slot { network: "other".to_owned(), ..slot(1, hold, 200) };
+        let all = [
+            (10, slot(1, Hold::Declined, 200)),
+            (11, slot(1, Hold::Bound, 100)),
+            (12, slot(1, Hold::Offered, 101)),
+            (13, slot(1, Hold::Bound, 101)),
+        ];
+        assert_eq!(own(&all), Some(ip(13)));
+        assert_eq!(own(&all[..3]), Some(ip(12)));
+        assert_eq!(own(&all[..2]), Some(ip(11)));
+        assert_eq!(own(&all[..1]), None);
+        assert_eq!(
+            own(&[(10, slot(2, Hold::Bound, 101)), (11, elsewhere(Hold::Bound)), (99, slot(1, Hold::Bound, 101))]),
+            None
+        );
+        for (slots, off) in [
+            (vec![(11, slot(1, Hold::Bound, 101))], true),
+            (vec![(10, slot(1, Hold::Bound, 101))], false),
+            (vec![(11, slot(1, Hold::Bound, 100))], false),
+            (vec![(11, slot(1, Hold::Offered, 101))], false),
+            (vec![(11, slot(2, Hold::Bound, 101))], false),
+            (vec![(11, elsewhere(Hold::Bound))], false),
+            (vec![(99, slot(1, Hold::Bound, 101))], false),
+        ] {
+            assert_eq!(table(slots.clone()).is_bound_off(ip(10), mac(1), &network, now), off, "{slots:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_never_used_is_found_once_and_then_what_was_free_longest() {
+        let network = network();
+        let mut table = table([
+            (11, slot(1, Hold::Bound, 102)),
+            (12, slot(2, Hold::Bound, 100)),
+            (13, slot(3, Hold::Free, 101)),
+            (99, slot(4, Hold::Free, 50)),
+        ]);
+        let mut next = |now| table.next_free(&network, Millis(now));
+        assert_eq!([next(99), next(99), next(100)], [Some(ip(10)), None, Some(ip(12))]);
+        assert_eq!([next(102), next(102), next(102)], [Some(ip(13)), Some(ip(11)), None]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_indices_say_what_the_slots_say_whatever_was_done(
+            steps in proptest::collection::vec((0u8..3, 10u8..13, 1u8..3, 0usize..6, 0i64..3, any::<bool>()), 1..40),
+        ) {
+            let mut table = Table::default();
+            for (what, last, holder, hold, until, here) in steps {
+                let network = if here { "rack" } else { "other" }.to_owned();
+                let new = Slot { network, ..slot(holder, HOLDS[hold], until) };
+                match what {
+                    0 => table.put(ip(last), new),
+                    1 => table.update(ip(last), |slot| (slot.mac, slot.hold, slot.until) = (new.mac, new.hold, new.until)),
+                    _ => table.rewind(),
+                }
+            }
+            let (mut by_mac, mut ends, mut occupied) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+            for (address, slot) in &table.slots {
+                by_mac.entry(slot.mac).or_insert_with(BTreeSet::new).insert(*address);
+                ends.entry(slot.network.clone()).or_insert_with(BTreeSet::new).insert((slot.until, *address));
+                if slot.hold == Hold::Occupied {
+                    *occupied.entry(slot.network.clone()).or_insert(0usize) += 1;
+                }
+            }
+            table.ends.retain(|_, ends| !ends.is_empty());
+            table.occupied.retain(|_, count| *count > 0);
+            prop_assert_eq!(&table.by_mac, &by_mac);
+            prop_assert_eq!(&table.ends, &ends);
+            prop_assert_eq!(&table.occupied, &occupied);
+        }
     }
 }

@@ -158,4 +158,42 @@ mod tests {
             assert!(is_sound_source(good.parse().unwrap()), "{good}");
         }
     }
+
+    #[test]
+    fn a2_2_who_leaves_makes_room_for_one_and_is_not_remembered() {
+        let mut door = Door::new(Caps { per_ip: 2, global: 3 });
+        assert_eq!([door.enter(ip(1)), door.enter(ip(1)), door.enter(ip(2))], [Ok(()); 3]);
+        assert_eq!(
+            (door.inside(), door.enter(ip(1)), door.enter(ip(2))),
+            (3, Err(Full::ThisAddress), Err(Full::Everybody))
+        );
+        door.leave(ip(1));
+        assert_eq!((door.inside(), door.inside.get(&ip(1))), (2, Some(&1)));
+        assert_eq!((door.enter(ip(1)), door.enter(ip(1))), (Ok(()), Err(Full::ThisAddress)));
+        [1, 1, 2].into_iter().for_each(|last| door.leave(ip(last)));
+        assert_eq!((door.inside(), door.inside.len()), (0, 0));
+    }
+
+    #[test]
+    fn a2_1_who_was_told_is_forgotten_after_a_second_when_there_is_no_room() {
+        let mut door = Door::default();
+        let at = Duration::from_millis;
+        for number in 0..4096u32 {
+            assert!(door.may_tell(IpAddr::from(number.to_be_bytes()), at(0)));
+        }
+        assert!(!door.may_tell(ip(1), at(999)));
+        assert_eq!(door.told.len(), 4096);
+        assert!(door.may_tell(ip(1), at(1000)));
+        assert_eq!(door.told.len(), 1);
+        assert!(door.may_tell(ip(2), at(9000)));
+        assert_eq!(door.told.len(), 2, "no walk while there is room");
+    }
+
+    #[test]
+    fn a2_3_each_mark_of_no_client_is_enough_by_itself() {
+        for bad in ["0.1.2.3:3000", "239.1.2.3:3000", "[::]:3000", "[fe80::1]:69", "[fe80::1]:0"] {
+            assert!(!is_sound_source(bad.parse().unwrap()), "{bad}");
+        }
+        assert!(is_sound_source("1.0.0.1:68".parse().unwrap()) && is_sound_source("1.0.0.1:70".parse().unwrap()));
+    }
 }

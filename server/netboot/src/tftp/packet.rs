@@ -243,6 +243,47 @@ mod tests {
         assert_eq!(error(Fault::ReadOnly), b"\0\x05\0\x02Access violation\0");
     }
 
+    #[test]
+    fn b5_1_the_least_and_the_most_that_an_option_may_ask_for_is_taken() {
+        for (timeout, windowsize) in [(1, 1), (255, 65_535)] {
+            let text = format!("\0\x01a\0octet\0timeout\0{timeout}\0windowsize\0{windowsize}\0tsize\05\0");
+            let asked = Asked { blksize: None, tsize: Some(5), timeout: Some(timeout), windowsize: Some(windowsize) };
+            assert_eq!(read(text.as_bytes()).asked, asked);
+        }
+        assert!(!read(b"\0\x01a\0netascii\0").octet);
+    }
+
+    #[test]
+    fn a2_5_every_opcode_is_known_by_its_number_and_a_request_has_512_bytes_at_most() {
+        for (bytes, expected) in [
+            (&b"\0\x02x\0octet\0"[..], Ok(Packet::Write)),
+            (b"\0\x03\0\x01data", Ok(Packet::Data)),
+            (b"\0\x03\0", Err(Malformed::Short)),
+            (b"\0\x04\x01\x02", Ok(Packet::Ack(0x102))),
+            (b"\0\x05\0\x08x\0", Ok(Packet::Error(8))),
+            (b"\0\x05", Err(Malformed::Short)),
+            (b"\0\x06", Ok(Packet::OptionAck)),
+            (b"\0\0", Err(Malformed::Opcode)),
+            (b"\x01\x01a\0octet\0", Err(Malformed::Opcode)),
+        ] {
+            assert_eq!(parse(bytes), expected, "{bytes:?}");
+        }
+        let long = |length: usize| [b"\0\x01".as_slice(), &vec![b'a'; length - 9], b"\0octet\0"].concat();
+        assert_eq!((long(512).len(), read(&long(512)).name.len()), (512, 503));
+        assert_eq!(parse(&long(513)), Err(Malformed::TooLong));
+        let labels =
+            [Malformed::Short, Malformed::Opcode, Malformed::TooLong, Malformed::Unterminated].map(Malformed::label);
+        assert_eq!(labels, ["short", "opcode", "too_long", "unterminated"]);
+        let faults = [Fault::OctetOnly, Fault::Illegal, Fault::UnknownTransfer, Fault::BlockSize].map(error);
+        let texts: [&[u8]; 4] = [
+            b"\0\x05\0\0Octet mode only\0",
+            b"\0\x05\0\x04Illegal TFTP operation\0",
+            b"\0\x05\0\x05Unknown transfer ID\0",
+            b"\0\x05\0\x08Block size out of range\0",
+        ];
+        assert_eq!(faults, texts.map(<[u8]>::to_vec));
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {

@@ -201,7 +201,6 @@ impl Transfer {
         self.ended = Some(match self.opening {
             Opening::Offer { .. } => Ending::Probed,
             Opening::Proved if self.high == 0 => Ending::Probed,
-            _ if self.in_tail() && self.acked >= self.blocks => Ending::Finished { confirmed: true },
             _ => Ending::GaveUp(code),
         });
     }
@@ -418,5 +417,103 @@ impl Timer {
             None => (trip, trip / 2),
             Some((mean, spread)) => ((mean * 7 + trip) / 8, (spread * 3 + mean.abs_diff(trip)) / 4),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// One that has measured a round trip of 100 ms.
+    fn measured() -> Timer {
+        let mut timer = Timer::new(None, ms(0));
+        timer.watch(1, ms(0));
+        timer.answered(1, ms(100));
+        timer
+    }
+
+    #[test]
+    fn b5_6_the_timer_is_the_mean_of_the_trips_and_four_times_their_spread() {
+        let mut timer = Timer::new(None, ms(5));
+        assert_eq!((timer.at, timer.interval()), (ms(1_005), ms(1_000)));
+        timer = measured();
+        assert_eq!((timer.smooth, timer.least, timer.at), (Some((ms(100), ms(50))), ms(100), ms(400)));
+        timer.watch(3, ms(100));
+        timer.watch(4, ms(150));
+        timer.answered(2, ms(200));
+        assert_eq!((timer.smooth, timer.at), (Some((ms(100), ms(50))), ms(500)), "what is watched is not answered yet");
+        timer.answered(3, ms(280));
+        assert_eq!((timer.smooth, timer.least), (Some((ms(110), Duration::from_micros(57_500))), ms(100)));
+        assert_eq!(timer.at, ms(620));
+        timer.answered(4, ms(290));
+        assert_eq!(
+            (timer.smooth, timer.at),
+            (Some((ms(110), Duration::from_micros(57_500))), ms(630)),
+            "measured once"
+        );
+    }
+
+    #[test]
+    fn b5_6_the_timer_doubles_to_eight_seconds_and_an_interval_that_was_asked_for_is_never_cut() {
+        let intervals = |timer: &mut Timer| {
+            let mut all = vec![timer.interval()];
+            for _ in 0..10 {
+                timer.back_off(ms(0));
+                all.push(timer.interval());
+            }
+            all.iter().map(|one| u64::try_from(one.as_millis()).unwrap()).collect::<Vec<_>>()
+        };
+        let mut timer = measured();
+        timer.watch(2, ms(100));
+        let doubled = [300, 600, 1200, 2400, 4800, 8000, 8000, 8000, 8000, 8000, 8000];
+        assert_eq!(intervals(&mut timer), doubled);
+        assert_eq!((timer.sent_at, timer.at), (ms(0), ms(8_000)));
+        timer.answered(2, ms(300));
+        assert_eq!(timer.at, ms(600), "a repeat's answer is no round trip, and ends the doubling");
+        assert_eq!(intervals(&mut Timer::new(Some(3), ms(0)))[..4], [3_000, 6_000, 8_000, 8_000]);
+        assert_eq!(intervals(&mut Timer::new(Some(10), ms(0)))[..3], [10_000, 10_000, 10_000]);
+    }
+
+    #[test]
+    fn b5_4_what_was_asked_for_is_repeated_a_quarter_after_a_round_trip_and_later_each_time_it_was_wrong() {
+        let mut timer = measured();
+        timer.arm(ms(1_000));
+        let mut all = vec![timer.soon()];
+        for _ in 0..20 {
+            timer.hurry(2, ms(1_000));
+            all.push(timer.soon());
+        }
+        assert_eq!(all[..4], [1_125, 1_250, 1_500, 2_000].map(ms));
+        assert_eq!(all.last(), Some(&ms(9_000)), "eight seconds at most");
+        let mut new = Timer::new(None, ms(0));
+        new.arm(ms(1_000));
+        assert_eq!(new.soon(), ms(1_200));
+    }
+
+    #[test]
+    fn b5_6_an_answer_that_came_too_soon_for_a_repeat_measures_nothing() {
+        let known = Some((ms(100), ms(50)));
+        for (again, trip, smooth, hurries) in [
+            (true, 74, known, 1),
+            (true, 75, Some((Duration::from_micros(96_875), Duration::from_micros(43_750))), 0),
+            (true, 150, Some((Duration::from_micros(106_250), ms(50))), 0),
+            (true, 151, Some((Duration::from_micros(106_375), Duration::from_micros(50_250))), 1),
+            (false, 20, Some((ms(90), Duration::from_micros(57_500))), 0),
+            (false, 500, Some((ms(150), Duration::from_micros(137_500))), 0),
+        ] {
+            let mut timer = measured();
+            timer.hurry(2, ms(1_000));
+            timer.watched = Some(Watched { block: 2, sent: ms(1_000), again });
+            timer.answered(2, ms(1_000 + trip));
+            assert_eq!((timer.smooth, timer.hurries), (smooth, hurries), "{again} {trip}");
+        }
+        let mut first = Timer::new(None, ms(0));
+        first.hurry(1, ms(0));
+        first.answered(1, ms(10));
+        assert_eq!((first.smooth, first.least, first.hurries), (Some((ms(10), ms(5))), ms(10), 0));
     }
 }

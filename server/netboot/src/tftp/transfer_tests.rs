@@ -311,3 +311,94 @@ fn b5_5_numbers_wrap_to_zero_or_to_one() {
         assert_eq!(seen.len(), 70_001);
     }
 }
+
+#[test]
+fn b5_6_what_is_sent_again_is_counted_and_a_repeated_oack_is_no_measure() {
+    let mut transfer = Transfer::new(terms(Some(512), Some(2)), 100 * 512, at(0));
+    assert_eq!((drain(&mut transfer, at(0)), transfer.repeats()), (vec![Part::Terms], 0));
+    assert_eq!(woken(&mut transfer).0, at(1000));
+    assert_eq!(transfer.repeats(), 1);
+    transfer.heard_ack(0, at(1010));
+    assert_eq!(numbers(&drain(&mut transfer, at(1010))), [1, 2]);
+    assert_eq!((transfer.wake(), transfer.repeats()), (at(2010), 1), "which of the two was answered is not known");
+    assert_eq!(woken(&mut transfer), (at(2010), vec![1, 2]));
+    assert_eq!((transfer.repeats(), transfer.bytes_acked()), (3, 0));
+    transfer.heard_ack(2, at(2020));
+    assert_eq!(transfer.bytes_acked(), 1024);
+}
+
+#[test]
+fn b5_4_the_timer_is_drawn_near_in_a_window_and_never_for_a_block_alone() {
+    let mut transfer = in_window(4);
+    transfer.heard_ack(2, at(20));
+    assert_eq!(numbers(&drain(&mut transfer, at(20))), [5, 6]);
+    assert_eq!(transfer.wake(), Duration::from_micros(32_500), "five quarters of a round trip");
+    assert_eq!(woken(&mut transfer).1, [3, 4, 5, 6]);
+    transfer.heard_ack(2, at(40));
+    assert_eq!(transfer.wake(), Duration::from_micros(57_500), "twice as long, for it was not seen to be right");
+    let mut alone = in_window(1);
+    alone.heard_ack(1, at(20));
+    assert_eq!(numbers(&drain(&mut alone, at(20))), [2]);
+    let before = alone.wake();
+    alone.heard_ack(1, at(30));
+    assert_eq!((alone.wake(), before), (at(220), at(220)));
+}
+
+#[test]
+fn b5_3_an_error_before_the_first_block_is_a_probe_and_one_at_the_end_is_a_client_that_gave_up() {
+    let mut asked = Transfer::new(terms(Some(512), Some(2)), 600, at(0));
+    drain(&mut asked, at(0));
+    asked.heard_ack(0, at(1));
+    let mut loaded = asked.clone();
+    asked.heard_error(0);
+    assert_eq!(asked.ended(), Some(Ending::Probed));
+    assert_eq!(numbers(&drain(&mut loaded, at(1))), [1, 2]);
+    loaded.heard_error(3);
+    assert_eq!(loaded.ended(), Some(Ending::GaveUp(3)), "its last block was not acknowledged");
+    loaded.heard_error(4);
+    loaded.heard_ack(2, at(2));
+    loaded.replace();
+    assert_eq!((loaded.ended(), loaded.bytes_acked()), (Some(Ending::GaveUp(3)), 0), "what has ended has ended");
+}
+
+#[test]
+fn b5_7_a_request_from_the_same_port_means_it_after_two_seconds_or_when_all_has_left() {
+    let mut transfer = in_window(4);
+    assert_eq!(transfer.asked_again(true, at(2009)), Again::Same);
+    assert_eq!(transfer.asked_again(true, at(2010)), Again::Replaces);
+    let mut tail = Transfer::new(terms(None, None), 600, at(0));
+    drain(&mut tail, at(0));
+    tail.heard_ack(1, at(1));
+    drain(&mut tail, at(1));
+    assert_eq!(tail.asked_again(true, at(2)), Again::Replaces, "its end was sent, so it begins anew");
+    tail.replace();
+    assert_eq!(tail.ended(), Some(Ending::Finished { confirmed: false }));
+    let mut unproved = Transfer::new(terms(None, None), 100, at(0));
+    drain(&mut unproved, at(0));
+    unproved.replace();
+    assert_eq!(unproved.ended(), Some(Ending::Replaced), "nobody has shown that he listens");
+}
+
+#[test]
+fn b5_6_after_a_minute_without_a_word_it_ends_as_far_as_it_came() {
+    let slow = || {
+        let asked = Asked { timeout: Some(255), ..Asked::default() };
+        Transfer::new(negotiate(&asked, 0, Limits::default()).unwrap(), 600, at(0))
+    };
+    let ended = |mut transfer: Transfer, last: u64| {
+        drain(&mut transfer, at(last));
+        assert_eq!(transfer.wake(), at(last + 60_000));
+        transfer.tick(at(last + 59_999));
+        assert_eq!(transfer.ended(), None);
+        transfer.tick(at(last + 60_000));
+        transfer.ended()
+    };
+    assert_eq!(ended(slow(), 0), Some(Ending::Unproved));
+    let mut proved = slow();
+    drain(&mut proved, at(0));
+    proved.heard_ack(0, at(5));
+    assert_eq!(ended(proved.clone(), 5), Some(Ending::Lost));
+    drain(&mut proved, at(5));
+    proved.heard_ack(1, at(9));
+    assert_eq!(ended(proved, 9), Some(Ending::Finished { confirmed: false }));
+}

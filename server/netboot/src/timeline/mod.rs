@@ -9,6 +9,8 @@
 mod boots;
 mod course;
 mod diagnosis;
+#[cfg(test)]
+mod edge_tests;
 mod entry;
 mod judge;
 #[cfg(test)]

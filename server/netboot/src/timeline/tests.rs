@@ -13,11 +13,11 @@ fn at(seconds: f64, what: What) -> Entry {
     Entry::of(Millis((seconds * 1000.0) as i64), Some(MAC), what)
 }
 
-fn on(seconds: f64) -> Entry {
+pub(super) fn on(seconds: f64) -> Entry {
     at(seconds, What::Power { on: true, agent: true })
 }
 
-fn packet(seconds: f64, kind: SightingKind, client: Client, got: Got, led: Led, words: &str) -> Entry {
+pub(super) fn packet(seconds: f64, kind: SightingKind, client: Client, got: Got, led: Led, words: &str) -> Entry {
     let (network, arch, vendor_class, giaddr, circuit_id, remote_id) = (None, None, None, None, None, None);
     let words = words.to_owned();
     at(
@@ -40,15 +40,15 @@ fn packet(seconds: f64, kind: SightingKind, client: Client, got: Got, led: Led, 
     )
 }
 
-fn loader() -> Led {
+pub(super) fn loader() -> Led {
     Led::Loader { file: "ipxe.efi".into() }
 }
 
-fn disk(brake: bool) -> Led {
+pub(super) fn disk(brake: bool) -> Led {
     Led::Disk { wanted: !brake, brake }
 }
 
-fn asked(seconds: f64, client: Client, led: Led) -> [Entry; 2] {
+pub(super) fn asked(seconds: f64, client: Client, led: Led) -> [Entry; 2] {
     [
         packet(seconds, SightingKind::Discover, client, Got::Offer, led.clone(), "OFFER 10.0.0.9; x"),
         packet(seconds + 0.1, SightingKind::Request, client, Got::Ack, led, "ACK 10.0.0.9; x"),
@@ -59,30 +59,30 @@ fn silent(seconds: f64, why: &str) -> Entry {
     packet(seconds, SightingKind::Discover, Client::Pxe, Got::Silence, Led::Nothing, &format!("no answer: {why}"))
 }
 
-fn fetch(seconds: f64, path: &str, took_ms: u64, bytes: u64, how: How) -> Entry {
+pub(super) fn fetch(seconds: f64, path: &str, took_ms: u64, bytes: u64, how: How) -> Entry {
     let via = if path.starts_with('/') { Via::Http } else { Via::Tftp };
     let (file, path, size) = (File::of(path), path.to_owned(), Some(10_000_000));
     at(seconds, What::Fetch(Fetch { via, file, path, bytes, size, took_ms, repeats: 0, how }))
 }
 
-fn whole(seconds: f64, path: &str) -> Entry {
+pub(super) fn whole(seconds: f64, path: &str) -> Entry {
     fetch(seconds, path, 1_000, 10_000_000, How::Whole)
 }
 
-fn script(seconds: f64, agent: bool, wanted: bool, why: &str) -> Entry {
+pub(super) fn script(seconds: f64, agent: bool, wanted: bool, why: &str) -> Entry {
     at(seconds, What::Script { agent, wanted, why: why.into() })
 }
 
-fn spoke(seconds: f64, boot: &str, resident: bool) -> Entry {
+pub(super) fn spoke(seconds: f64, boot: &str, resident: bool) -> Entry {
     at(seconds, What::Agent(AgentSeen { boot: boot.into(), resident, kernel_ms: Some(4_200) }))
 }
 
-fn log(seconds: f64, severity: u8, text: &str) -> Entry {
+pub(super) fn log(seconds: f64, severity: u8, text: &str) -> Entry {
     at(seconds, What::Log(LogLine { severity, program: "kernel".into(), text: text.into() }))
 }
 
 /// A boot from the order to power on until its kernel has everything.
-fn loaded(from: f64) -> Vec<Entry> {
+pub(super) fn loaded(from: f64) -> Vec<Entry> {
     let mut all = vec![on(from)];
     all.extend(asked(from + 10.0, Client::Pxe, loader()));
     all.push(whole(from + 11.0, "ipxe.efi"));

@@ -113,4 +113,14 @@ mod tests {
         assert_eq!((eui64(LOCAL), eui64(PRIVATE)), (Some(NIC), None));
         assert_eq!(eui64("2001:db8::5054:ff:fe77:101".parse().unwrap()), None, "not of the link");
     }
+
+    #[test]
+    fn b4_3_the_bit_that_marks_an_interface_identifier_is_turned_whatever_it_was() {
+        let of = |text: &str| eui64(text.parse().unwrap());
+        assert_eq!(of("fe80::5054:ff:fe77:101"), Some(NIC));
+        assert_eq!(of("fe80::277:1ff:fe01:203"), Some(Mac([0, 0x77, 1, 1, 2, 3])));
+        assert_eq!(of("fe80::377:1ff:fe01:203"), None, "a group's address");
+        assert_eq!(ethernet(1, &[2, 0, 0, 0, 0, 1]), Some(Mac([2, 0, 0, 0, 0, 1])));
+        assert_eq!([ethernet(6, &[2, 0, 0, 0, 0, 1]), ethernet(1, &[1; 6]), ethernet(1, &[2; 5])], [None; 3]);
+    }
 }

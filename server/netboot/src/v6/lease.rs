@@ -30,3 +30,30 @@ impl LeaseChange {
         row == &self.lease || gives_way((row.mac, row.state, row.until), self.lease.mac, self.at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_gives_way_to_the_same_change_again_to_its_own_machine_and_at_its_end() {
+        let row = |last, state, until| Lease {
+            network: "rack".to_owned(),
+            address: Ipv6Addr::LOCALHOST,
+            mac: Mac([2, 0, 0, 0, 0, last]),
+            state,
+            until: Millis(until),
+            duid: Vec::new(),
+        };
+        let declined = LeaseChange { at: Millis(100), lease: row(1, LeaseState::Declined, 900) };
+        for (other, gives) in [
+            (declined.lease.clone(), true),
+            (row(1, LeaseState::Declined, 901), false),
+            (row(1, LeaseState::Bound, 901), true),
+            (row(2, LeaseState::Bound, 101), false),
+            (row(2, LeaseState::Bound, 100), true),
+        ] {
+            assert_eq!(declined.may_replace(&other), gives, "{other:?}");
+        }
+    }
+}

@@ -25,6 +25,8 @@ pub use silence::Silence;
 #[cfg(test)]
 mod boot_tests;
 #[cfg(test)]
+mod edge_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod rule_tests;

@@ -163,4 +163,76 @@ mod tests {
         assert_eq!(id("fd00:77::1"), [0, 4, 0xfd, 0, 0, 0x77, 0, 0, 0x80, 0, 0x80, 0, 0, 0, 0, 0, 0, 1]);
         assert_ne!(id("fd00:77::1"), id("fd00:77::2"));
     }
+
+    #[test]
+    fn a_prefix_has_between_eight_and_a_hundred_and_twenty_four_bits_and_all_of_them_count() {
+        let new = |length| {
+            Prefix::new("fdff:ffff::ffff".parse().unwrap(), length).map(|prefix| (prefix.address(), prefix.length()))
+        };
+        assert_eq!((new(7), new(125)), (None, None));
+        assert_eq!(new(8), Some(("fd00::".parse().unwrap(), 8)));
+        assert_eq!(new(124), Some(("fdff:ffff::fff0".parse().unwrap(), 124)));
+        let small: Prefix = "fd00::10/124".parse().unwrap();
+        let hosts = (0..64u16).filter(|last| small.is_host(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, *last)));
+        assert_eq!(hosts.collect::<Vec<_>>(), (0x11..=0x1f).collect::<Vec<_>>());
+        let long = format!("{}/64", "f".repeat(99));
+        assert_eq!(long.parse::<Prefix>(), Err(BadNetwork::Prefix { text: "f".repeat(60) }));
+    }
+
+    #[test]
+    fn an_ipv6_range_is_of_one_address_up_to_131072_and_our_own_is_none_of_them() {
+        let slips = |change: &dyn Fn(&mut Network)| {
+            let mut network = scene::network();
+            change(&mut network);
+            Networks::new(vec![network]).err().unwrap_or_default()
+        };
+        let at = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+        let range = |first, last| slips(&|network| network.v6.as_mut().unwrap().range = (at(first), at(last)));
+        assert_eq!(range("fd00:77::5", "fd00:77::5"), []);
+        assert_eq!(range("fd00:77::1:0", "fd00:77::2:ffff"), []);
+        let (first, last) = (at("fd00:77::1:0"), at("fd00:77::3:0"));
+        assert_eq!(
+            range("fd00:77::1:0", "fd00:77::3:0"),
+            [BadNetwork::Wide { network: "rack".to_owned(), first, last }]
+        );
+        for (first, last) in [("fd00:77::6", "fd00:77::5"), ("fd00:76::5", "fd00:77::5"), ("fd00:77::5", "fd00:78::5")]
+        {
+            let slip = BadNetwork::Range6 { network: "rack".to_owned(), first: at(first), last: at(last) };
+            assert_eq!(range(first, last), [slip]);
+        }
+        let server = |address: &str| slips(&|network| network.v6.as_mut().unwrap().server = at(address)).len();
+        assert_eq!([server("fd00:77::2"), server("fd00:77::"), server("fd00:78::2")], [0, 1, 1]);
+        let far = slips(&|network| {
+            network.interface = None;
+            network.v6.as_mut().unwrap().server = at("fd00:99::1");
+        });
+        assert_eq!(far, [], "only relays reach it");
+        let mut served = scene::network().v6.unwrap();
+        (served.range, served.server) = ((at("fd00:77::"), at("fd00:77::2")), at("fd00:77::1"));
+        let given = ["fd00:76::ffff", "fd00:77::", "fd00:77::1", "fd00:77::2", "fd00:77::3"]
+            .map(|text| served.may_hand_out(at(text)));
+        assert_eq!(given, [false, false, false, true, false]);
+    }
+
+    #[test]
+    fn two_networks_overlap_where_either_prefix_holds_the_other() {
+        let mut other = scene::network();
+        (other.name, other.interface, other.subnet) = ("other".to_owned(), None, "10.9.0.0/24".parse().unwrap());
+        let with = |prefix: &str| {
+            let mut other = other.clone();
+            let served = other.v6.as_mut().unwrap();
+            (served.prefix, served.range) = (prefix.parse().unwrap(), served.range);
+            let overlaps = |list| matches!(Networks::new(list), Err(slips) if slips.iter().any(|slip| matches!(slip, BadNetwork::Overlap { .. })));
+            [overlaps(vec![scene::network(), other.clone()]), overlaps(vec![other, scene::network()])]
+        };
+        assert_eq!(
+            (with("fd00::/16"), with("fd00:77:0:0:1::/80"), with("fd00:99::/64")),
+            ([true; 2], [true; 2], [false; 2])
+        );
+        let networks = Networks::new(vec![scene::network()]).unwrap();
+        let named = |text: &str| networks.holding_v6(text.parse().unwrap()).map(|(network, _)| network.name.as_str());
+        assert_eq!((named("fd00:77::ffff"), named("fd00:78::1")), (Some("rack"), None));
+        let id = server_id("1:2:3:ff7f:ff7f:6:7:8".parse().unwrap());
+        assert_eq!(id, [0, 4, 0, 1, 0, 2, 0, 3, 0x8f, 0x7f, 0xbf, 0x7f, 0, 6, 0, 7, 0, 8]);
+    }
 }

@@ -166,3 +166,129 @@ impl Table {
         self.slots.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::scene::{at, duid, mac, network};
+    use super::*;
+
+    fn slot(number: u8, hold: Hold, until: i64) -> Slot {
+        let (until, durable_until) = (Millis(until), Some(Millis(until)));
+        Slot {
+            network: "rack".to_owned(),
+            mac: mac(number),
+            duid: duid(number),
+            hold,
+            until,
+            durable_until,
+            needs: None,
+        }
+    }
+
+    fn table(slots: impl IntoIterator<Item = (u16, Slot)>) -> Table {
+        let mut table = Table::default();
+        slots.into_iter().for_each(|(last, slot)| table.put(address(last), slot));
+        table
+    }
+
+    /// The range is 0x1000 to 0x1003.
+    fn address(last: u16) -> Ipv6Addr {
+        Ipv6Addr::from_bits(at("fd00:77::1000").to_bits() + u128::from(last))
+    }
+
+    #[test]
+    fn a_hold_lasts_until_the_millisecond_before_its_end_and_means_what_it_is_called() {
+        for hold in [Hold::Offered, Hold::Bound, Hold::Free, Hold::Declined, Hold::Foreign] {
+            let table = table([(0, slot(1, hold, 100))]);
+            let (mine, bound) = (!matches!(hold, Hold::Declined | Hold::Foreign), hold == Hold::Bound);
+            for (now, live) in [(99, true), (100, false)] {
+                let now = Millis(now);
+                assert_eq!(table.is_taken(address(0), mac(2), now), live && hold != Hold::Free, "{hold:?} {now:?}");
+                assert_eq!(table.is_taken(address(0), mac(1), now), live && !mine, "{hold:?} {now:?}");
+                let is_bound = [1, 2].map(|number| table.is_bound(address(0), mac(number), now));
+                assert_eq!(is_bound, [live && bound, false], "{hold:?} {now:?}");
+                let durable = [1, 2].map(|number| table.durable(address(0), mac(number), now));
+                assert_eq!(durable, [(live && bound).then_some(Millis(100)), None], "{hold:?} {now:?}");
+            }
+            let (network, known) = (network(), mine.then_some(mac(1)));
+            let served = network.v6.as_ref().unwrap();
+            assert_eq!(table.own(mac(1), &network, served), mine.then_some(address(0)), "{hold:?}");
+            assert_eq!((table.mac_of(&duid(1)), table.mac_of(&duid(2)), table.len()), (known, None, 1), "{hold:?}");
+        }
+    }
+
+    #[test]
+    fn what_points_at_an_address_goes_with_it_and_nothing_else_does() {
+        let network = network();
+        let served = network.v6.as_ref().unwrap();
+        let mut table = table([(0, slot(1, Hold::Bound, 100)), (1, slot(2, Hold::Bound, 100))]);
+        table.put(address(0), slot(3, Hold::Bound, 100));
+        let own = |table: &Table| [1, 2, 3].map(|number| table.own(mac(number), &network, served));
+        assert_eq!(own(&table), [None, Some(address(1)), Some(address(0))]);
+        assert_eq!([1, 2, 3].map(|number| table.mac_of(&duid(number))), [None, Some(mac(2)), Some(mac(3))]);
+        // Its newer address and whoever else calls himself so now are left alone.
+        table.put(address(2), slot(3, Hold::Bound, 100));
+        table.put(address(3), Slot { mac: mac(4), ..slot(2, Hold::Bound, 100) });
+        table.put(address(0), slot(5, Hold::Bound, 100));
+        table.put(address(1), slot(6, Hold::Bound, 100));
+        assert_eq!(own(&table), [None, None, Some(address(2))]);
+        assert_eq!(table.mac_of(&duid(2)), Some(mac(4)));
+        table.put(address(0), Slot { duid: Vec::new(), ..slot(7, Hold::Bound, 100) });
+        assert_eq!(table.mac_of(&[]), None, "who says nothing is not known by it");
+        assert_eq!(table.ends.get("rack").map(BTreeSet::len), Some(4));
+    }
+
+    #[test]
+    fn of_several_rows_of_one_machine_the_longest_lease_is_its_address() {
+        let network = network();
+        let served = network.v6.as_ref().unwrap();
+        let row = |last, state, until| Lease {
+            network: "rack".to_owned(),
+            address: address(last),
+            mac: mac(1),
+            state,
+            until: Millis(until),
+            duid: duid(1),
+        };
+        for (first, second, own) in [
+            (row(0, LeaseState::Bound, 101), row(1, LeaseState::Bound, 100), 0),
+            (row(0, LeaseState::Bound, 100), row(1, LeaseState::Bound, 100), 1),
+            (row(0, LeaseState::Bound, 100), row(1, LeaseState::Bound, 101), 1),
+            (row(0, LeaseState::Released, 101), row(1, LeaseState::Bound, 100), 1),
+            (row(0, LeaseState::Bound, 101), row(1, LeaseState::Released, 100), 0),
+        ] {
+            let mut table = Table::default();
+            table.restore(first);
+            table.restore(second.clone());
+            assert_eq!(table.own(mac(1), &network, served), Some(address(own)), "{second:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_serves_eight_needs_and_beyond_them_nobody_knows_whose() {
+        let need = |iaid| (duid(1), iaid);
+        let of = |count: u32| Slot { needs: Some((0..count).map(need).collect()), ..slot(1, Hold::Bound, 100) };
+        let with = |slot: Slot, number, iaid, now| {
+            table([(0, slot)]).needs_with(address(0), mac(number), need(iaid), Millis(now))
+        };
+        assert_eq!(with(of(2), 1, 9, 99), Some(vec![need(0), need(1), need(9)]));
+        assert_eq!(with(of(2), 1, 0, 99), Some(vec![need(1), need(0)]), "known already");
+        assert_eq!(with(of(7), 1, 9, 99).map(|needs| needs.len()), Some(8));
+        assert_eq!(with(of(8), 1, 9, 99), None);
+        assert_eq!(with(slot(1, Hold::Bound, 100), 1, 9, 99), None, "not known after a restart");
+        assert_eq!((with(of(2), 1, 9, 100), with(of(2), 2, 9, 99)), (Some(vec![need(9)]), Some(vec![need(9)])));
+    }
+
+    #[test]
+    fn what_was_never_used_is_found_once_and_then_what_was_free_longest() {
+        let network = network();
+        let served = network.v6.as_ref().unwrap();
+        let mut table =
+            table([(1, slot(1, Hold::Bound, 102)), (2, slot(2, Hold::Bound, 100)), (99, slot(3, Hold::Free, 50))]);
+        let mut next = |now| table.next_free(&network, served, Millis(now));
+        assert_eq!([next(1), next(1), next(1)], [Some(address(0)), Some(address(3)), None]);
+        assert_eq!([next(99), next(100), next(102)], [None, Some(address(2)), Some(address(2))]);
+        table.rewind();
+        assert_eq!(table.next_free(&network, served, Millis(1)), Some(address(0)));
+    }
+}
