@@ -44,9 +44,6 @@ pub struct Config {
     /// The folder with the password files that rack layouts name.
     #[serde(default = "secrets")]
     pub secrets: PathBuf,
-    /// The file with the key that BMC passwords are sealed with; `site.key` in the data folder without it.
-    #[serde(default)]
-    pub site_key: Option<PathBuf>,
     pub boot: BootConfig,
     #[serde(default, rename = "network")]
     pub networks: Vec<NetworkConfig>,
@@ -64,6 +61,9 @@ pub struct BmcConfig {
     /// change when a person asks for it.
     #[serde(default)]
     pub password_days: Option<u32>,
+    /// The file with the key that BMC passwords are sealed with; `site.key` in the data folder without it.
+    #[serde(default)]
+    pub site_key: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -239,7 +239,7 @@ impl Config {
         let folders =
             [&mut config.data, &mut config.files, &mut config.boot_image, &mut config.images, &mut config.secrets];
         let boot = &mut config.boot;
-        let more = [&mut config.boot_image_arm64, &mut config.site_key, &mut boot.https_cert, &mut boot.https_key];
+        let more = [&mut config.boot_image_arm64, &mut config.bmc.site_key, &mut boot.https_cert, &mut boot.https_key];
         for path in folders.into_iter().chain(more.into_iter().flatten()) {
             *path = base.join(&path);
         }
@@ -272,7 +272,7 @@ impl Config {
     }
 
     pub fn site_key(&self) -> PathBuf {
-        self.site_key.clone().unwrap_or_else(|| self.data.join("site.key"))
+        self.bmc.site_key.clone().unwrap_or_else(|| self.data.join("site.key"))
     }
 
     pub fn place(&self) -> Place {
