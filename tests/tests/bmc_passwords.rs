@@ -135,7 +135,7 @@ impl Daemon {
 
     /// What is in force, tried at the BMC from outside; and the file's password is refused there.
     async fn own_password_holds(&self, bmc: &BmcOf) {
-        let own = self.vault.in_use(bmc).await.unwrap().expect("one of its own");
+        let own = self.vault.in_use(bmc).await.unwrap().unwrap();
         let target = |secret: Secret| {
             let access = &bmc.access;
             let mut target = Target::new(access.protocol, access.address.clone(), access.user.clone(), secret);

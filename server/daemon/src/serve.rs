@@ -57,11 +57,7 @@ pub async fn serve(config: Config) -> Result<()> {
         name: format!("muster/{:032x}", fresh_id()?),
     };
     let in_force = Arc::new(ArcSwap::from_pointee(catalog.clone()));
-    let (vault, said) = vault::open(&config, &db).await?;
-    said.iter().for_each(|line| tracing::warn!("{line}"));
-    let vault = Arc::new(vault);
-    let hand = Arc::new(BmcHand::new(vault.clone(), config.secrets.clone(), in_force.clone()));
-    let hands = Hands { power: hand.clone(), passwords: hand, vault };
+    let hands = hands(&config, &db, in_force.clone()).await?;
     let (me, tasks) = Conductor::new(db, settings, hands, catalog.clone(), config.budgets, &cancel);
     let mut running = JoinSet::new();
     running.spawn(named("scribe", tasks.scribe, cancel.clone()));
@@ -144,6 +140,15 @@ pub async fn serve(config: Config) -> Result<()> {
     while running.join_next().await.is_some() {}
     me.db.close().await;
     ended
+}
+
+/// How BMCs are reached, with the passwords that open.
+async fn hands(config: &Config, db: &Store, in_force: Arc<ArcSwap<Catalog>>) -> Result<Hands> {
+    let (vault, said) = vault::open(config, db).await?;
+    said.iter().for_each(|line| tracing::warn!("{line}"));
+    let vault = Arc::new(vault);
+    let hand = Arc::new(BmcHand::new(vault.clone(), config.secrets.clone(), in_force));
+    Ok(Hands { power: hand.clone(), passwords: hand, vault })
 }
 
 /// One daemon a data folder. The file tells who has it, for the second one's message.
