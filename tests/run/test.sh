@@ -6,6 +6,8 @@ set -euo pipefail
 
 if [ -z "${MUSTER_CAPTURES:-}" ]; then
     echo "MUSTER_CAPTURES names no folder: tests over recordings of real devices say that they are skipped"
+    # make hands an unset variable on as an empty one.
+    unset MUSTER_CAPTURES
 fi
 
 # One machine from power-on to in service. There is no green run without it.
