@@ -11,10 +11,11 @@ use muster_conductor::{BmcHand, BmcOf, Conductor, Hand, Hands, Settings, SiteKey
 use muster_diagnosis::Budgets;
 use muster_names::{MachineId, Power, Subject, TargetSet};
 use muster_store::{ActRow, Place, Store, acts, machines};
+use muster_tests::data_files::data_files;
 use muster_tests::ipmi_sim::{IpmiSim, Traits};
 use muster_tests::redfish_sim::{Habit, RedfishSim};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -39,22 +40,7 @@ fn folder(name: &str) -> Folder {
 
 /// The repository's models and BMC profiles, and one rack with these BMCs.
 fn catalog(bmcs: &[(&str, &str)]) -> Catalog {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap();
-    let folders = [
-        "firmware-profiles/models",
-        "firmware-profiles/bmcs",
-        "pxe-images/loaders",
-        "pxe-images/clients",
-        "pxe-images/os",
-    ];
-    let mut files = Vec::new();
-    for entry in folders.iter().flat_map(|folder| fs::read_dir(root.join(folder)).unwrap()) {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-            files.push((name, fs::read_to_string(&path).unwrap()));
-        }
-    }
+    let mut files = data_files();
     let mut rack = "site = \"test\"\nrack = \"r1\"\nevidence = \"declared\"\nunits = 42\n".to_owned();
     for (at, (protocol, address)) in bmcs.iter().enumerate() {
         rack.push_str(&format!(
@@ -187,14 +173,14 @@ async fn survives(folder: &Folder, catalog: &Catalog) {
 }
 
 #[tokio::test]
-async fn a5_5_a_daemon_that_dies_at_any_moment_of_a_change_can_log_in_again_over_redfish() {
+async fn a5_5_a_daemon_that_dies_while_a_password_changes_can_log_in_again_over_redfish() {
     let sim = RedfishSim::start(vec![], None).await;
     let address = format!("http://{}", sim.address);
     survives(&folder("killed-redfish"), &catalog(&[("redfish", &address)])).await;
 }
 
 #[tokio::test]
-async fn a5_5_a_daemon_that_dies_at_any_moment_of_a_change_can_log_in_again_over_ipmi() {
+async fn a5_5_a_daemon_that_dies_while_a_password_changes_can_log_in_again_over_ipmi() {
     let sim = IpmiSim::start(Traits::default()).await;
     survives(&folder("killed-ipmi"), &catalog(&[("ipmi", &sim.address.to_string())])).await;
 }

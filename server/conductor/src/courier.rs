@@ -56,15 +56,14 @@ impl Conductor {
         self.scribe
             .write(move |w| {
                 Box::pin(async move {
-                    let power = Weight::Power.label();
                     let later = Millis(w.now.0.saturating_add(AFTERMATH_MS));
-                    let unsent = acts::cut(w.tx, ActState::Claimed, power, w.now).await.map_err(store)?;
-                    let sent = acts::cut(w.tx, ActState::Sent, power, later).await.map_err(store)?;
-                    let mut passwords = 0;
-                    for (state, until) in [(ActState::Claimed, w.now), (ActState::Sent, later)] {
-                        passwords += acts::cut(w.tx, state, passwords::WEIGHT, until).await.map_err(store)?;
+                    let mut acts = 0;
+                    for weight in [Weight::Power.label(), passwords::WEIGHT] {
+                        for (state, until) in [(ActState::Claimed, w.now), (ActState::Sent, later)] {
+                            acts += acts::cut(w.tx, state, weight, until).await.map_err(store)?;
+                        }
                     }
-                    Ok(unsent + sent + passwords)
+                    Ok(acts)
                 })
             })
             .await
@@ -96,14 +95,15 @@ pub async fn couriers(me: Arc<Conductor>, cancel: CancellationToken) {
 async fn dispatch(me: &Arc<Conductor>, running: &mut JoinSet<()>) -> Result<(), Error> {
     let now = rim::now();
     let mut tx = me.db.read().await.map_err(store)?;
-    let mut rows: Vec<ActRow> = acts::expired_acts(&mut tx, now, MOST).await.map_err(store)?;
-    rows.extend(acts::due_acts(&mut tx, now, MOST).await.map_err(store)?.into_iter().map(|due| due.act));
+    let mut rows: Vec<ActRow> = Vec::new();
+    for weight in [Weight::Power.label(), passwords::WEIGHT] {
+        rows.extend(acts::expired_acts(&mut tx, weight, now, MOST).await.map_err(store)?);
+        let due = acts::due_acts(&mut tx, weight, now, MOST).await.map_err(store)?;
+        rows.extend(due.into_iter().map(|due| due.act));
+    }
     drop(tx);
     for row in rows {
         let power = row.weight == Weight::Power.label();
-        if !power && row.weight != passwords::WEIGHT {
-            continue;
-        }
         let permit = if power { None } else { me.changes.clone().try_acquire_owned().ok() };
         if !power && permit.is_none() {
             continue;

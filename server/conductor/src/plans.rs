@@ -149,9 +149,13 @@ impl Action {
         )
     }
 
-    /// It is no event of the machine's life.
-    fn is_of_the_bmc(&self) -> bool {
-        matches!(self, Self::ChangeBmcPassword | Self::RestoreBmcPassword)
+    /// Which password its BMC shall have in the end, where it is about that and no event of the machine's life.
+    fn password(&self) -> Option<Goal> {
+        match self {
+            Self::ChangeBmcPassword => Some(Goal::Own),
+            Self::RestoreBmcPassword => Some(Goal::File),
+            _ => None,
+        }
     }
 
     fn word(&self) -> String {
@@ -246,7 +250,11 @@ async fn draw_up(
     let mut targets = Vec::new();
     for id in request.targets.ids() {
         let machine = known(w.tx, &catalog, *id).await?;
-        targets.push(target(me, &catalog, &machine, &request.what));
+        let mut target = target(me, &catalog, &machine, &request.what);
+        if let Some(goal) = request.what.password() {
+            target.refused = passwords::obstacle(w, &catalog, &machine, goal).await?;
+        }
+        targets.push(target);
     }
     let destructive = request.what.destructive();
     let mut per_rack = BTreeMap::new();
@@ -259,7 +267,7 @@ async fn draw_up(
     let data_bearing = targets.iter().filter(|target| target.data_bearing).count();
     let many = targets.len() > ALONE || (targets.len() > 1 && per_rack.len() > 1);
     // A BMC that is lost is lost like a disk.
-    let weighty = destructive || request.what.is_of_the_bmc();
+    let weighty = destructive || request.what.password().is_some();
     let in_a_row = too_many_in_a_row(w, request, by, data_bearing).await?;
     let needs_approval = weighty && (many || in_a_row);
     Ok(Planned {
@@ -342,8 +350,8 @@ fn outlook(me: &Conductor, catalog: &Catalog, machine: &Known, what: &Action) ->
     if touches && let Some(why) = shadow(catalog, machine) {
         return Err(why);
     }
-    if what.is_of_the_bmc() {
-        return passwords::obstacle(catalog, machine).map_or(Ok((None, None)), Err);
+    if what.password().is_some() {
+        return Ok((None, None));
     }
     let event = event_of(machine, what, OrderId(0), CaseId(0))?;
     let next = MachineLife::next(&machine.state, &event, &machine.facts);
@@ -554,14 +562,8 @@ async fn begin(
     let catalog = me.catalog();
     let mut machine = known(w.tx, &catalog, id).await?;
     let cause = format!("plan/{digest}");
-    match what {
-        Action::ChangeBmcPassword => {
-            return passwords::ask(w, &catalog, &machine, Goal::Own, (by, &cause)).await.map(|_| None);
-        }
-        Action::RestoreBmcPassword => {
-            return passwords::ask(w, &catalog, &machine, Goal::File, (by, &cause)).await.map(|_| None);
-        }
-        _ => {}
+    if let Some(goal) = what.password() {
+        return passwords::ask(w, &catalog, &machine, goal, (by, &cause)).await.map(|_| None);
     }
     machine.kept.requester = by.to_string();
     let (order, case) = (OrderId(rim::fresh_id()?), CaseId(rim::fresh_id()?));

@@ -43,7 +43,8 @@ pub async fn carry(api: &Api, targets: &Targets, what: Value, output: Output) ->
         Some(until) => watch::watch(api, &targets.machines, until, None).await,
         None => {
             // What changes no state is nothing to watch.
-            if output == Output::Table && !cell(&planned, "what").contains("bmc-password") {
+            let action = planned.get("what").map(|what| cell(what, "action")).unwrap_or_default();
+            if output == Output::Table && !action.ends_with("-bmc-password") {
                 println!(
                     "begun on {}; `muster watch {}` follows",
                     count(ids.len(), "machine"),

@@ -134,7 +134,7 @@ const DUE: Sql = sql(
     "find due acts",
     act_select!(
         ", subject.epoch as current from act left join subject on subject.subject = act.subject \
-         where act.state = 'due' and act.due <= $1 order by act.due, act.created, act.slot limit $2"
+         where act.state = 'due' and act.weight = $1 and act.due <= $2 order by act.due, act.created, act.slot limit $3"
     ),
 );
 const DUE_LOCKED: Sql = two(
@@ -142,13 +142,13 @@ const DUE_LOCKED: Sql = two(
     DUE.lite,
     act_select!(
         ", subject.epoch as current from act left join subject on subject.subject = act.subject \
-         where act.state = 'due' and act.due <= $1 order by act.due, act.created, act.slot limit $2 \
+         where act.state = 'due' and act.weight = $1 and act.due <= $2 order by act.due, act.created, act.slot limit $3 \
          for update of act skip locked"
     ),
 );
 const EXPIRED: Sql = sql(
     "find expired claims",
-    act_select!("from act where state in ('claimed', 'sent') and until <= $1 order by until limit $2"),
+    act_select!("from act where state in ('claimed', 'sent') and weight = $1 and until <= $2 order by until limit $3"),
 );
 const GET: Sql = sql("read an act", act_select!("from act where subject = $1 and epoch = $2 and slot = $3"));
 const GET_LOCKED: Sql =
@@ -218,17 +218,17 @@ pub async fn record_act(tx: &mut Tx, act: &NewAct, now: Millis) -> Result<bool, 
     Ok(tx.run(RECORD, row).await? == 1)
 }
 
-/// Acts whose time has come, oldest first. In a writing transaction on PostgreSQL they are locked, and those locked by
+/// Acts of one weight whose time has come, oldest first: many of one kind that wait must not hide another kind. In a writing transaction on PostgreSQL they are locked, and those locked by
 /// another daemon are passed over.
-pub async fn due_acts(tx: &mut Tx, now: Millis, limit: u32) -> Result<Vec<Due>, Error> {
+pub async fn due_acts(tx: &mut Tx, weight: &str, now: Millis, limit: u32) -> Result<Vec<Due>, Error> {
     let text = if tx.writes() { DUE_LOCKED } else { DUE };
-    let rows = tx.all(text, cells![now, i64::from(limit)]).await?;
+    let rows = tx.all(text, cells![weight, now, i64::from(limit)]).await?;
     rows.iter().map(|row| Ok(Due { act: act(row)?, current: row.int_or_null("current")?.map(Epoch) })).collect()
 }
 
-/// Acts whose courier's time ran out: claim them, then probe.
-pub async fn expired_acts(tx: &mut Tx, now: Millis, limit: u32) -> Result<Vec<ActRow>, Error> {
-    let rows = tx.all(EXPIRED, cells![now, i64::from(limit)]).await?;
+/// Acts of one weight whose courier's time ran out: claim them, then probe.
+pub async fn expired_acts(tx: &mut Tx, weight: &str, now: Millis, limit: u32) -> Result<Vec<ActRow>, Error> {
+    let rows = tx.all(EXPIRED, cells![weight, now, i64::from(limit)]).await?;
     rows.iter().map(act).collect()
 }
 

@@ -66,7 +66,7 @@ const COUNT: Sql = sql("count machines", "select count(*) as n from machine");
 const COUNT_OURS: Sql = sql("count our machines", "select count(*) as n from machine where ours <> 0");
 const OURS_WITH_BMC: Sql = sql(
     "list our machines that have a BMC",
-    "select machine.id from machine join subject on subject.subject = 'machine/' || machine.id \
+    "select machine.id, machine.bmc from machine join subject on subject.subject = 'machine/' || machine.id \
      where machine.ours <> 0 and machine.bmc is not null and subject.label <> 'retired' order by machine.id",
 );
 const MACS_OF: Sql = sql("list a machine's MACs", "select mac from machine_mac where machine = $1 order by mac");
@@ -138,9 +138,9 @@ pub async fn count(tx: &mut Tx) -> Result<i64, Error> {
 }
 
 /// Machines that somebody marked as ours: strangers, of which anybody can make many, are none of them.
-/// Those that are ours, have a BMC and are not retired.
-pub async fn ours_with_bmc(tx: &mut Tx) -> Result<Vec<MachineId>, Error> {
-    tx.all(OURS_WITH_BMC, cells![]).await?.iter().map(|row| row.parse("id")).collect()
+/// Those that are ours, have a BMC and are not retired, with how it is reached (JSON).
+pub async fn ours_with_bmc(tx: &mut Tx) -> Result<Vec<(MachineId, String)>, Error> {
+    tx.all(OURS_WITH_BMC, cells![]).await?.iter().map(|row| Ok((row.parse("id")?, row.text("bmc")?))).collect()
 }
 
 pub async fn count_ours(tx: &mut Tx) -> Result<i64, Error> {

@@ -12,6 +12,7 @@ use muster_conductor::{
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
 use muster_store::{Place, Store, machines};
+use muster_tests::data_files::data_files;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,22 +97,7 @@ pub fn root() -> PathBuf {
 }
 
 fn catalog() -> Catalog {
-    let mut files = Vec::new();
-    for folder in [
-        "firmware-profiles/models",
-        "firmware-profiles/bmcs",
-        "pxe-images/loaders",
-        "pxe-images/clients",
-        "pxe-images/os",
-    ] {
-        for entry in fs::read_dir(root().join(folder)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "toml") {
-                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
-                files.push((name, fs::read_to_string(&path).unwrap()));
-            }
-        }
-    }
+    let mut files = data_files();
     let rack = r#"
         site = "test"
         rack = "r1"

@@ -1,6 +1,6 @@
 //! A long reading in single reads, each with a turn and a deadline of its own: between two of them others may have the BMC.
 
-use super::Connection;
+use super::Turn;
 use crate::lane::Lane;
 use crate::{Fault, Inner, Target};
 use serde_json::Value;
@@ -28,30 +28,26 @@ impl<'a> Visit<'a> {
 
     /// The service root, as anybody may read it.
     pub async fn root(&self) -> Result<Value, Fault> {
-        let reading = async { Ok(self.connection().await?.root(self.lane).await?.body) };
+        let reading = async {
+            let connection = self.lane.connection(self.engine, self.target).await?;
+            Ok(connection.root(self.lane).await?.body)
+        };
         self.lane.run(&self.engine.settings, reading).await
     }
 
     pub async fn get(&self, path: &str) -> Result<Value, Fault> {
-        let reading = async {
-            let turn = self.lane.redfish_read(self.engine, self.target).await?;
-            Ok(turn.get(path).await?.body)
-        };
-        self.lane.run(&self.engine.settings, reading).await
+        self.turn(async |turn| Ok(turn.get(path).await?.body)).await
     }
 
     /// The system that the target means, with its path.
     pub async fn system(&self) -> Result<(String, Value), Fault> {
-        let reading = async {
-            let turn = self.lane.redfish_read(self.engine, self.target).await?;
-            let (path, answer) = turn.system().await?;
-            Ok((path, answer.body))
-        };
-        self.lane.run(&self.engine.settings, reading).await
+        let read = async |turn: &Turn<'_>| turn.system().await.map(|(path, answer)| (path, answer.body));
+        self.turn(read).await
     }
 
-    async fn connection(&self) -> Result<Connection, Fault> {
-        self.lane.connection(self.engine, self.target).await
+    async fn turn<T>(&self, work: impl AsyncFnOnce(&Turn<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+        let operation = async { work(&self.lane.redfish_read(self.engine, self.target).await?).await };
+        self.lane.run(&self.engine.settings, operation).await
     }
 }
 
@@ -61,6 +57,9 @@ pub fn ends(fault: &Fault) -> bool {
         fault,
         Fault::Login
             | Fault::LoginsHeld(_)
+            | Fault::Locked(_)
+            | Fault::Superseded
+            | Fault::WantsNewPassword(_)
             | Fault::ForeignKey { .. }
             | Fault::PlainHttp
             | Fault::NoSlot

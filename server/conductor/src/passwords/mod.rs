@@ -65,8 +65,8 @@ struct ChangeBody {
     goal: Goal,
 }
 
-/// Why it cannot be asked of this machine now.
-pub(crate) fn obstacle(catalog: &Catalog, machine: &Known) -> Option<String> {
+/// Why nothing of the kind may be done to this machine's BMC.
+fn unfit(catalog: &Catalog, machine: &Known) -> Option<String> {
     if !machine.record.ours {
         return Some("claim it first: nobody marked it as ours".into());
     }
@@ -74,6 +74,31 @@ pub(crate) fn obstacle(catalog: &Catalog, machine: &Known) -> Option<String> {
         return Some("its rack layout names no BMC".into());
     }
     shadow(catalog, machine)
+}
+
+/// Why it cannot be asked of this machine now.
+pub(crate) async fn obstacle(
+    w: &mut Write<'_>,
+    catalog: &Catalog,
+    machine: &Known,
+    goal: Goal,
+) -> Result<Option<String>, Error> {
+    if let Some(why) = unfit(catalog, machine) {
+        return Ok(Some(why));
+    }
+    let id = machine.record.id;
+    if goal == Goal::File && under_way(&acts::acts_of(w.tx, Subject::Bmc(id)).await.map_err(store)?) {
+        return Ok(Some("its password is being changed; wait until that has ended".into()));
+    }
+    let own = |row: &Password| matches!(row.state, PasswordState::Sent | PasswordState::Current);
+    if goal == Goal::File && !passwords::of(w.tx, id).await.map_err(store)?.iter().any(own) {
+        return Ok(Some("its password is that of its password file already".into()));
+    }
+    Ok(None)
+}
+
+fn under_way(rows: &[ActRow]) -> bool {
+    rows.iter().any(|row| row.finished.is_none())
 }
 
 /// Records that its password shall be changed; `false` when that is under way already.
@@ -85,20 +110,13 @@ pub(crate) async fn ask(
     (by, cause): (&str, &str),
 ) -> Result<bool, Error> {
     let id = machine.record.id;
-    if let Some(why) = obstacle(catalog, machine) {
+    if let Some(why) = obstacle(w, catalog, machine, goal).await? {
         return Err(Error::refused(why));
     }
     let subject = Subject::Bmc(id);
     let former = acts::acts_of(w.tx, subject).await.map_err(store)?;
-    if former.iter().any(|row| row.finished.is_none()) {
-        return match goal {
-            Goal::Own => Ok(false),
-            Goal::File => Err(Error::refused("its password is being changed; wait until that has ended")),
-        };
-    }
-    let own = |row: &Password| matches!(row.state, PasswordState::Sent | PasswordState::Current);
-    if goal == Goal::File && !passwords::of(w.tx, id).await.map_err(store)?.iter().any(own) {
-        return Err(Error::refused("its password is that of its password file already"));
+    if under_way(&former) {
+        return Ok(false);
     }
     let bmc: BmcBody = body::read("bmc", &id, machine.record.bmc.as_deref().unwrap_or_default())?;
     let number = former.iter().map(|row| row.key.epoch.0).max().unwrap_or(0);
@@ -123,8 +141,10 @@ enum Outcome {
     Changed(i64),
     /// That of the password file is in force.
     Restored,
-    /// The one in force is what it was.
+    /// It was not told of a new one: the one in force is what it was.
     Unchanged(String),
+    /// It was told, and still takes the one in force long after.
+    StillOld(String),
     /// Nobody knows which one it takes, and why that is.
     Unclear(String),
     /// Looked at again after so many milliseconds.
@@ -153,12 +173,12 @@ enum Claimed {
 }
 
 pub(crate) async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error> {
+    me.rails().remove(&row.key);
     let work = match claim(me, &row).await? {
         Claimed::Yes(work) => work,
         Claimed::No => return Ok(()),
         Claimed::Frozen => return postpone(me, row.key).await,
     };
-    me.rails().remove(&work.row.key);
     let outcome = match change(me, &work).await {
         Ok(outcome) | Err(outcome) => outcome,
     };
@@ -171,7 +191,7 @@ async fn claim(me: &Arc<Conductor>, row: &ActRow) -> Result<Claimed, Error> {
     let (me, row) = (me.clone(), row.clone());
     me.clone()
         .scribe
-        .write(move |w| {
+        .write(move |mut w| {
             Box::pin(async move {
                 let freeze = muster_store::site::lock_ledger(w.tx).await.map_err(store)?;
                 if freeze.frozen {
@@ -183,15 +203,14 @@ async fn claim(me: &Arc<Conductor>, row: &ActRow) -> Result<Claimed, Error> {
                     Claim::Claimed(row) | Claim::Reclaimed(row) => *row,
                     Claim::Lost => return Ok(Claimed::No),
                 };
+                let ChangeBody { goal, .. } = body::read("act", &row.key, &row.body)?;
                 let machine = known(w.tx, &me.catalog(), id).await?;
-                if let Some(why) = obstacle(&me.catalog(), &machine) {
-                    let why = serde_json::json!({ "why": why }).to_string();
-                    acts::finish(w.tx, &row.key, &me.courier, End::Failed, &why, w.now).await.map_err(store)?;
+                if let Some(why) = unfit(&me.catalog(), &machine) {
+                    end(&mut w, &me.courier, (&row, goal), Outcome::Unchanged(why)).await?;
                     return Ok(Claimed::No);
                 }
                 let text = machine.record.bmc.unwrap_or_default();
                 let bmc = BmcOf { machine: id, access: body::read("bmc", &id, &text)? };
-                let ChangeBody { goal, .. } = body::read("act", &row.key, &row.body)?;
                 let rows = passwords::of(w.tx, id).await.map_err(store)?;
                 let open = rows.into_iter().find(|row| matches!(row.state, PasswordState::Made | PasswordState::Sent));
                 Ok(Claimed::Yes(Box::new(Work { row, goal, bmc, open })))
@@ -278,7 +297,7 @@ async fn prove(
     }
     let why = "it says that the new password was set, and takes the old one still";
     match rim::now().0.saturating_sub(open.made.0) >= GIVE_UP_MS {
-        true => Ok(Outcome::Unchanged(why.into())),
+        true => Ok(Outcome::StillOld(why.into())),
         false => Ok(Outcome::Later(why.into(), STILL_OLD_MS)),
     }
 }
@@ -374,73 +393,60 @@ async fn settle(me: &Arc<Conductor>, work: Work, outcome: Outcome) -> Result<(),
             Box::pin(async move {
                 let outcome = match outcome {
                     Outcome::Later(why, wait) if work.row.attempts < ATTEMPTS => {
-                        let said = format!("its BMC at {}: {why}", work.bmc.access.address);
-                        me.rails().insert(work.row.key.clone(), said);
+                        me.rails().insert(work.row.key.clone(), why);
                         let later = Millis(w.now.0.saturating_add(wait));
                         return acts::extend(w.tx, &work.row.key, &me.courier, later).await.map_err(store).map(drop);
                     }
-                    Outcome::Later(why, _) => given_up(&mut w, &work, &why).await?,
-                    Outcome::Lost => return Ok(()),
+                    Outcome::Later(why, _) => Outcome::Unchanged(format!("given up after {ATTEMPTS} tries: {why}")),
                     outcome => outcome,
                 };
-                end(&mut w, &me.courier, &work, outcome).await
+                end(&mut w, &me.courier, (&work.row, work.goal), outcome).await
             })
         })
         .await
 }
 
-/// What the BMC never heard of is dropped; else nobody knows, and a person is asked.
-async fn given_up(w: &mut Write<'_>, work: &Work, why: &str) -> Result<Outcome, Error> {
-    let rows = passwords::of(w.tx, work.bmc.machine).await.map_err(store)?;
-    let heard = rows.iter().any(|row| row.state == PasswordState::Sent);
-    let why = format!("given up after {ATTEMPTS} tries: {why}");
-    Ok(if heard { Outcome::Unclear(why) } else { Outcome::Unchanged(why) })
-}
-
 /// The act ends first: who has lost it changes nothing.
-async fn end(w: &mut Write<'_>, courier: &str, work: &Work, outcome: Outcome) -> Result<(), Error> {
-    let (key, machine) = (&work.row.key, work.bmc.machine);
-    let number = match &outcome {
-        Outcome::Changed(number) => Some(*number),
-        _ => None,
-    };
-    let (end, kind, why) = match outcome {
-        Outcome::Changed(_) if work.goal == Goal::Own => (End::Done, "bmc-password-changed", None),
+async fn end(w: &mut Write<'_>, courier: &str, (row, goal): (&ActRow, Goal), outcome: Outcome) -> Result<(), Error> {
+    let Subject::Bmc(machine) = row.key.of else { return Ok(()) };
+    let rows = passwords::of(w.tx, machine).await.map_err(store)?;
+    let heard = rows.iter().any(|row| row.state == PasswordState::Sent);
+    let (end, kind, why) = match &outcome {
+        Outcome::Changed(_) if goal == Goal::Own => (End::Done, "bmc-password-changed", None),
         Outcome::Changed(_) | Outcome::Restored => (End::Done, "bmc-password-restored", None),
-        Outcome::Unchanged(why) => (End::Failed, "bmc-password-unchanged", Some(why)),
+        // Of what it may have heard of nobody says that it was not done.
+        Outcome::Unchanged(why) if heard => (End::Unknown, "bmc-password-unclear", Some(why)),
+        Outcome::Unchanged(why) | Outcome::StillOld(why) => (End::Failed, "bmc-password-unchanged", Some(why)),
         Outcome::Unclear(why) => (End::Unknown, "bmc-password-unclear", Some(why)),
         Outcome::Later(..) | Outcome::Lost => return Ok(()),
     };
-    let detail = match &why {
-        Some(why) => serde_json::json!({ "why": why }),
-        None => serde_json::json!({ "number": number, "account": work.bmc.access.user }),
-    };
-    if !acts::finish(w.tx, key, courier, end, &detail.to_string(), w.now).await.map_err(store)? {
+    let detail = why.map_or(serde_json::Value::Null, |why| serde_json::json!({ "why": why }));
+    if !acts::finish(w.tx, &row.key, courier, end, &detail.to_string(), w.now).await.map_err(store)? {
         return Ok(());
     }
     match end {
         End::Done => {
-            if let Some(number) = number {
+            if let Outcome::Changed(number) = outcome {
                 passwords::settle(w.tx, machine, number, w.now).await.map_err(store)?;
             }
-            if work.goal == Goal::File {
+            if goal == Goal::File {
                 passwords::forget(w.tx, machine, w.now).await.map_err(store)?;
             }
         }
-        End::Failed => drop_open(w, machine).await?,
-        End::Unknown => open_ticket(w, key.of, why.as_deref().unwrap_or_default()).await?,
+        End::Failed => drop_open(w, machine, rows).await?,
+        End::Unknown => open_ticket(w, row.key.of, why.map(String::as_str).unwrap_or_default()).await?,
     }
     if end != End::Unknown {
-        let proof = "a login has shown which password it takes";
-        tickets::close_ticket(w.tx, key.of, TICKET, proof, w.now).await.map_err(store)?;
+        let proof = "it is known which password it takes";
+        tickets::close_ticket(w.tx, row.key.of, TICKET, proof, w.now).await.map_err(store)?;
     }
     tracing::info!(machine = %machine, kind, "a BMC's password");
-    apply::note(w, machine, &format!("{kind}/{}", key.epoch.0), kind, "courier", detail).await.map(drop)
+    apply::note(w, machine, &format!("{kind}/{}", row.key.epoch.0), kind, "courier", detail).await.map(drop)
 }
 
 /// It has what it had: the old one logged in long after the new one was set, or the new one was never told.
-async fn drop_open(w: &mut Write<'_>, machine: MachineId) -> Result<(), Error> {
-    for row in passwords::of(w.tx, machine).await.map_err(store)? {
+async fn drop_open(w: &mut Write<'_>, machine: MachineId, rows: Vec<Password>) -> Result<(), Error> {
+    for row in rows {
         if matches!(row.state, PasswordState::Made | PasswordState::Sent) {
             let step = (row.state, PasswordState::Dropped);
             passwords::step(w.tx, machine, row.number, step, Some(w.now)).await.map_err(store)?;

@@ -2,9 +2,10 @@
 
 use crate::error::store;
 use crate::facts::known;
-use crate::{Conductor, Error, rim};
+use crate::{BmcBody, Conductor, Error, body, rim};
 use muster_names::{MachineId, Millis, Subject};
-use muster_store::{acts, machines, passwords, tickets};
+use muster_store::passwords::{self, Password};
+use muster_store::{acts, machines, tickets};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,48 +65,52 @@ impl Conductor {
     pub async fn change_old_passwords_once(self: &Arc<Self>, age: PasswordAge) -> Result<usize, Error> {
         let mut tx = self.db.read().await.map_err(store)?;
         // What went wrong at one BMC may go wrong at all: a person looks first.
-        if tickets::list_open(&mut tx).await.map_err(store)?.iter().any(|ticket| ticket.cause == super::TICKET) {
+        let tickets = tickets::list_open(&mut tx).await.map_err(store)?;
+        let asked_for = tickets.iter().any(|ticket| ticket.cause == super::TICKET);
+        if asked_for || muster_store::site::frozen(&mut tx).await.map_err(store)?.frozen {
             return Ok(0);
         }
-        let mut since: BTreeMap<MachineId, Millis> = BTreeMap::new();
-        for row in passwords::current(&mut tx).await.map_err(store)? {
-            since.insert(row.machine, row.settled.unwrap_or(row.made));
-        }
+        let own = passwords::current(&mut tx).await.map_err(store)?;
+        let own: BTreeMap<MachineId, Password> = own.into_iter().map(|row| (row.machine, row)).collect();
         let mut fleet = Vec::new();
-        for machine in machines::ours_with_bmc(&mut tx).await.map_err(store)? {
+        for (machine, text) in machines::ours_with_bmc(&mut tx).await.map_err(store)? {
+            let own = own.get(&machine);
+            let here = |bmc: &BmcBody| own.is_none_or(|own| own.address == bmc.address && own.account == bmc.user);
+            // Another address or account than it was set for is tried when a person asks for it.
+            if !body::read("bmc", &machine, &text).is_ok_and(|bmc| here(&bmc)) {
+                continue;
+            }
             let rows = acts::acts_of(&mut tx, Subject::Bmc(machine)).await.map_err(store)?;
             fleet.push(Seen {
                 machine,
-                since: since.get(&machine).copied(),
+                since: own.map(|own| own.settled.unwrap_or(own.made)),
                 tried: rows.last().map(|row| row.created),
-                under_way: rows.iter().any(|row| row.finished.is_none()),
+                under_way: super::under_way(&rows),
             });
         }
         drop(tx);
-        let due = next(&fleet, age, rim::now());
-        for id in &due {
-            let (me, id) = (self.clone(), *id);
+        let mut begun = 0;
+        for id in next(&fleet, age, rim::now()) {
+            let me = self.clone();
             let asked = self
                 .scribe
                 .write(move |mut w| {
                     Box::pin(async move {
-                        if muster_store::site::frozen(w.tx).await.map_err(store)?.frozen {
-                            return Ok(());
-                        }
                         let machine = known(w.tx, &me.catalog(), id).await?;
                         let cause = format!("bmc-password-old/{}", w.now.0);
                         let told = ("schedule", cause.as_str());
-                        super::ask(&mut w, &me.catalog(), &machine, super::Goal::Own, told).await.map(drop)
+                        super::ask(&mut w, &me.catalog(), &machine, super::Goal::Own, told).await
                     })
                 })
                 .await;
-            // One machine that may not be asked must not keep all that come after it from their turn.
-            if let Err(error) = asked {
-                tracing::warn!(machine = %id, error = %error, "its old password stays");
+            match asked {
+                Ok(new) => begun += usize::from(new),
+                // One machine that may not be asked must not keep all that come after it from their turn.
+                Err(error) => tracing::warn!(machine = %id, error = %error, "its old password stays"),
             }
         }
         self.work.notify_one();
-        Ok(due.len())
+        Ok(begun)
     }
 }
 

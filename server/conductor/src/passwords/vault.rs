@@ -2,7 +2,7 @@
 //! never from the database. What a seal was made for is part of it, so that no row opens in the place of another.
 
 use crate::error::store;
-use crate::{BmcOf, Conductor, Error, HandError, rim};
+use crate::{BmcOf, Error, HandError, rim};
 use muster_bmc::Secret;
 use muster_catalog::BmcAccess;
 use muster_names::MachineId;
@@ -269,14 +269,6 @@ impl Vault {
         let mut tx = self.db.read().await.map_err(store)?;
         let rows = passwords::alive(&mut tx).await.map_err(store)?;
         Ok(rows.iter().filter_map(|row| Some((row.machine, self.open(row).err()?))).collect())
-    }
-}
-
-impl Conductor {
-    /// Where a machine's BMC has its password from, for people.
-    pub async fn password_of(&self, machine: MachineId) -> Result<Vec<Password>, Error> {
-        let mut tx = self.db.read().await.map_err(store)?;
-        passwords::of(&mut tx, machine).await.map_err(store)
     }
 }
 

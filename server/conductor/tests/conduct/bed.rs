@@ -11,9 +11,10 @@ use muster_conductor::{
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, ImageId, MachineId, Power, Seq, Subject, TargetSet};
 use muster_store::{ActRow, Logged, Order, Place, Store, Ticket, acts, events, machines, orders, tickets};
+use muster_tests::data_files::data_files;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -38,27 +39,8 @@ fn rack(name: &str, machines: u32) -> String {
     text
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
 pub fn catalog() -> Catalog {
-    let mut files = Vec::new();
-    for folder in [
-        "firmware-profiles/models",
-        "firmware-profiles/bmcs",
-        "pxe-images/loaders",
-        "pxe-images/clients",
-        "pxe-images/os",
-    ] {
-        for entry in fs::read_dir(root().join(folder)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "toml") {
-                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
-                files.push((name, fs::read_to_string(&path).unwrap()));
-            }
-        }
-    }
+    let mut files = data_files();
     for (name, machines) in RACKS {
         files.push((format!("rack-layouts/test/{name}.toml"), rack(name, machines)));
     }
@@ -95,6 +77,8 @@ pub struct Fake {
     pub late: Option<(String, u32)>,
     /// The next login hangs for ever.
     pub deaf: bool,
+    /// Its password file does not read.
+    pub file_gone: bool,
     /// Logins that it refused.
     pub refused: u32,
 }
@@ -132,6 +116,7 @@ impl Default for Fake {
             password: FACTORY.into(),
             fates: Vec::new(),
             late: None,
+            file_gone: false,
             deaf: false,
             refused: 0,
         }
@@ -221,8 +206,10 @@ impl PasswordHand for Bmcs {
         })
     }
 
-    fn of_file<'a>(&'a self, _: &'a BmcOf) -> BoxFuture<'a, Result<Secret, HandError>> {
-        Box::pin(async { Ok(Secret::new(FACTORY)) })
+    fn of_file<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Secret, HandError>> {
+        let gone = self.of(&bmc.access.address, |fake| fake.file_gone);
+        let error = HandError { reason: "no such file".into(), may_have_happened: false, later: false };
+        Box::pin(async move { if gone { Err(error) } else { Ok(Secret::new(FACTORY)) } })
     }
 }
 

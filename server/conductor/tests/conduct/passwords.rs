@@ -202,6 +202,11 @@ async fn when_neither_password_logs_in_a_person_is_asked_and_nobody_tries_again(
     assert_eq!(begun, 0, "the schedule waits for the person");
 
     assert_eq!(restore(&site, id).await.state, ActState::Unknown, "that of the file does not log in yet");
+    site.with_bmc(id, |fake| fake.file_gone = true).await;
+    assert_eq!(restore(&site, id).await.state, ActState::Unknown, "there is no file to compare with");
+    site.with_bmc(id, |fake| fake.file_gone = false).await;
+    assert!(rows(&site, id).await.iter().any(|row| row.state == PasswordState::Sent), "it may take that one still");
+    assert_eq!(open().await.len(), 1, "and a person is still asked");
     // The person sets the file's password there, and says so.
     site.with_bmc(id, |fake| fake.password = FACTORY.into()).await;
     assert_eq!(restore(&site, id).await.state, ActState::Done);
@@ -232,6 +237,22 @@ async fn a_bmc_gets_the_password_of_its_file_again_and_it_is_set_there() {
 }
 
 #[tokio::test]
+async fn the_schedule_takes_no_password_to_an_address_that_it_was_not_set_at() {
+    let (_folder, place) = folder();
+    let site = Site::open(place, Arc::default(), Budgets::default(), false).await;
+    let id = site.id("r1-n1").await;
+    let everywhere = "insert into bmc_password (machine, number, address, account, state, sealed, made) \
+                      select id, 1, '10.9.9.9', 'admin', 'current', 'sealed', 0 from machine where bmc is not null";
+    raw(&site.place, everywhere).await;
+    let round = async || site.me.change_old_passwords_once(PasswordAge { days: 1 }).await.unwrap();
+    assert_eq!(round().await, 0);
+    let own = Site::bmc_of(&site.known(id).await);
+    raw(&site.place, &format!("update bmc_password set address = '{own}' where machine = '{id}'")).await;
+    assert_eq!(round().await, 1);
+    assert_eq!(changes(&site, id).await.len(), 1);
+}
+
+#[tokio::test]
 async fn eleven_bmcs_at_once_need_a_second_person() {
     let (_folder, place) = folder();
     let site = Site::open(place, Arc::default(), Budgets::default(), false).await;
@@ -256,7 +277,7 @@ async fn the_red_button_holds_a_change_back() {
     site.me.freeze(true, "kim".into(), "smoke".into()).await.unwrap();
     let refused = site.me.execute("kim".into(), planned.digest).await.unwrap_err().to_string();
     assert!(refused.contains("frozen by kim (smoke)"), "{refused}");
-    assert_eq!(site.me.change_old_passwords_once(PasswordAge { days: 0 }).await.unwrap(), 5);
+    assert_eq!(site.me.change_old_passwords_once(PasswordAge { days: 1 }).await.unwrap(), 0);
     assert!(changes(&site, id).await.is_empty(), "the schedule begins nothing while frozen");
     site.me.freeze(false, "kim".into(), "aired".into()).await.unwrap();
     site.me.execute("kim".into(), planned.digest).await.unwrap();

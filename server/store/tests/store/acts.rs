@@ -55,7 +55,7 @@ both! {
         assert!(acts::mark_sent(&mut tx, &key, "c1", "sent", NOW).await.unwrap());
         assert!(acts::finish(&mut tx, &key, "c1", End::Done, "{\"read\":\"on\"}", later(2)).await.unwrap());
         assert!(!acts::record_act(&mut tx, &act(key.clone(), "power"), later(3)).await.unwrap());
-        assert!(acts::due_acts(&mut tx, later(1000), 10).await.unwrap().is_empty());
+        assert!(acts::due_acts(&mut tx, "power", later(1000), 10).await.unwrap().is_empty());
         assert_eq!(acts::claim(&mut tx, &key, "c2", later(900), later(800)).await.unwrap(), Claim::Lost);
         assert!(!acts::postpone(&mut tx, &key, later(5)).await.unwrap());
         assert!(!acts::finish(&mut tx, &key, "c1", End::Failed, "{}", later(4)).await.unwrap());
@@ -91,8 +91,8 @@ both! {
         acts::claim(&mut tx, &key, "old", later(100), NOW).await.unwrap();
         assert!(acts::mark_sent(&mut tx, &key, "old", "off-sent", later(99)).await.unwrap());
         assert_eq!(acts::claim(&mut tx, &key, "new", later(300), later(99)).await.unwrap(), Claim::Lost, "not yet");
-        assert!(acts::expired_acts(&mut tx, later(99), 10).await.unwrap().is_empty());
-        assert_eq!(acts::expired_acts(&mut tx, later(100), 10).await.unwrap().len(), 1);
+        assert!(acts::expired_acts(&mut tx, "power", later(99), 10).await.unwrap().is_empty());
+        assert_eq!(acts::expired_acts(&mut tx, "power", later(100), 10).await.unwrap().len(), 1);
         let Claim::Reclaimed(found) = acts::claim(&mut tx, &key, "new", later(300), later(100)).await.unwrap() else {
             panic!("an expired claim was not taken over");
         };
@@ -140,14 +140,15 @@ both! {
     async fn due_acts_come_with_the_epoch_their_subject_is_in(bed: Bed) {
         let key = with_act(&bed).await;
         let mut tx = bed.write().await;
+        acts::record_act(&mut tx, &act(self::key(1, "other"), "password"), NOW).await.unwrap();
         let later_act = NewAct { due: later(50), ..act(self::key(1, "later"), "power") };
         acts::record_act(&mut tx, &later_act, NOW).await.unwrap();
-        let due = acts::due_acts(&mut tx, NOW, 10).await.unwrap();
+        let due = acts::due_acts(&mut tx, "power", NOW, 10).await.unwrap();
         assert_eq!((due.len(), &due[0].act.key, due[0].current), (1, &key, Some(Epoch(1))));
         subjects::enter(&mut tx, machine(1), "held", "{}", 1, None, NOW).await.unwrap();
-        assert_eq!(acts::due_acts(&mut tx, NOW, 10).await.unwrap()[0].current, Some(Epoch(2)));
-        assert_eq!(acts::supersede(&mut tx, machine(1), Epoch(2), NOW).await.unwrap(), 2);
-        assert!(acts::due_acts(&mut tx, later(99), 10).await.unwrap().is_empty());
+        assert_eq!(acts::due_acts(&mut tx, "power", NOW, 10).await.unwrap()[0].current, Some(Epoch(2)));
+        assert_eq!(acts::supersede(&mut tx, machine(1), Epoch(2), NOW).await.unwrap(), 3);
+        assert!(acts::due_acts(&mut tx, "power", later(99), 10).await.unwrap().is_empty());
         let all = acts::acts_of(&mut tx, machine(1)).await.unwrap();
         assert!(all.iter().all(|act| act.state == ActState::Failed && act.evidence.as_deref() == Some("\"superseded\"")));
         tx.commit(NOW).await.unwrap();
