@@ -3,7 +3,7 @@
 # peers itself, with a configuration and a network of their own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-packages="kea-dhcp4-server kea-admin isc-dhcp-server dnsmasq-base tftpd-hpa nginx-light wrk curl zstd jq iproute2 bsdextrautils gdisk"
+packages="kea-dhcp4-server kea-admin isc-dhcp-server dnsmasq-base tftpd-hpa nginx-light wrk curl zstd jq iproute2 bsdextrautils gdisk freeipmi-tools ipmitool"
 # tftpd-hpa and atftpd refuse to be installed together, so one of them is only unpacked.
 atftpd=.build/bench/atftpd
 

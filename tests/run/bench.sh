@@ -5,7 +5,7 @@
 set -euo pipefail
 # shellcheck source=tests/run/steps.sh
 . "$(dirname "$0")/steps.sh"
-parts="dhcp tftp http image"
+parts="dhcp tftp http image bmc"
 out=target/bench
 
 for name in ${ONLY:-}; do

@@ -19,10 +19,14 @@ boot_path() {
     tests/run/boot-path.sh
 }
 
+# What a test that was ended in the middle leaves behind goes with the run.
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
 step "what the tests need from Debian" tests/bed/install.sh
 step "test runner" tool cargo-nextest 0.9.143
 step "build" cargo nextest run --workspace --locked --no-run
-step "tests" cargo nextest run --workspace --locked
+step "tests" env TMPDIR="$scratch" cargo nextest run --workspace --locked
 step "short fuzz" env FUZZ_SECONDS="${FUZZ_SECONDS:-10}" tests/run/fuzz.sh
 step "one full boot path" boot_path
 report

@@ -119,6 +119,8 @@ struct Session {
     user: Vec<u8>,
     established: bool,
     sik: Vec<u8>,
+    k1: Vec<u8>,
+    k2: Vec<u8>,
     out: u32,
 }
 
@@ -134,7 +136,12 @@ pub struct IpmiSim {
 
 impl IpmiSim {
     pub async fn start(traits: Traits) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a loopback port");
+        Self::start_at("127.0.0.1:0".parse().expect("an address"), traits).await
+    }
+
+    /// At a given address: for a whole row of them.
+    pub async fn start_at(at: SocketAddr, traits: Traits) -> Self {
+        let socket = UdpSocket::bind(at).await.expect("a loopback port");
         let address = socket.local_addr().expect("its address");
         let state = Arc::new(Mutex::new(State {
             traits,
@@ -260,6 +267,8 @@ impl State {
                 user: Vec::new(),
                 established: false,
                 sik: Vec::new(),
+                k1: Vec::new(),
+                k2: Vec::new(),
                 out: 0,
             },
         );
@@ -317,6 +326,8 @@ impl State {
         }
         let ours = [&session.console_random[..], &MANAGED_RANDOM, &tail].concat();
         session.sik = mac(session.suite, &password, &ours);
+        session.k1 = mac(session.suite, &session.sik, &[1; 20]);
+        session.k2 = mac(session.suite, &session.sik, &[2; 20]);
         session.established = true;
         self.logins += 1;
         let proof = [&session.console_random[..], &managed.to_le_bytes(), &GUID].concat();
@@ -416,13 +427,11 @@ fn message(request: &[u8], completion: u8, data: &[u8]) -> Vec<u8> {
 
 impl Session {
     fn sign(&self, covered: &[u8]) -> Vec<u8> {
-        let k1 = mac(self.suite, &self.sik, &[1; 20]);
-        mac(self.suite, &k1, covered)[..code_length(self.suite)].to_vec()
+        mac(self.suite, &self.k1, covered)[..code_length(self.suite)].to_vec()
     }
 
     fn cipher(&self) -> aes::Aes128 {
-        let k2 = mac(self.suite, &self.sik, &[2; 20]);
-        aes::Aes128::new_from_slice(&k2[..16]).expect("16 bytes")
+        aes::Aes128::new_from_slice(&self.k2[..16]).expect("16 bytes")
     }
 
     fn decrypt(&self, payload: &[u8]) -> Option<Vec<u8>> {

@@ -140,7 +140,8 @@ impl State {
 pub struct RedfishSim {
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
-    task: JoinHandle<()>,
+    acceptor: Option<TlsAcceptor>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// A self-made certificate and its key, as a BMC ships with.
@@ -222,9 +223,19 @@ impl RedfishSim {
             tag: 1,
             task_reads: 0,
         }));
-        let acceptor = tls.map(acceptor);
-        let shared = state.clone();
-        let task = tokio::spawn(async move {
+        let mut sim = Self { address, state, acceptor: tls.map(acceptor), tasks: Vec::new() };
+        sim.listens(listener);
+        sim
+    }
+
+    /// The same BMC at one more address: where only the number of addresses counts, one tree is enough.
+    pub async fn also_at(&mut self, at: SocketAddr) {
+        self.listens(TcpListener::bind(at).await.expect("a loopback port"));
+    }
+
+    fn listens(&mut self, listener: TcpListener) {
+        let (acceptor, shared) = (self.acceptor.clone(), self.state.clone());
+        self.tasks.push(tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (state, acceptor) = (shared.clone(), acceptor.clone());
@@ -239,8 +250,7 @@ impl RedfishSim {
                     }
                 });
             }
-        });
-        Self { address, state, task }
+        }));
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -250,7 +260,7 @@ impl RedfishSim {
 
 impl Drop for RedfishSim {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -4,6 +4,7 @@
 //! every role on every route are made of the same rows, so that none can be without a policy.
 
 mod agent;
+mod bmcs;
 mod boots;
 mod document;
 mod events;

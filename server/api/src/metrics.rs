@@ -74,6 +74,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<impl IntoResponse,
         let _ = writeln!(text, "muster_conflicts{{kind=\"{kind}\"}} {count}");
     }
     boots(&app, &mut text);
+    crate::bmcs::figures(&app, &mut text);
     text.push_str(&(app.counters)());
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }

@@ -1,7 +1,7 @@
 //! The OpenAPI document, made of the table of routes and the types' own schemas. `docs/openapi.json` is its golden copy.
 
 use crate::policy::{Policy, Row};
-use crate::{boots, events, machines, plans, problem, site, tokens};
+use crate::{bmcs, boots, events, machines, plans, problem, site, tokens};
 use muster_conductor::{import, plans as made};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -86,6 +86,9 @@ fn schema(generator: &mut SchemaGenerator, name: &str) -> Value {
         "Orders" => of::<Vec<site::OrderShown>>(generator),
         "Tickets" => of::<Vec<site::TicketShown>>(generator),
         "Conflicts" => of::<Vec<site::ConflictShown>>(generator),
+        "Bmc" => of::<bmcs::BmcShown>(generator),
+        "BmcEntries" => of::<Vec<bmcs::BmcEntryShown>>(generator),
+        "Readings" => of::<Vec<bmcs::ReadingShown>>(generator),
         "Boots" => of::<boots::BootsShown>(generator),
         "Freeze" => of::<site::Freeze>(generator),
         "FreezeRequest" => of::<site::FreezeRequest>(generator),

@@ -2,7 +2,7 @@
 
 use crate::guard::guard;
 use crate::policy::{Policy, Role, Row};
-use crate::{App, boots, document, events, machines, metrics, plans, site, tokens};
+use crate::{App, bmcs, boots, document, events, machines, metrics, plans, site, tokens};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Router};
@@ -27,7 +27,7 @@ fn row(
 pub fn routes() -> Vec<Row> {
     let plain = (None, None);
     let gives = |name| (None, Some(name));
-    vec![
+    let mut all = vec![
         row(("GET", "/healthz"), Policy::Public, "The process runs", plain, || get(metrics::healthz)),
         row(("GET", "/readyz"), Policy::Public, "The database answers", plain, || get(metrics::readyz)),
         row(("GET", "/metrics"), Policy::Public, "Figures for Prometheus", plain, || get(metrics::metrics)),
@@ -118,6 +118,32 @@ pub fn routes() -> Vec<Row> {
             || post(tokens::make),
         ),
         row(("DELETE", "/api/v1/tokens/{id}"), ADMIN, "Revoke a token", plain, || delete(tokens::revoke)),
+    ];
+    all.extend(of_bmcs());
+    all
+}
+
+/// What is known of the BMCs.
+fn of_bmcs() -> Vec<Row> {
+    let gives = |name| (None, Some(name));
+    vec![
+        row(("GET", "/api/v1/machines/{id}/bmc"), READ, "The machine's BMC as it was seen last", gives("Bmc"), || {
+            get(bmcs::show)
+        }),
+        row(
+            ("GET", "/api/v1/machines/{id}/bmc/log"),
+            READ,
+            "What the BMC logged, oldest first: after=N, limit=N",
+            gives("BmcEntries"),
+            || get(bmcs::log),
+        ),
+        row(
+            ("GET", "/api/v1/machines/{id}/bmc/readings"),
+            READ,
+            "Its sensors over time: grain=visit|hour|day, sensor=NAME, from=MILLIS, until=MILLIS",
+            gives("Readings"),
+            || get(bmcs::readings),
+        ),
     ]
 }
 

@@ -31,6 +31,8 @@ pub struct Settings {
     pub rest_after: u32,
     /// For so long, doubled with each failed probe, at most sixteen times.
     pub rest: Duration,
+    /// So many BMCs are read at once at most, however well that goes: one takes a file descriptor or two.
+    pub most_at_once: usize,
 }
 
 impl Default for Settings {
@@ -44,6 +46,7 @@ impl Default for Settings {
             idle_close: Duration::from_secs(20),
             rest_after: 5,
             rest: Duration::from_secs(15),
+            most_at_once: 2048,
         }
     }
 }
@@ -106,6 +109,7 @@ struct Health {
     /// One operation finds out whether a resting BMC is back; the others wait for what it finds.
     probing: bool,
     failed_logins: Vec<Instant>,
+    heard: Option<Instant>,
     /// A user and the password that was changed, or may have been.
     superseded: Option<(String, Secret)>,
 }
@@ -155,14 +159,14 @@ impl Lane {
 
     pub async fn connection(&self, engine: &Inner, target: &Target) -> Result<redfish::Connection, Fault> {
         self.is_current(target)?;
-        redfish::Connection::shared(&self.redfish, &engine.settings, self, target).await
+        redfish::Connection::shared(&self.redfish, engine, self, target).await
     }
 
     /// A login of its own over IPMI. The session that stood is given back first: some BMCs have no second one.
     pub async fn try_ipmi(&self, engine: &Inner, target: &Target) -> Result<bool, Fault> {
         let mut session = in_time(&engine.settings, self.ipmi.lock()).await?;
         *session = None;
-        match ipmi::log_in(&engine.sockets, &engine.settings, self, target).await {
+        match ipmi::log_in(engine, self, target).await {
             Ok(fresh) => {
                 fresh.close().await;
                 Ok(true)
@@ -176,7 +180,7 @@ impl Lane {
     pub async fn try_redfish(&self, engine: &Inner, target: &Target) -> Result<bool, Fault> {
         let permit = in_time(&engine.settings, self.readings.acquire()).await?;
         let _permit = permit.map_err(|_| Fault::Broken("the queue is closed".into()))?;
-        let fresh = redfish::Connection::apart(&engine.settings, self, target)?;
+        let fresh = redfish::Connection::apart(engine, self, target)?;
         let taken = fresh.logs_in(self).await;
         fresh.close().await;
         taken
@@ -258,6 +262,16 @@ impl Lane {
     /// The BMC takes this credential: it was not changed after all.
     pub fn holds(&self, target: &Target) {
         self.health().superseded.take_if(|old| is_of(old, target));
+    }
+
+    /// It answered something just now.
+    pub fn hears(&self) {
+        self.health().heard = Some(Instant::now());
+    }
+
+    /// When it last did.
+    pub fn heard(&self) -> Option<Instant> {
+        self.health().heard
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {

@@ -14,6 +14,7 @@ mod hardware;
 mod ipmi;
 mod lane;
 mod log;
+mod pace;
 mod read;
 mod reading;
 mod redfish;
@@ -24,6 +25,7 @@ pub use hardware::{Controller, Drive, Fan, Firmware, Gap, Hardware, Memory, Nic,
 pub use ipmi::parse;
 pub use lane::Settings;
 pub use log::{Log, LogEntry, LogMark, LogTime, SelEvent, Since};
+pub use pace::PaceTold;
 pub use reading::{Health, Reading, ReadingKind, Thresholds};
 pub use target::{
     BootDevice, BootOrder, BootSet, Identity, Pin, PowerAction, PowerSet, Protocol, Quirk, Secret, Target, Trust,
@@ -31,6 +33,7 @@ pub use target::{
 
 use lane::{Lane, Sent};
 use muster_names::Power;
+use pace::Pace;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -44,6 +47,7 @@ struct Inner {
     settings: Settings,
     sockets: ipmi::Sockets,
     records: ipmi::Alike,
+    pace: Arc<Pace>,
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
 }
 
@@ -52,8 +56,9 @@ impl Bmcs {
     /// sessions until the last clone is gone.
     pub fn new(settings: Settings) -> Self {
         let sockets = ipmi::Sockets::default();
-        let inner =
-            Arc::new(Inner { settings, sockets, records: Default::default(), lanes: Mutex::new(HashMap::new()) });
+        let pace = Arc::new(Pace::new(settings.most_at_once));
+        let inner = Inner { settings, sockets, records: Default::default(), pace, lanes: Default::default() };
+        let inner = Arc::new(inner);
         tokio::spawn(close_idle(Arc::downgrade(&inner)));
         Self { inner }
     }
@@ -70,6 +75,17 @@ impl Bmcs {
         lane.run(&self.inner.settings, reading)
             .await
             .map_err(|source| Error::ReadPower { bmc: target.address.clone(), source })
+    }
+
+    /// Runs a reading of one BMC among many when there is room for it: as many at once as this host and the network turn
+    /// out to bear. What must not wait, a mutation or a person's question, does not go this way.
+    pub async fn among_many<T>(&self, target: &Target, reading: impl Future<Output = T>) -> T {
+        self.inner.pace.run(&self.lane(target), self.inner.settings.answer, reading).await
+    }
+
+    /// How it goes with [`Bmcs::among_many`].
+    pub fn pace(&self) -> PaceTold {
+        self.inner.pace.told()
     }
 
     /// Two equal readings, [`Settings::confirm_gap`] apart. False when one differs; Unknown is never confirmed.
@@ -159,9 +175,11 @@ impl Bmcs {
 
     /// [`Bmcs::close`] for every BMC: at shutdown.
     pub async fn close_all(&self) {
+        let mut closing = tokio::task::JoinSet::new();
         for lane in self.inner.all() {
-            lane.close().await;
+            closing.spawn(async move { lane.close().await });
         }
+        while closing.join_next().await.is_some() {}
     }
 
     fn lane(&self, target: &Target) -> Arc<Lane> {

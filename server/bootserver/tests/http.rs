@@ -4,7 +4,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Running, curl, folder, pattern};
+use common::{Folder, Running, curl, folder, pattern};
 use futures_core::future::BoxFuture;
 use muster_bootserver::http::{self, Body, Bounds, Config, Content, Entry, Files};
 use muster_bootserver::transfers::How;
@@ -19,6 +19,7 @@ const LARGE: usize = http::IN_MEMORY_MAX as usize + 3_000_001;
 struct Server {
     at: SocketAddr,
     running: Running<http::Counters>,
+    _folder: Option<Folder>,
 }
 
 impl std::ops::Deref for Server {
@@ -39,7 +40,8 @@ impl Server {
         let at = listener.local_addr().unwrap();
         let config = Config { bounds, ..Config::new(vec![listener]) };
         let counters = config.counters.clone();
-        Server { at, running: Running::start(counters, |watch, cancel| http::serve(config, content, watch, cancel)) }
+        let running = Running::start(counters, |watch, cancel| http::serve(config, content, watch, cancel));
+        Server { at, running, _folder: None }
     }
 
     /// `/boot/a.efi` in memory and `/images/large.img` on disk.
@@ -49,7 +51,7 @@ impl Server {
         std::fs::write(folder.join("l"), pattern(LARGE)).unwrap();
         let entry = |name: &str, file: &str| Entry { name: name.into(), file: folder.join(file) };
         let files = Files::load(&[entry("/boot/a.efi", "a"), entry("images/large.img", "l")]).unwrap();
-        Server::start(Arc::new(files), bounds)
+        Server { _folder: Some(folder), ..Server::start(Arc::new(files), bounds) }
     }
 
     fn url(&self, path: &str) -> String {

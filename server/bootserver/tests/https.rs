@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Running, curl, folder, pattern};
+use common::{Folder, Running, curl, folder, pattern};
 use muster_bootserver::http::{self, Bounds, Config, Entry, Files, Secured};
 use muster_bootserver::transfers::How;
 use rustls::pki_types::pem::PemObject as _;
@@ -24,6 +24,7 @@ struct Server {
     /// The certificate, which is its own authority.
     ca: PathBuf,
     running: Running<http::Counters>,
+    _folder: Folder,
 }
 
 impl std::ops::Deref for Server {
@@ -59,7 +60,7 @@ impl Server {
         let config = Config { bounds, secured, ..Config::new(vec![plain]) };
         let counters = config.counters.clone();
         let running = Running::start(counters, |watch, cancel| http::serve(config, Arc::new(files), watch, cancel));
-        Server { plain: in_the_clear, at, ca, running }
+        Server { plain: in_the_clear, at, ca, running, _folder: folder }
     }
 
     fn url(&self, path: &str) -> String {

@@ -2,6 +2,7 @@
 //! in every place by a test.
 
 use crate::passwords::Vault;
+use crate::watching::WatchHand;
 use futures_core::future::BoxFuture;
 use muster_bmc::Secret;
 use muster_catalog::BmcAccess;
@@ -71,5 +72,6 @@ pub trait PasswordHand: Send + Sync {
 pub struct Hands {
     pub power: Arc<dyn Hand>,
     pub passwords: Arc<dyn PasswordHand>,
+    pub watch: Arc<dyn WatchHand>,
     pub vault: Arc<Vault>,
 }

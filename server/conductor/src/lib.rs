@@ -31,6 +31,7 @@ mod standing;
 mod tidy;
 pub mod timeline;
 mod view;
+mod watching;
 
 pub use agents::{Live, MOST_REPORTS};
 pub use apply::{ActBody, Applied, LogBody};
@@ -49,6 +50,7 @@ pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use session::{Caller, TurnedAway};
 pub use tidy::tidy;
 pub use view::hosts;
+pub use watching::{Grain, Reach, Seen, Sum, Unwell, Visit, Visits, WatchHand, Watched, watch_bmcs};
 
 use agents::Agents;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -122,6 +124,8 @@ pub struct Conductor {
     pub(crate) hand: Arc<dyn Hand>,
     pub(crate) passwords: Arc<dyn PasswordHand>,
     pub(crate) vault: Arc<Vault>,
+    pub(crate) watcher: Arc<dyn WatchHand>,
+    pub(crate) watching: watching::Watching,
     catalog: ArcSwap<Catalog>,
     budgets: ArcSwap<Budgets>,
     images: ArcSwap<BTreeMap<ImageId, Built>>,
@@ -185,6 +189,8 @@ impl Conductor {
             hand: hands.power,
             passwords: hands.passwords,
             vault: hands.vault,
+            watcher: hands.watch,
+            watching: Default::default(),
             catalog: ArcSwap::from_pointee(catalog),
             budgets: ArcSwap::from_pointee(budgets),
             images: ArcSwap::default(),

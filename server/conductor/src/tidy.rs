@@ -36,6 +36,7 @@ impl Conductor {
         self.agents.tidy(before(DAY_MS));
         // The plain text of a token that its system has long called with, or never will.
         self.forget_resident_tokens();
+        self.forget_series().await?;
         self.scribe
             .write(move |w| {
                 Box::pin(async move {

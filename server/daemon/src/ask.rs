@@ -5,7 +5,7 @@ use crate::cli::{
 };
 use crate::client::{Api, escaped};
 use crate::table::{ago, bytes, cell, clock, items, place, print};
-use crate::{explain, plan, rack, show, watch};
+use crate::{explain, plan, rack, show, watch, watched};
 use anyhow::Result;
 use clap::ValueEnum as _;
 use serde_json::{Value, json};
@@ -232,6 +232,18 @@ async fn machine(api: &Api, command: MachineCommand, output: Output) -> Result<E
         }
         MachineCommand::Events { machine } => {
             watch::print_events(api, &api.machine(&machine).await?, output == Output::Json).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        MachineCommand::Bmc { machine } => {
+            watched::bmc(api, &machine, output).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        MachineCommand::BmcLog { machine, after } => {
+            watched::log(api, &machine, after, output).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        MachineCommand::Readings { machine, sensor, grain, hours } => {
+            watched::readings(api, &machine, (&grain, hours), sensor.as_deref(), output).await?;
             return Ok(ExitCode::SUCCESS);
         }
         MachineCommand::Claim(targets) => (targets, json!({ "action": "claim" })),

@@ -2,6 +2,7 @@
 
 mod inspect;
 mod log;
+mod power;
 mod sensors;
 
 use crate::cli::Output;
@@ -26,6 +27,13 @@ pub enum BmcCommand {
     ///
     /// Exit codes: 0 read; 1 refused, the message says why; 3 no answer, the same again may work later.
     Inspect(Inspect),
+    /// Say of many BMCs whether their machines are on
+    ///
+    /// It needs no daemon and changes nothing. All are asked at once, as many as this host and the network bear; a dead one
+    /// does not hold up the others. Power that could not be read is unknown, with the reason beside it.
+    ///
+    /// Exit codes: 0 every one answered; 1 some refused; 3 some gave no answer, the same again may work later.
+    Power(power::ReadPower),
     /// Read every sensor of a machine through its BMC: value, thresholds, state and health
     ///
     /// It needs no daemon and changes nothing. A sensor without a reading has no value and unknown health.
@@ -82,14 +90,16 @@ pub struct ReadLog {
 pub fn run(command: BmcCommand, output: Output, runtime: &tokio::runtime::Runtime) -> Result<ExitCode> {
     runtime.block_on(async {
         let bmcs = Bmcs::new(Settings::default());
+        let done = |()| ExitCode::SUCCESS;
         let read = match &command {
-            BmcCommand::Inspect(asked) => look(&bmcs, asked, output).await,
-            BmcCommand::Sensors(at) => sensors::look(&bmcs, &at.target()?, output).await,
-            BmcCommand::Log(asked) => log::look(&bmcs, &asked.at.target()?, &asked.since, output).await,
+            BmcCommand::Inspect(asked) => look(&bmcs, asked, output).await.map(done),
+            BmcCommand::Power(asked) => power::look(&bmcs, asked, output).await,
+            BmcCommand::Sensors(at) => sensors::look(&bmcs, &at.target()?, output).await.map(done),
+            BmcCommand::Log(asked) => log::look(&bmcs, &asked.at.target()?, &asked.since, output).await.map(done),
         };
         bmcs.close_all().await;
         match read {
-            Ok(()) => Ok(ExitCode::SUCCESS),
+            Ok(code) => Ok(code),
             Err(error) => match error.downcast_ref::<muster_bmc::Error>().map(muster_bmc::Error::kind) {
                 Some(Kind::Later | Kind::Unreachable) => {
                     eprintln!("muster: {}", plain_text(&format!("{error:#}")));

@@ -204,6 +204,28 @@ pub enum MachineCommand {
     Show { machine: String },
     /// What happened to a machine
     Events { machine: String },
+    /// How its BMC is: whether it answers, power, sensors that are not well
+    Bmc { machine: String },
+    /// What its BMC has logged since it is watched, the newest last
+    BmcLog {
+        machine: String,
+        /// Only what follows entry N
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        after: i64,
+    },
+    /// What its sensors said over time
+    Readings {
+        machine: String,
+        /// One sensor, as the BMC calls it
+        #[arg(long)]
+        sensor: Option<String>,
+        /// Each visit of the last two days, or rolled up by the hour or the day
+        #[arg(long, default_value = "hour", value_parser = PossibleValuesParser::new(["visit", "hour", "day"]))]
+        grain: String,
+        /// So far back
+        #[arg(long, default_value_t = 24)]
+        hours: u32,
+    },
     /// Mark as ours
     Claim(Targets),
     /// Power on into the boot image and look; writes nothing on its disks

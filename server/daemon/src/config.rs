@@ -13,6 +13,7 @@ use serde::Deserialize;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the configuration lies unless told otherwise.
 pub const USUAL: &str = "/etc/muster/muster.toml";
@@ -54,9 +55,12 @@ pub struct Config {
     pub bmc: BmcConfig,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct BmcConfig {
+    /// Every so many minutes each BMC of ours is asked for power, sensors and what its logs have new; 0: never.
+    #[serde(default = "watch_minutes")]
+    pub watch_minutes: u32,
     /// Every BMC of ours gets a password of its own, and another one when that is so many days old. Left out, passwords
     /// change when a person asks for it.
     #[serde(default)]
@@ -64,6 +68,23 @@ pub struct BmcConfig {
     /// The file with the key that BMC passwords are sealed with; `site.key` in the data folder without it.
     #[serde(default)]
     pub site_key: Option<PathBuf>,
+}
+
+impl Default for BmcConfig {
+    fn default() -> Self {
+        Self { watch_minutes: watch_minutes(), password_days: None, site_key: None }
+    }
+}
+
+impl BmcConfig {
+    /// How long a round takes; `None`: nobody watches.
+    pub fn watch(&self) -> Option<Duration> {
+        (self.watch_minutes > 0).then(|| Duration::from_secs(u64::from(self.watch_minutes) * 60))
+    }
+}
+
+fn watch_minutes() -> u32 {
+    5
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

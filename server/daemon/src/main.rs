@@ -24,6 +24,7 @@ mod tls;
 mod transfers;
 mod vault;
 mod watch;
+mod watched;
 mod words;
 
 use clap::Parser as _;
@@ -34,6 +35,7 @@ const AWAY: u8 = 3;
 
 fn main() -> ExitCode {
     leave_when_unread();
+    as_many_files_as_allowed();
     let cli = cli::Cli::parse();
     match cli::run(cli) {
         Ok(code) => code,
@@ -41,6 +43,15 @@ fn main() -> ExitCode {
             eprintln!("muster: {error:#}");
             if error.is::<client::Away>() { ExitCode::from(AWAY) } else { ExitCode::FAILURE }
         }
+    }
+}
+
+/// A connection to each of thousands of BMCs is thousands of file descriptors; the usual limit is 1024, and what a service
+/// may raise it to is far above.
+fn as_many_files_as_allowed() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
 }
 

@@ -12,7 +12,7 @@ use muster_bootserver::{dhcp, dhcp6, http, ra, syslog, tftp};
 use muster_catalog::Catalog;
 use muster_conductor::{
     BmcHand, Conductor, Hands, PasswordAge, Settings, change_old_passwords, couriers, deadlines, fresh_id, fresh_token,
-    keep_conflicts, refresh, tidy, timeline,
+    keep_conflicts, refresh, tidy, timeline, watch_bmcs,
 };
 use muster_store::{Place, Store};
 use std::fmt::Write as _;
@@ -114,10 +114,7 @@ pub async fn serve(config: Config) -> Result<()> {
     running.spawn(named("boots", timeline::judge_boots(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("couriers", couriers(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("tidying", tidy(me.clone(), cancel.clone()), cancel.clone()));
-    if let Some(days) = config.bmc.password_days {
-        let old = change_old_passwords(me.clone(), PasswordAge { days }, cancel.clone());
-        running.spawn(named("old passwords", old, cancel.clone()));
-    }
+    over_bmcs(&config, &me, &mut running, &cancel).await?;
     running.spawn(named("deadlines", deadlines(me.clone(), cancel.clone()), cancel.clone()));
     let counted = boot_servers(&config, &path, &networks, &mut running, &cancel)?;
 
@@ -142,13 +139,31 @@ pub async fn serve(config: Config) -> Result<()> {
     ended
 }
 
+/// What is done at BMCs by the clock.
+async fn over_bmcs(
+    config: &Config,
+    me: &Arc<Conductor>,
+    running: &mut JoinSet<Result<&'static str>>,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    if let Some(days) = config.bmc.password_days {
+        let old = change_old_passwords(me.clone(), PasswordAge { days }, cancel.clone());
+        running.spawn(named("old passwords", old, cancel.clone()));
+    }
+    if let Some(period) = config.bmc.watch() {
+        me.remember_bmcs().await?;
+        running.spawn(named("watch over BMCs", watch_bmcs(me.clone(), period, cancel.clone()), cancel.clone()));
+    }
+    Ok(())
+}
+
 /// How BMCs are reached, with the passwords that open.
 async fn hands(config: &Config, db: &Store, in_force: Arc<ArcSwap<Catalog>>) -> Result<Hands> {
     let (vault, said) = vault::open(config, db).await?;
     said.iter().for_each(|line| tracing::warn!("{line}"));
     let vault = Arc::new(vault);
     let hand = Arc::new(BmcHand::new(vault.clone(), config.secrets.clone(), in_force));
-    Ok(Hands { power: hand.clone(), passwords: hand, vault })
+    Ok(Hands { power: hand.clone(), passwords: hand.clone(), watch: hand, vault })
 }
 
 /// One daemon a data folder. The file tells who has it, for the second one's message.

@@ -8,6 +8,7 @@ use muster_tests::redfish_sim::{Identity, RedfishSim, recorded};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const VERBS: [&str; 3] = ["inspect", "sensors", "log"];
 const REFUSED: i32 = 1;
@@ -37,7 +38,9 @@ impl Said {
 }
 
 fn password(text: &str) -> PathBuf {
-    let file = std::env::temp_dir().join(format!("muster-bmc-{}-{text}", std::process::id()));
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    let file = std::env::temp_dir().join(format!("muster-bmc-{}-{next}", std::process::id()));
     std::fs::write(&file, format!("{text}\n")).unwrap();
     file
 }
@@ -48,6 +51,7 @@ async fn muster(password_is: &str, words: &[&str]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
     command.arg("bmc").args(words).args(["--user", "admin", "--password-file"]).arg(&file).stdin(Stdio::null());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    std::fs::remove_file(&file).unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
@@ -99,6 +103,40 @@ async fn ipmi(traits: Traits) -> (IpmiSim, String) {
     sim.state().store = ipmi_sim::store();
     let url = format!("ipmi://{}", sim.address);
     (sim, url)
+}
+
+// ---- the power of many
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_bmcs_are_asked_at_once_and_a_dead_one_is_unknown_and_holds_up_nobody() {
+    let (_redfish, web) = redfish().await;
+    let (first, one) = ipmi(Traits::default()).await;
+    let (_second, two) = ipmi(Traits::default()).await;
+    first.state().on = true;
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let dead = format!("ipmi://{}", silent.local_addr().unwrap());
+
+    let said = asked("power", &one, &[&two, &web, "--output", "json"]).await.json();
+    let power: Vec<&Value> = said.as_array().unwrap().iter().map(|one| &one["power"]).collect();
+    assert_eq!(power, ["on", "off", "on"], "in the order they were named: {said}");
+
+    let said = asked("power", &one, &[&dead, &two, &one]).await;
+    assert_eq!(said.code, AWAY, "{}", said.err);
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert_eq!(lines.last().unwrap(), &"3 BMCs: 1 on, 1 off, 1 unknown", "named twice is asked once: {}", said.out);
+    let dead = lines.iter().find(|line| line.contains(&dead)).unwrap();
+    assert!(dead.contains("unknown") && dead.contains("no answer"), "{dead}");
+    assert_eq!(first.state().open_sessions(), 0, "every session was given back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bmc_that_refuses_is_named_with_the_cause_beside_those_that_answer() {
+    let (_one, one) = ipmi(Traits::default()).await;
+    let (_two, two) = ipmi(Traits { password: "other".into(), ..Traits::default() }).await;
+    let said = asked("power", &one, &[&two]).await;
+    assert_eq!(said.code, REFUSED);
+    assert!(said.out.contains("password") && said.out.contains("2 BMCs: 1 off, 1 unknown"), "{}", said.out);
+    asked("power", "ipmi://10.0.0.[9-1]", &[]).await.tells(REFUSED, &["smaller number comes first"], "a range");
 }
 
 // ---- what is read

@@ -5,9 +5,10 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use futures_core::future::BoxFuture;
 use muster_api::{App, Role, agent_router, mint, router};
+use muster_bmc::{Health, Log, LogEntry, LogMark, LogTime, PaceTold, Reading, ReadingKind, Since, Thresholds};
 use muster_catalog::{Catalog, read};
 use muster_conductor::{
-    BmcOf, Conductor, Hand, HandError, Hands, Login, PasswordHand, Secret, Settings, SiteKey, Vault,
+    BmcOf, Conductor, Hand, HandError, Hands, Login, PasswordHand, Secret, Settings, SiteKey, Vault, Visit, WatchHand,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
@@ -43,6 +44,46 @@ impl Hand for Nobody {
         _: Option<FirmwareMode>,
     ) -> BoxFuture<'a, Result<(), HandError>> {
         silence()
+    }
+}
+
+impl WatchHand for Nobody {
+    fn visit<'a>(&'a self, _: &'a BmcOf, _: &'a [LogMark]) -> BoxFuture<'a, Visit> {
+        let thermal = Reading {
+            name: "Inlet".into(),
+            kind: ReadingKind::Temperature,
+            value: Some(21.5),
+            unit: Some("celsius".into()),
+            state: vec![],
+            health: Health::Warning,
+            thresholds: Thresholds::default(),
+        };
+        let entry = LogEntry {
+            log: "SEL".into(),
+            id: "0001".into(),
+            raw: vec![],
+            time: LogTime::Clock(1_718_082_780),
+            health: Health::Critical,
+            message_id: None,
+            component: Some("fan".into()),
+            message: "Fan2 stands".into(),
+            event: None,
+        };
+        let log = Log {
+            name: "SEL".into(),
+            entries: vec![entry],
+            since: Since::Beginning,
+            mark: None,
+            more: false,
+            clock_offset: Some(-7200),
+            overflowed: false,
+            gap: None,
+        };
+        Box::pin(async move { Visit { power: Ok(Power::On), readings: Ok(vec![thermal]), logs: Ok(vec![log]) } })
+    }
+
+    fn pace(&self) -> PaceTold {
+        PaceTold { at_once: 16, answers: 9, late: 2 }
     }
 }
 
@@ -133,7 +174,7 @@ impl Bed {
         };
         let cancel = CancellationToken::new();
         let vault = Arc::new(Vault::new(db.clone(), SiteKey::read(&"5a".repeat(32)).unwrap()));
-        let hands = Hands { power: Arc::new(Nobody), passwords: Arc::new(Nobody), vault };
+        let hands = Hands { power: Arc::new(Nobody), passwords: Arc::new(Nobody), watch: Arc::new(Nobody), vault };
         let (me, running) = Conductor::new(db, settings, hands, catalog(), Budgets::default(), &cancel);
         let mut tasks = JoinSet::new();
         tasks.spawn(running.scribe);

@@ -5,6 +5,7 @@
 mod agents;
 mod attacks;
 mod bed;
+mod bmcs;
 mod boots;
 mod log;
 mod policy;

@@ -7,21 +7,29 @@
 use super::crypto::{Keys, Suite, same};
 use super::packet::{self, Packet, Reply, array};
 use super::session::Session;
-use super::socket::{Mailbox, Sockets};
+use super::socket::Mailbox;
 use crate::lane::Lane;
-use crate::{Fault, Quirk, Settings, Target};
+use crate::{Fault, Inner, Quirk, Settings, Target};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::net::SocketAddr;
+use tokio::time::Instant;
 
 const ADMINISTRATOR: u8 = 0x04;
 /// RAKP 1: look the user up by name alone.
 const NAME_ONLY: u8 = 0x10;
+/// Of messages that a login takes.
+const EXCHANGES: u32 = 4;
 const LONGEST_USER: usize = 16;
 const LONGEST_PASSWORD: usize = 20;
 const BAD_CHECK_VALUE: u8 = 0x0f;
 
 /// A new session with administrator's privilege.
-pub async fn log_in(sockets: &Sockets, settings: &Settings, lane: &Lane, target: &Target) -> Result<Session, Fault> {
+pub async fn log_in(engine: &Inner, lane: &Lane, target: &Target) -> Result<Session, Fault> {
+    let (sockets, settings) = (&engine.sockets, &engine.settings);
+    let hears = |since: Instant| {
+        lane.hears();
+        engine.pace.answered(since.elapsed() / EXCHANGES, since.elapsed() >= settings.answer);
+    };
     let user = target.user.as_bytes();
     if user.len() > LONGEST_USER || target.password.reveal().len() > LONGEST_PASSWORD {
         return Err(Fault::NotOffered("users longer than 16 or passwords longer than 20 bytes over IPMI".into()));
@@ -29,15 +37,19 @@ pub async fn log_in(sockets: &Sockets, settings: &Settings, lane: &Lane, target:
     lane.may_log_in()?;
     let peer = resolve(&target.address).await?;
     if !target.has(Quirk::SkipAuthCapabilities) {
+        let asked = Instant::now();
         capabilities(&mut sockets.mailbox(peer, random()?).await?, settings).await?;
+        hears(asked);
     }
     let suites: &[Suite] =
         if target.has(Quirk::SuiteThreeOnly) { &[Suite::Three] } else { &[Suite::Seventeen, Suite::Three] };
     let mut last = Fault::Broken("no cipher suite was tried".into());
     for suite in suites {
         let mailbox = sockets.mailbox(peer, random()?).await?;
+        let asked = Instant::now();
         match exchange_keys(mailbox, settings, target, *suite).await {
             Ok(session) => {
+                hears(asked);
                 lane.login_worked();
                 return Ok(session);
             }

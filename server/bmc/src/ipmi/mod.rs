@@ -84,7 +84,7 @@ impl<'a> Turn<'a> {
         let known = self.session.is_some();
         if !known {
             let settings = &self.engine.settings;
-            let mut fresh = handshake::log_in(&self.engine.sockets, settings, self.lane, self.target).await?;
+            let mut fresh = handshake::log_in(self.engine, self.lane, self.target).await?;
             let raised = fresh.ask(settings, Command::new(APP, 0x3b, &[0x04])).await?;
             if raised.completion != 0 {
                 return Err(declined(raised.completion, "administrator privilege"));
@@ -104,8 +104,14 @@ impl<'a> Turn<'a> {
         self.unclear = false;
         for tries in 0.. {
             let (session, known) = self.session().await?;
+            let asked = tokio::time::Instant::now();
             let outcome = session.ask(settings, command).await;
-            let unclear = session.unclear() || matches!(&outcome, Ok(reply) if reply.completion == TIMED_OUT);
+            let again = session.unclear();
+            if outcome.is_ok() {
+                self.lane.hears();
+                self.engine.pace.answered(asked.elapsed(), again);
+            }
+            let unclear = again || matches!(&outcome, Ok(reply) if reply.completion == TIMED_OUT);
             self.unclear |= unclear;
             match outcome {
                 Ok(reply) if FOR_LATER.contains(&reply.completion) && command.repeatable && tries < BUSY_TRIES => {

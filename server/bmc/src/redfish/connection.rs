@@ -6,7 +6,8 @@
 
 use super::json;
 use super::tls::{self, Seen};
-use crate::lane::{Lane, Sent, Settings};
+use crate::lane::{Lane, Sent};
+use crate::pace::Pace;
 use crate::{Fault, Quirk, Target, Trust};
 use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LOCATION};
 use reqwest::{Client, Method, StatusCode};
@@ -41,6 +42,10 @@ struct Inner {
     /// The account whose password has to be changed first, as told with the login.
     own_account: Lock<Option<String>>,
     used: Lock<Instant>,
+    pace: Arc<Pace>,
+    /// What no answer is late within.
+    patience: Duration,
+    usual: Lock<Option<Duration>>,
 }
 
 /// How the BMC is told who asks.
@@ -115,7 +120,7 @@ impl Connection {
     /// The lane's connection, made anew when the credential or the trust has changed.
     pub async fn shared(
         slot: &Mutex<Option<Connection>>,
-        settings: &Settings,
+        engine: &crate::Inner,
         lane: &Lane,
         target: &Target,
     ) -> Result<Connection, Fault> {
@@ -127,13 +132,13 @@ impl Connection {
         if let Some(old) = slot.take() {
             old.close().await;
         }
-        let connection = Self::new(settings, lane.seen.clone(), target)?;
+        let connection = Self::new(engine, lane, target)?;
         *slot = Some(connection.clone());
         Ok(connection)
     }
 
-    fn new(settings: &Settings, seen: Arc<Seen>, target: &Target) -> Result<Self, Fault> {
-        let base = base(target)?;
+    fn new(engine: &crate::Inner, lane: &Lane, target: &Target) -> Result<Self, Fault> {
+        let (base, settings, seen) = (base(target)?, &engine.settings, lane.seen.clone());
         let broken = |error: reqwest::Error| Fault::Broken(format!("no HTTP client: {error}"));
         let client = Client::builder()
             .tls_backend_preconfigured(tls::config(target.trust, seen.clone())?)
@@ -154,12 +159,15 @@ impl Connection {
             systems: Lock::default(),
             own_account: Lock::default(),
             used: Lock::new(Instant::now()),
+            pace: engine.pace.clone(),
+            patience: settings.answer,
+            usual: Lock::default(),
         })))
     }
 
     /// Shared with nobody.
-    pub fn apart(settings: &Settings, lane: &Lane, target: &Target) -> Result<Self, Fault> {
-        Self::new(settings, lane.seen.clone(), target)
+    pub fn apart(engine: &crate::Inner, lane: &Lane, target: &Target) -> Result<Self, Fault> {
+        Self::new(engine, lane, target)
     }
 
     pub fn fits(&self, target: &Target) -> bool {
@@ -171,6 +179,15 @@ impl Connection {
 
     fn touch(&self) {
         *self.0.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Late is what takes long by any measure, and twice as long as this BMC takes: some are slow by nature.
+    fn timed(&self, lane: &Lane, took: Duration) {
+        let mut usual = self.0.usual.lock().unwrap_or_else(PoisonError::into_inner);
+        let late = took >= self.0.patience && usual.is_some_and(|usual| took > usual * 2);
+        *usual = Some(usual.map_or(took, |usual| (usual * 3 + took) / 4));
+        lane.hears();
+        self.0.pace.answered(took, late);
     }
 
     pub fn idle(&self) -> Duration {
@@ -219,7 +236,7 @@ impl Connection {
             let outcome = match somebody {
                 // Boxed: it asks for the root by this same way.
                 true => Box::pin(self.exchange(lane, &request, &sent)).await,
-                false => self.send(&request, Pass::Nobody, &sent).await,
+                false => self.send(lane, &request, Pass::Nobody, &sent).await,
             };
             match outcome {
                 Ok(Outcome::Good(answer)) => return Ok(answer),
@@ -251,9 +268,9 @@ impl Connection {
     /// One authenticated exchange. A session that has run out is renewed once; a mutation is never repeated otherwise.
     pub async fn exchange(&self, lane: &Lane, request: &Request<'_>, sent: &Sent) -> Result<Outcome, Fault> {
         let Some(token) = self.token(lane, None).await? else { return self.basic(lane, request, sent).await };
-        match self.send(request, Pass::Token(&token), sent).await? {
+        match self.send(lane, request, Pass::Token(&token), sent).await? {
             Outcome::Bad(401, _) => match self.token(lane, Some(&token)).await? {
-                Some(token) => self.send(request, Pass::Token(&token), sent).await,
+                Some(token) => self.send(lane, request, Pass::Token(&token), sent).await,
                 None => self.basic(lane, request, sent).await,
             },
             outcome => Ok(outcome),
@@ -299,7 +316,7 @@ impl Connection {
     /// The user and the password told with the request itself.
     async fn told(&self, lane: &Lane, request: &Request<'_>, sent: &Sent) -> Result<Outcome, Fault> {
         lane.may_log_in()?;
-        let outcome = self.send(request, Pass::Basic, sent).await?;
+        let outcome = self.send(lane, request, Pass::Basic, sent).await?;
         match outcome {
             Outcome::Bad(401, _) => lane.login_failed(),
             Outcome::Good(_) => lane.login_worked(),
@@ -339,7 +356,7 @@ impl Connection {
         let login = &self.0.login;
         let body = json!({"UserName": login.user, "Password": login.password.reveal()});
         let ask = Request { method: Method::POST, path: &sessions, body: Some(&body), etag: None };
-        match self.send(&ask, Pass::Nobody, &Sent::default()).await? {
+        match self.send(lane, &ask, Pass::Nobody, &Sent::default()).await? {
             Outcome::Good(answer) => {
                 let Some(mut token) = answer.headers.get(&TOKEN).cloned() else {
                     return self.without_sessions(access, Fault::Garbled("a session without X-Auth-Token".into()));
@@ -384,7 +401,7 @@ impl Connection {
         Ok(None)
     }
 
-    async fn send(&self, ask: &Request<'_>, pass: Pass<'_>, sent: &Sent) -> Result<Outcome, Fault> {
+    async fn send(&self, lane: &Lane, ask: &Request<'_>, pass: Pass<'_>, sent: &Sent) -> Result<Outcome, Fault> {
         let inner = &self.0;
         let mut request = inner.client.request(ask.method.clone(), format!("{}{}", inner.base, ask.path));
         request = request.header("OData-Version", "4.0");
@@ -402,8 +419,12 @@ impl Connection {
         if ask.method != Method::GET {
             sent.mark();
         }
+        let asked = Instant::now();
         let mut outcome = self.receive(request).await;
         self.touch();
+        if outcome.is_ok() {
+            self.timed(lane, asked.elapsed());
+        }
         if let Ok(Outcome::Bad(_, body)) = &mut outcome {
             let told = ask.body.and_then(|body| body.get("Password")?.as_str()).unwrap_or_default();
             json::hush(body, &[inner.login.password.reveal(), told]);

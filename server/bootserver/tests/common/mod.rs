@@ -92,10 +92,26 @@ pub fn curl(words: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// A folder of this test's own, empty.
-pub fn folder(name: &str) -> PathBuf {
+/// A folder of this test's own, empty at first and gone with the test.
+pub struct Folder(PathBuf);
+
+pub fn folder(name: &str) -> Folder {
     let folder = std::env::temp_dir().join(format!("muster-bootserver-{}-{name}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
-    folder
+    Folder(folder)
+}
+
+impl std::ops::Deref for Folder {
+    type Target = std::path::Path;
+
+    fn deref(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

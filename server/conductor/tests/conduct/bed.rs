@@ -2,11 +2,12 @@
 //! BMCs that remember, and all of the conductor's tasks.
 
 use futures_core::future::BoxFuture;
+use muster_bmc::{Log, LogEntry, LogMark, PaceTold, Reading, Since};
 use muster_catalog::{BmcAccess, Catalog, Image, Manifest, read};
 use muster_conductor::plans::{Action, Executed, PlanRequest};
 use muster_conductor::{
     BmcOf, Built, Conductor, Error, Hand, HandError, Hands, Known, Login, PasswordHand, Secret, Settings, SiteKey,
-    Vault, known,
+    Vault, Visit, WatchHand, known,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, ImageId, MachineId, Power, Seq, Subject, TargetSet};
@@ -81,6 +82,11 @@ pub struct Fake {
     pub file_gone: bool,
     /// Logins that it refused.
     pub refused: u32,
+    /// What it tells the next one who watches.
+    pub readings_told: Vec<Reading>,
+    pub log_told: Vec<LogEntry>,
+    /// The marks that it was asked to read on from, a list a visit.
+    pub asked_after: Vec<Vec<LogMark>>,
 }
 
 /// What a BMC makes of the order to set its password.
@@ -119,6 +125,9 @@ impl Default for Fake {
             file_gone: false,
             deaf: false,
             refused: 0,
+            readings_told: Vec::new(),
+            log_told: Vec::new(),
+            asked_after: Vec::new(),
         }
     }
 }
@@ -261,6 +270,40 @@ impl Hand for Bmcs {
     }
 }
 
+impl WatchHand for Bmcs {
+    fn visit<'a>(&'a self, bmc: &'a BmcOf, after: &'a [LogMark]) -> BoxFuture<'a, Visit> {
+        let visit = self.of(&bmc.access.address, |fake| {
+            fake.asked_after.push(after.to_vec());
+            if fake.silent {
+                let error = silence();
+                return Visit { power: Err(error.clone()), readings: Err(error.clone()), logs: Err(error) };
+            }
+            // As a BMC has it: what follows the mark, in the order of its ids.
+            let entries: Vec<LogEntry> = match after.first() {
+                Some(mark) => fake.log_told.iter().skip_while(|one| one.id != mark.id).skip(1).cloned().collect(),
+                None => fake.log_told.clone(),
+            };
+            let mark = entries.last().map(|last| LogMark { log: "SEL".into(), id: last.id.clone(), print: "p".into() });
+            let log = Log {
+                name: "SEL".into(),
+                entries,
+                since: if after.is_empty() { Since::Beginning } else { Since::Mark },
+                mark: mark.or_else(|| after.first().cloned()),
+                more: false,
+                clock_offset: Some(0),
+                overflowed: false,
+                gap: None,
+            };
+            Visit { power: Ok(fake.power), readings: Ok(fake.readings_told.clone()), logs: Ok(vec![log]) }
+        });
+        Box::pin(async move { visit })
+    }
+
+    fn pace(&self) -> PaceTold {
+        PaceTold { at_once: 16, answers: 0, late: 0 }
+    }
+}
+
 pub struct Site {
     pub me: Arc<Conductor>,
     pub bmcs: Arc<Bmcs>,
@@ -306,7 +349,7 @@ impl Site {
         let built = image(&catalog);
         let vault = Arc::new(Vault::new(db.clone(), SiteKey::read(&"5a".repeat(32)).unwrap()));
         *bmcs.1.lock().unwrap() = Some(vault.clone());
-        let hands = Hands { power: bmcs.clone(), passwords: bmcs.clone(), vault: vault.clone() };
+        let hands = Hands { power: bmcs.clone(), passwords: bmcs.clone(), watch: bmcs.clone(), vault: vault.clone() };
         let (me, tasks) = Conductor::new(db, settings, hands, catalog, budgets, &cancel);
         let mut running = JoinSet::new();
         running.spawn(tasks.scribe);

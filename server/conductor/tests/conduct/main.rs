@@ -22,3 +22,4 @@ mod postgres;
 mod restarts;
 mod strangers;
 mod timeline;
+mod watching;

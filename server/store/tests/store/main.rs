@@ -5,6 +5,7 @@
 #[macro_use]
 mod bed;
 mod acts;
+mod bmc_watch;
 mod crash;
 mod leases;
 mod leases6;

@@ -1,0 +1,375 @@
+//! The watch over the BMCs of our machines: every few minutes each is asked for power, sensors and what its logs have new.
+//!
+//! Nothing is changed there. What was read is kept in one transaction before it counts as read, so that a crash, or a
+//! database that is away, costs a repetition and loses no entry of a log. Machines that nobody claimed are not visited.
+
+mod judge;
+mod schedule;
+mod series;
+
+pub use judge::{Reach, Seen, Unwell};
+pub use series::{Grain, Sum};
+
+use crate::error::store;
+use crate::hand::{BmcOf, HandError};
+use crate::{BmcBody, Conductor, Error, body};
+use futures_core::future::BoxFuture;
+use judge::{News, judge};
+use muster_bmc::{Health, Log, LogMark, PaceTold, Reading};
+use muster_names::{Cause, Epoch, MachineId, Millis, Power, Subject};
+use muster_store::bmc_watch::{self, SeenRow, SeriesRow};
+use muster_store::{Event, machines};
+use series::Span;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How often the list of machines is read again.
+const FLEET: Duration = Duration::from_secs(30);
+const TICK: Duration = Duration::from_secs(1);
+/// Entries of its logs that are kept of each BMC.
+const MOST_LOGGED: i64 = 2_000;
+
+/// What a visit brought. Without power nothing else was asked.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    pub power: Result<Power, HandError>,
+    pub readings: Result<Vec<Reading>, HandError>,
+    pub logs: Result<Vec<Log>, HandError>,
+}
+
+/// What the watch asks of a BMC.
+pub trait WatchHand: Send + Sync {
+    /// Waits for its turn among many. Logs are read from these marks on.
+    fn visit<'a>(&'a self, bmc: &'a BmcOf, after: &'a [LogMark]) -> BoxFuture<'a, Visit>;
+    /// How many are visited at once.
+    fn pace(&self) -> PaceTold;
+}
+
+/// One BMC as the watch has it.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    /// When it was last visited.
+    pub at: Option<Millis>,
+    pub seen: Seen,
+    /// Of the last visit that read them in this run of the daemon.
+    pub readings: Vec<Reading>,
+    /// The list that its numbers follow, and its number.
+    sensors: Option<(i64, Vec<String>)>,
+    /// The hour and the day that are being added to.
+    spans: BTreeMap<i64, (Millis, Span)>,
+}
+
+/// What the watch did since the daemon's start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Visits {
+    pub answered: u64,
+    pub silent: u64,
+    pub refused: u64,
+    pub seconds: f64,
+}
+
+#[derive(Default)]
+pub(crate) struct Watching {
+    bmcs: Mutex<BTreeMap<MachineId, Watched>>,
+    visits: Mutex<Visits>,
+}
+
+impl Watching {
+    fn bmcs(&self) -> MutexGuard<'_, BTreeMap<MachineId, Watched>> {
+        self.bmcs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Visits every BMC of ours each `period` until `cancel`.
+pub async fn watch_bmcs(me: Arc<Conductor>, period: Duration, cancel: CancellationToken) {
+    let period = i64::try_from(period.as_millis()).unwrap_or(i64::MAX).max(1);
+    let mut due: BTreeMap<MachineId, (Millis, BmcBody)> = BTreeMap::new();
+    let (mut running, mut read) = (JoinSet::<(MachineId, Result<u32, Error>)>::new(), None::<tokio::time::Instant>);
+    let mut going = BTreeSet::new();
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = tick.tick() => {}
+            Some(done) = running.join_next() => {
+                // A visit that panicked is not to be made for ever: its machine stays in `going`.
+                let Ok((machine, visited)) = done else { continue };
+                going.remove(&machine);
+                let failures = visited.unwrap_or_else(|error| {
+                    tracing::warn!(%machine, error = %error, label = error.label(), "what its BMC said was not kept");
+                    1
+                });
+                if let Some((at, _)) = due.get_mut(&machine) {
+                    *at = schedule::next(machine, period, failures, crate::rim::now());
+                }
+                continue;
+            }
+        }
+        if read.is_none_or(|at| at.elapsed() >= FLEET) {
+            match me.fleet_to_watch().await {
+                Ok(fleet) => due = plan(&due, fleet, period, crate::rim::now()),
+                Err(error) => tracing::warn!(error = %error, label = error.label(), "the list of BMCs does not read"),
+            }
+            read = Some(tokio::time::Instant::now());
+        }
+        let now = crate::rim::now();
+        for (machine, (at, access)) in &due {
+            if *at <= now && going.insert(*machine) {
+                let (me, bmc) = (me.clone(), BmcOf { machine: *machine, access: access.clone() });
+                running.spawn(async move { (bmc.machine, me.visit(&bmc).await) });
+            }
+        }
+    }
+}
+
+/// Who is new begins soon; who is gone is left alone; another address or account is another BMC.
+fn plan(
+    before: &BTreeMap<MachineId, (Millis, BmcBody)>,
+    fleet: Vec<(MachineId, BmcBody)>,
+    period: i64,
+    now: Millis,
+) -> BTreeMap<MachineId, (Millis, BmcBody)> {
+    let all = fleet.len();
+    let due = |machine: MachineId, access: BmcBody| {
+        let known = before.get(&machine).filter(|(_, old)| *old == access).map(|(at, _)| *at);
+        (machine, (known.unwrap_or_else(|| schedule::first(machine, period, all, now)), access))
+    };
+    fleet.into_iter().map(|(machine, access)| due(machine, access)).collect()
+}
+
+impl Conductor {
+    async fn fleet_to_watch(&self) -> Result<Vec<(MachineId, BmcBody)>, Error> {
+        let mut tx = self.db.read().await.map_err(store)?;
+        let rows = machines::ours_with_bmc(&mut tx).await.map_err(store)?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(machine, text)| Some((machine, body::read("bmc", &machine, &text).ok()?)))
+            .collect())
+    }
+
+    /// Reads what former runs of the daemon saw, so that logs are read on from where they were left.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn remember_bmcs(&self) -> Result<usize, Error> {
+        let mut tx = self.db.read().await.map_err(store)?;
+        let rows = bmc_watch::seen(&mut tx).await.map_err(store)?;
+        let mut bmcs = self.watching.bmcs();
+        for row in &rows {
+            // What an older program wrote and this one does not read is forgotten: the log is read from its beginning.
+            let seen: Seen = body::read("bmc seen", &row.machine, &row.body).unwrap_or_default();
+            bmcs.insert(row.machine, Watched { at: Some(row.at), seen, ..Watched::default() });
+        }
+        Ok(rows.len())
+    }
+
+    /// One visit, kept. Says how many in a row came to nothing.
+    ///
+    /// # Errors
+    /// The database's: then nothing of it counts, and the next visit reads the same again.
+    pub async fn visit(&self, bmc: &BmcOf) -> Result<u32, Error> {
+        let machine = bmc.machine;
+        let before = self.watching.bmcs().get(&machine).cloned().unwrap_or_default();
+        let begun = std::time::Instant::now();
+        let visit = self.watcher.visit(bmc, &before.seen.marks).await;
+        let now = crate::rim::now();
+        let (seen, news) = judge(&before.seen, &visit, now);
+        let mut after = Watched { at: Some(now), seen, ..before };
+        self.visited(&after.seen.reach, begun.elapsed());
+        let series = match &visit.readings {
+            Ok(readings) if visit.power.is_ok() => {
+                after.readings.clone_from(readings);
+                self.numbers(machine, &mut after, now).await?
+            }
+            _ => Vec::new(),
+        };
+        let entries = match (&visit.power, &visit.logs) {
+            (Ok(_), Ok(logs)) => logs.iter().flat_map(|log| &log.entries).map(entry).collect(),
+            _ => Vec::new(),
+        };
+        let sensors = after.sensors.clone().map(|(number, names)| (number, serde_json::json!(names).to_string()));
+        let row = SeenRow { machine, at: now, body: body::write("bmc seen", &machine, &after.seen)? };
+        self.scribe
+            .write(move |w| {
+                Box::pin(async move {
+                    bmc_watch::keep_seen(w.tx, &row).await.map_err(store)?;
+                    if let Some((number, names)) = sensors.filter(|_| !series.is_empty()) {
+                        bmc_watch::keep_sensors(w.tx, machine, number, &names).await.map_err(store)?;
+                        bmc_watch::keep_series(w.tx, &series).await.map_err(store)?;
+                    }
+                    if !entries.is_empty() {
+                        bmc_watch::keep_logged(w.tx, machine, now, &entries, MOST_LOGGED).await.map_err(store)?;
+                    }
+                    for (n, one) in news.into_iter().enumerate() {
+                        w.tx.append(event(machine, now, n, one)).await.map_err(store)?;
+                    }
+                    Ok(())
+                })
+            })
+            .await?;
+        let failures = after.seen.reach.failures();
+        self.watching.bmcs().insert(machine, after);
+        Ok(failures)
+    }
+
+    /// The rows that this visit's numbers make: its own, and the hour and the day with them added.
+    async fn numbers(&self, machine: MachineId, after: &mut Watched, now: Millis) -> Result<Vec<SeriesRow>, Error> {
+        if after.sensors.is_none() {
+            let mut tx = self.db.read().await.map_err(store)?;
+            let last = bmc_watch::sensors(&mut tx, machine).await.map_err(store)?.pop();
+            after.sensors = last.and_then(|(number, text)| Some((number, serde_json::from_str(&text).ok()?)));
+        }
+        let (number, stands) = after.sensors.clone().unwrap_or_default();
+        let (number, names) = match series::names(&stands, &after.readings) {
+            Some(longer) => (number + 1, longer),
+            None => (number, stands),
+        };
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        if after.sensors.as_ref().is_none_or(|(old, _)| *old != number) {
+            after.spans.clear();
+        }
+        let numbers = series::numbers(&names, &after.readings);
+        after.sensors = Some((number, names));
+        let row = |grain: Grain, at: Millis, body: String| SeriesRow {
+            machine,
+            grain: grain.millis(),
+            at,
+            sensors: number,
+            body,
+        };
+        let mut rows = vec![row(Grain::Visit, now, serde_json::json!(numbers).to_string())];
+        for grain in [Grain::Hour, Grain::Day] {
+            let begins = grain.begins(now);
+            let held = after.spans.remove(&grain.millis()).filter(|(at, _)| *at == begins);
+            let mut span = match held {
+                Some((_, span)) => span,
+                None => self.span(machine, grain, begins, number).await?,
+            };
+            series::add(&mut span, &numbers);
+            rows.push(row(grain, begins, serde_json::json!(span).to_string()));
+            after.spans.insert(grain.millis(), (begins, span));
+        }
+        Ok(rows)
+    }
+
+    /// What of the span is stored already.
+    async fn span(&self, machine: MachineId, grain: Grain, begins: Millis, number: i64) -> Result<Span, Error> {
+        let mut tx = self.db.read().await.map_err(store)?;
+        let until = Millis(begins.0.saturating_add(1));
+        let rows = bmc_watch::series(&mut tx, machine, grain.millis(), (begins, until)).await.map_err(store)?;
+        let stored = rows.into_iter().find(|row| row.sensors == number);
+        Ok(stored.and_then(|row| serde_json::from_str(&row.body).ok()).unwrap_or_default())
+    }
+
+    fn visited(&self, reach: &Reach, took: Duration) {
+        let mut visits = self.watching.visits.lock().unwrap_or_else(PoisonError::into_inner);
+        match reach {
+            Reach::Answers => visits.answered += 1,
+            Reach::Refuses { .. } => visits.refused += 1,
+            Reach::Silent { .. } | Reach::Unvisited => visits.silent += 1,
+        }
+        visits.seconds += took.as_secs_f64();
+    }
+
+    /// What is known of a machine's BMC; `None` where it was never visited.
+    pub fn watched(&self, machine: MachineId) -> Option<Watched> {
+        self.watching.bmcs().get(&machine).cloned()
+    }
+
+    /// What became of the visits since the start, and how many are made at once.
+    pub fn visits(&self) -> (Visits, PaceTold) {
+        (*self.watching.visits.lock().unwrap_or_else(PoisonError::into_inner), self.watcher.pace())
+    }
+
+    /// How many BMCs are in which reach, and how many of those that answer are how well.
+    pub fn watched_counts(&self) -> (BTreeMap<&'static str, usize>, BTreeMap<&'static str, usize>) {
+        let (mut reach, mut health) = (BTreeMap::new(), BTreeMap::new());
+        for one in self.watching.bmcs().values() {
+            *reach.entry(one.seen.reach.word()).or_default() += 1;
+            if one.seen.reach == Reach::Answers {
+                *health.entry(one.seen.health().word()).or_default() += 1;
+            }
+        }
+        (reach, health)
+    }
+
+    /// Numbers of a machine's sensors: for each span when it begins and, by name, what was read in it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn series_of(
+        &self,
+        machine: MachineId,
+        grain: Grain,
+        between: (Millis, Millis),
+    ) -> Result<Vec<(Millis, BTreeMap<String, Sum>)>, Error> {
+        let mut tx = self.db.read().await.map_err(store)?;
+        let lists: BTreeMap<i64, Vec<String>> = bmc_watch::sensors(&mut tx, machine)
+            .await
+            .map_err(store)?
+            .into_iter()
+            .filter_map(|(number, text)| Some((number, serde_json::from_str(&text).ok()?)))
+            .collect();
+        let rows = bmc_watch::series(&mut tx, machine, grain.millis(), between).await.map_err(store)?;
+        let told = rows.iter().filter_map(|row| {
+            let span: Span = match grain {
+                Grain::Visit => {
+                    let numbers: Vec<Option<f64>> = serde_json::from_str(&row.body).ok()?;
+                    numbers.into_iter().map(|value| value.map(|value| Sum(1, value, value, value))).collect()
+                }
+                Grain::Hour | Grain::Day => serde_json::from_str(&row.body).ok()?,
+            };
+            let named = lists.get(&row.sensors)?.iter().cloned().zip(span);
+            Some((row.at, named.filter_map(|(name, sum)| Some((name, sum?))).collect()))
+        });
+        Ok(told.collect())
+    }
+
+    /// Forgets numbers that are older than their grain is kept.
+    pub(crate) async fn forget_series(&self) -> Result<(), Error> {
+        self.scribe
+            .write(move |w| {
+                Box::pin(async move {
+                    for (grain, kept) in series::KEPT {
+                        let before = Millis(w.now.0.saturating_sub(kept));
+                        bmc_watch::forget_series(w.tx, grain.millis(), before).await.map_err(store)?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+/// As the ring has it: without the bytes it came in.
+fn entry(entry: &muster_bmc::LogEntry) -> String {
+    serde_json::json!({
+        "log": entry.log, "id": entry.id, "time": entry.time, "health": entry.health, "message-id": entry.message_id,
+        "component": entry.component, "message": entry.message,
+    })
+    .to_string()
+}
+
+fn event(machine: MachineId, now: Millis, n: usize, news: News) -> Event {
+    Event {
+        subject: Subject::Bmc(machine),
+        cause: Cause(format!("bmc-visit/{}/{n}", now.0)),
+        kind: news.kind.into(),
+        actor: "bmc".into(),
+        epoch: Epoch(0),
+        body: news.body.to_string(),
+        at: now,
+    }
+}
+
+impl Watched {
+    /// The worst of its sensors.
+    pub fn health(&self) -> Health {
+        self.seen.health()
+    }
+}

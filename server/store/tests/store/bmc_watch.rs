@@ -1,0 +1,57 @@
+//! What BMCs say while they are watched, as both databases keep it.
+
+use crate::bed::NOW;
+use muster_names::{MachineId, Millis};
+use muster_store::bmc_watch::{self, SeenRow, SeriesRow};
+
+const ONE: MachineId = MachineId(7);
+
+fn span(grain: i64, at: i64, body: &str) -> SeriesRow {
+    SeriesRow { machine: ONE, grain, at: Millis(at), sensors: 1, body: body.into() }
+}
+
+both! {
+    async fn the_last_look_replaces_the_one_before_and_odd_bytes_do_no_harm(bed: Bed) {
+        let mut tx = bed.write().await;
+        for body in ["{\"a\":1}", "{\"b\":\"\0\u{1f4a9}\"}"] {
+            bmc_watch::keep_seen(&mut tx, &SeenRow { machine: ONE, at: NOW, body: body.into() }).await.unwrap();
+        }
+        tx.commit(NOW).await.unwrap();
+        let rows = bmc_watch::seen(&mut bed.read().await).await.unwrap();
+        assert_eq!(rows, [SeenRow { machine: ONE, at: NOW, body: "{\"b\":\"\u{fffd}\u{1f4a9}\"}".into() }]);
+    }
+
+    async fn a_span_that_is_kept_again_is_replaced_and_old_ones_go_by_their_length(bed: Bed) {
+        let mut tx = bed.write().await;
+        bmc_watch::keep_sensors(&mut tx, ONE, 1, "[\"CPU\"]").await.unwrap();
+        bmc_watch::keep_sensors(&mut tx, ONE, 1, "[\"other\"]").await.unwrap();
+        bmc_watch::keep_series(&mut tx, &[span(0, 10, "[1]"), span(0, 20, "[2]"), span(60, 0, "[3]")]).await.unwrap();
+        bmc_watch::keep_series(&mut tx, &[span(60, 0, "[4]")]).await.unwrap();
+        assert_eq!(bmc_watch::forget_series(&mut tx, 0, Millis(15)).await.unwrap(), 1);
+        tx.commit(NOW).await.unwrap();
+        let mut tx = bed.read().await;
+        let of = async |tx: &mut muster_store::Tx, grain, from, until| {
+            let rows = bmc_watch::series(tx, ONE, grain, (Millis(from), Millis(until))).await.unwrap();
+            rows.into_iter().map(|row| row.body).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&mut tx, 0, 0, 100).await, ["[2]"]);
+        assert_eq!(of(&mut tx, 60, 0, 100).await, ["[4]"]);
+        assert!(of(&mut tx, 0, 0, 20).await.is_empty(), "the end is outside");
+        assert_eq!(bmc_watch::sensors(&mut tx, ONE).await.unwrap(), [(1, "[\"CPU\"]".to_owned())]);
+    }
+
+    async fn a_log_counts_on_and_keeps_its_newest(bed: Bed) {
+        let mut tx = bed.write().await;
+        let bodies = |from: i64, to: i64| (from..=to).map(|n| n.to_string()).collect::<Vec<_>>();
+        bmc_watch::keep_logged(&mut tx, ONE, NOW, &bodies(1, 3), 4).await.unwrap();
+        bmc_watch::keep_logged(&mut tx, MachineId(8), NOW, &bodies(1, 1), 4).await.unwrap();
+        bmc_watch::keep_logged(&mut tx, ONE, NOW, &bodies(4, 6), 4).await.unwrap();
+        bmc_watch::keep_logged(&mut tx, ONE, NOW, &[], 4).await.unwrap();
+        tx.commit(NOW).await.unwrap();
+        let mut tx = bed.read().await;
+        let rows = bmc_watch::logged(&mut tx, ONE, 0, 100).await.unwrap();
+        assert_eq!(rows.iter().map(|row| (row.n, row.body.clone())).collect::<Vec<_>>(), (3..=6).map(|n| (n, n.to_string())).collect::<Vec<_>>());
+        assert_eq!(bmc_watch::logged(&mut tx, ONE, 4, 1).await.unwrap()[0].n, 5);
+        assert_eq!(bmc_watch::logged(&mut tx, MachineId(8), 0, 100).await.unwrap().len(), 1);
+    }
+}
