@@ -7,6 +7,7 @@ mod agent;
 mod boots;
 mod document;
 mod events;
+mod firmware;
 mod guard;
 mod machines;
 mod metrics;

@@ -2,7 +2,7 @@
 
 use crate::guard::guard;
 use crate::policy::{Policy, Role, Row};
-use crate::{App, boots, document, events, machines, metrics, plans, site, tokens};
+use crate::{App, boots, document, events, firmware, machines, metrics, plans, site, tokens};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Router};
@@ -70,6 +70,13 @@ pub fn routes() -> Vec<Row> {
             "Who else speaks for what is ours on the boot networks",
             gives("Conflicts"),
             || get(site::conflicts),
+        ),
+        row(
+            ("GET", "/api/v1/firmware"),
+            RACK,
+            "Firmware and BIOS attributes against the models, read from the BMCs now: machines=ID,ID,...",
+            gives("FirmwareReport"),
+            || get(firmware::plan),
         ),
         row(
             ("POST", "/api/v1/plans"),

@@ -1,13 +1,14 @@
 //! The hand that reaches real BMCs: passwords are read at each use, from the vault or else from their files, so that a
 //! changed one is taken at once and none stays in memory longer than its call.
 
-use crate::hand::{BmcOf, Hand, HandError, Login, PasswordHand};
+use crate::hand::{BmcOf, FirmwareHand, Hand, HandError, Login, PasswordHand};
 use crate::passwords::Vault;
 use arc_swap::ArcSwap;
 use futures_core::future::BoxFuture;
-use muster_bmc::{Bmcs, BootDevice, BootOrder, Error, Kind, PowerAction, Secret, Target, Trust};
-use muster_catalog::{BmcAccess, Catalog, Placed, Protocol, Quirk};
+use muster_bmc::{Bmcs, BootDevice, BootOrder, Error, Kind, PowerAction, Running, Secret, Target, Trust};
+use muster_catalog::{BiosTold, BmcAccess, Catalog, Placed, Protocol, Quirk};
 use muster_names::{BootTarget, FirmwareMode, Power};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -149,5 +150,33 @@ impl PasswordHand for BmcHand {
 
     fn of_file<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Secret, HandError>> {
         Box::pin(self.file(&bmc.access))
+    }
+}
+
+impl FirmwareHand for BmcHand {
+    fn firmware<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Running, HandError>> {
+        Box::pin(async move {
+            let target = self.target(bmc).await?;
+            let catalog = self.catalog.load_full();
+            self.bmcs.firmware(&target, &catalog, &|_| {}).await.map_err(|error| told(&error))
+        })
+    }
+
+    fn bios<'a>(&'a self, bmc: &'a BmcOf, boot_order: bool) -> BoxFuture<'a, Result<BiosTold, HandError>> {
+        Box::pin(async move {
+            let target = self.target(bmc).await?;
+            self.bmcs.bios(&target, boot_order).await.map_err(|error| told(&error))
+        })
+    }
+
+    fn set_bios<'a>(
+        &'a self,
+        bmc: &'a BmcOf,
+        values: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<(), HandError>> {
+        Box::pin(async move {
+            let target = self.target(bmc).await?;
+            self.bmcs.set_bios(&target, values).await.map(drop).map_err(|error| told(&error))
+        })
     }
 }

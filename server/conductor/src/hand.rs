@@ -3,9 +3,10 @@
 
 use crate::passwords::Vault;
 use futures_core::future::BoxFuture;
-use muster_bmc::Secret;
-use muster_catalog::BmcAccess;
+use muster_bmc::{Running, Secret};
+use muster_catalog::{BiosTold, BmcAccess};
 use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A machine's BMC and how it is reached.
@@ -67,9 +68,23 @@ pub trait PasswordHand: Send + Sync {
     fn of_file<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Secret, HandError>>;
 }
 
+/// A machine's firmware: read whole, and of its settings those that take effect at the next boot written. There is no word
+/// for writing firmware itself.
+pub trait FirmwareHand: Send + Sync {
+    fn firmware<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Running, HandError>>;
+    fn bios<'a>(&'a self, bmc: &'a BmcOf, boot_order: bool) -> BoxFuture<'a, Result<BiosTold, HandError>>;
+    /// Sets attributes by the BMC's names, and reads back that they are held for the next boot. Looks before it sends.
+    fn set_bios<'a>(
+        &'a self,
+        bmc: &'a BmcOf,
+        values: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<(), HandError>>;
+}
+
 /// How BMCs are reached.
 pub struct Hands {
     pub power: Arc<dyn Hand>,
     pub passwords: Arc<dyn PasswordHand>,
+    pub firmware: Arc<dyn FirmwareHand>,
     pub vault: Arc<Vault>,
 }

@@ -148,7 +148,7 @@ evidence = "synthetic"
     fn every_slip_of_a_wish_is_told_at_its_place() {
         assert_eq!(slips("", "", ""), []);
         for (from, to, word) in [
-            ("(\\d+\\.\\d+)", "(\\d+", "reported"),
+            ("(\\d+\\.\\d+)", "(\\d+", "expected a regular expression"),
             ("(\\d+\\.\\d+)", "\\d+", "one group in parentheses"),
             ("(\\d+\\.\\d+)", "(\\d+)(\\d+)", "it has 2 groups"),
             ("[\"BIOS\"]", "[]", "say something"),
