@@ -71,13 +71,9 @@ pub fn routes() -> Vec<Row> {
             gives("Conflicts"),
             || get(site::conflicts),
         ),
-        row(
-            ("GET", "/api/v1/firmware"),
-            RACK,
-            "Firmware and BIOS attributes against the models, read from the BMCs now: machines=ID,ID,...",
-            gives("FirmwareReport"),
-            || get(firmware::plan),
-        ),
+        row(("GET", "/api/v1/firmware"), RACK, "Firmware plan, machines=ID,ID", gives("FirmwareReport"), || {
+            get(firmware::plan)
+        }),
         row(
             ("POST", "/api/v1/plans"),
             RACK,

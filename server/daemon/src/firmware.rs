@@ -7,10 +7,11 @@ use crate::table::{count, plain_text, print_told};
 use crate::{AWAY, data, plan};
 use anyhow::{Context as _, Result, bail};
 use muster_bmc::{Bmcs, Settings};
-use muster_catalog::{BiosTold, Catalog, Model};
+use muster_catalog::{BiosTold, Catalog, Model, Rack};
 use muster_conductor::{FirmwareReport, MachineFirmware, weigh};
 use muster_diagnosis::{BiosVerdict, FirmwarePlan, FirmwareVerdict};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -126,10 +127,17 @@ async fn wanting(api: &Api, model: Option<&str>) -> Result<Vec<String>> {
         Some(model) => model == id,
         None => models.iter().any(|model| model.id == id && wants(model)),
     };
-    let text =
-        |machine: &serde_json::Value, key: &str| machine.get(key).and_then(|text| text.as_str()).map(str::to_owned);
+    let racks: Vec<Rack> = serde_json::from_value(api.get("/api/v1/racks").await?)?;
+    let placed: BTreeMap<&str, &str> =
+        racks.iter().flat_map(|rack| &rack.machines).map(|one| (one.name.as_str(), one.model.as_str())).collect();
+    let text = |machine: &Value, key: &str| machine.get(key).and_then(Value::as_str).map(str::to_owned);
+    // One that nobody looked at yet is what its layout says.
+    let model_of = |machine: &Value| {
+        let layout = text(machine, "name").and_then(|name| placed.get(name.as_str()).copied());
+        text(machine, "model").or_else(|| layout.map(str::to_owned))
+    };
     let machines = api.machines(None).await?;
-    let of = machines.iter().filter(|machine| text(machine, "model").is_some_and(|model| meant(&model)));
+    let of = machines.iter().filter(|machine| model_of(machine).is_some_and(|model| meant(&model)));
     Ok(of.filter_map(|machine| text(machine, "id")).collect())
 }
 

@@ -84,7 +84,7 @@ fn settings(
         told.insert(name.clone(), BiosSetting { value, pending, ..BiosSetting::default() });
     }
     let entries = registry.and_then(|registry| Fields(registry).get("RegistryEntries/Attributes"));
-    for entry in entries.map(items).unwrap_or_default().into_iter().take(MOST_ATTRIBUTES) {
+    for entry in entries.map(items).unwrap_or_default().iter().take(MOST_ATTRIBUTES) {
         let Some(setting) = json::text(entry, "/AttributeName").and_then(|name| told.get_mut(&name)) else { continue };
         let is = |flag: &str| entry.get(flag) == Some(&Value::Bool(true));
         setting.read_only = ["ReadOnly", "Immutable", "GrayOut"].iter().any(|flag| is(flag));
