@@ -35,11 +35,16 @@ const SENT: &str = "set";
 struct SettingsBody {
     requester: String,
     model: String,
+    /// Whose names the aims are.
+    profile: String,
     aims: Vec<BiosAim>,
 }
 
+/// A model, the profile of its BMC, and what of the model's wishes is called there.
+type Aims = (String, String, Vec<BiosAim>);
+
 /// What of the machine's model may be set there, or why nothing may.
-pub(crate) fn aims(catalog: &Catalog, machine: &Known) -> Result<(String, Vec<BiosAim>), String> {
+pub(crate) fn aims(catalog: &Catalog, machine: &Known) -> Result<Aims, String> {
     if !machine.record.ours {
         return Err("claim it first: nobody marked it as ours".into());
     }
@@ -77,7 +82,7 @@ pub(crate) fn aims(catalog: &Catalog, machine: &Known) -> Result<(String, Vec<Bi
             "its BMC is reached over IPMI, which has no word for BIOS attributes: name it with protocol redfish".into(),
         );
     }
-    Ok((model.id.clone(), aims))
+    Ok((model.id.clone(), model.bmc.profile.clone(), aims))
 }
 
 /// Each aim that may be written, for a person: `c-states off (ProcCStates = Disabled)`.
@@ -96,7 +101,7 @@ pub(crate) async fn obstacle(
     machine: &Known,
 ) -> Result<Result<Vec<String>, String>, Error> {
     let aims = match aims(catalog, machine) {
-        Ok((_, aims)) => aims,
+        Ok((.., aims)) => aims,
         Err(why) => return Ok(Err(why)),
     };
     let rows = acts::acts_of(w.tx, Subject::Machine(machine.record.id)).await.map_err(store)?;
@@ -116,7 +121,7 @@ pub(crate) async fn ask(
     if let Err(why) = obstacle(w, catalog, machine).await? {
         return Err(Error::refused(why));
     }
-    let (model, aims) = aims(catalog, machine).map_err(Error::refused)?;
+    let (model, profile, aims) = aims(catalog, machine).map_err(Error::refused)?;
     let id = machine.record.id;
     let subject = Subject::Machine(id);
     let bmc: BmcBody = body::read("bmc", &id, machine.record.bmc.as_deref().unwrap_or_default())?;
@@ -127,7 +132,7 @@ pub(crate) async fn ask(
     let key = Key { of: subject, epoch, slot };
     let what = told(&aims);
     let row = NewAct {
-        body: body::write("act", &key, &SettingsBody { requester: by.to_string(), model, aims })?,
+        body: body::write("act", &key, &SettingsBody { requester: by.to_string(), model, profile, aims })?,
         again: Again::AfterProbe,
         target: bmc.address.clone(),
         owner: Owner::Person,
@@ -157,6 +162,7 @@ enum Outcome {
 struct Work {
     id: MachineId,
     row: ActRow,
+    profile: String,
     aims: Vec<BiosAim>,
     bmc: BmcOf,
 }
@@ -234,7 +240,7 @@ async fn claim(me: &Arc<Conductor>, id: MachineId, key: Key) -> Result<Claimed, 
                 }
                 let access = body::read("bmc", &id, machine.record.bmc.as_deref().unwrap_or_default())?;
                 let bmc = BmcOf { machine: id, access };
-                Ok(Claimed::Yes(Box::new(Work { id, row, aims: frozen.aims, bmc })))
+                Ok(Claimed::Yes(Box::new(Work { id, row, profile: frozen.profile, aims: frozen.aims, bmc })))
             })
         })
         .await
@@ -242,6 +248,14 @@ async fn claim(me: &Arc<Conductor>, id: MachineId, key: Key) -> Result<Claimed, 
 
 /// Both arms are outcomes: an error of the BMC ends it for now, wherever it was.
 async fn set(me: &Arc<Conductor>, work: &Work) -> Result<Outcome, Outcome> {
+    // A name of one maker's may be something else of another's: what the BMC is known as has to be what the model says.
+    let known_as = me.firmware.firmware(&work.bmc).await.map_err(failed)?.profile;
+    if let Some(other) = known_as.filter(|other| *other != work.profile) {
+        return Ok(Outcome::Unchanged(format!(
+            "its BMC is known as {other}, and the names are those of {}, which its model says: mend one of them",
+            work.profile
+        )));
+    }
     let told = me.firmware.bios(&work.bmc, false).await.map_err(failed)?;
     let lines = judge_bios(&work.aims, &[], Ok(&told));
     let fine = [BiosVerdict::AsWanted, BiosVerdict::Pending, BiosVerdict::Differs];
@@ -296,15 +310,15 @@ async fn settle(me: &Arc<Conductor>, work: Work, outcome: Outcome) -> Result<(),
         .scribe
         .write(move |mut w| {
             Box::pin(async move {
+                // The row is as it was before this one.
+                let tries = work.row.attempts.saturating_add(1);
                 let outcome = match outcome {
-                    Outcome::Later(why, most) if work.row.attempts < most => {
+                    Outcome::Later(why, most) if tries < most => {
                         me.rails().insert(work.row.key.clone(), why);
                         let later = Millis(w.now.0.saturating_add(LATER_MS));
                         return acts::extend(w.tx, &work.row.key, &me.courier, later).await.map_err(store).map(drop);
                     }
-                    Outcome::Later(why, _) => {
-                        Outcome::Unchanged(format!("given up after {} tries: {why}", work.row.attempts))
-                    }
+                    Outcome::Later(why, _) => Outcome::Unchanged(format!("given up after {tries} tries: {why}")),
                     outcome => outcome,
                 };
                 end(&mut w, &me.courier, &work.row, outcome).await

@@ -141,7 +141,7 @@ async fn a_bmc_that_says_success_and_does_nothing_is_named_in_a_ticket_that_succ
     let row = ended(&site, id).await;
     assert!(row.state == ActState::Failed && row.evidence.unwrap().contains("Swallowed"));
     let [title] = open(&site, id).await.try_into().unwrap();
-    assert!(title.contains("given up after") && title.contains("apply-bios"), "{title}");
+    assert!(title.contains("given up after 3 tries") && title.contains("apply-bios"), "{title}");
     assert_eq!(site.label(id).await, "ready", "no state depends on it");
     site.with_bmc(id, |fake| fake.fates.clear()).await;
     assert_eq!(apply(&site, id).await.state, ActState::Done);
@@ -164,6 +164,18 @@ async fn what_its_bmc_does_not_take_is_told_and_what_it_takes_is_set() {
     site.with_bmc(id, |fake| fake.bios = settings(&[("Other", "x")])).await;
     let row = apply(&site, id).await;
     assert!(row.state == ActState::Failed && row.evidence.unwrap().contains("no attribute CStates"));
+}
+
+#[tokio::test]
+async fn another_makers_bmc_than_the_models_is_never_written_to() {
+    let (_folder, site) = Site::sqlite().await;
+    let (id, _) = ready(&site, "r2-n1", 1).await;
+    site.with_bmc(id, |fake| fake.runs.profile = Some("somebody-elses".into())).await;
+    let row = apply(&site, id).await;
+    assert!(row.state == ActState::Failed && row.evidence.unwrap().contains("known as somebody-elses"));
+    assert!(sent(&site, id).await.is_empty());
+    site.with_bmc(id, |fake| fake.runs.profile = Some("openipmi-sim".into())).await;
+    assert_eq!(apply(&site, id).await.state, ActState::Done);
 }
 
 #[tokio::test]
