@@ -7,8 +7,10 @@
 #![allow(clippy::indexing_slicing, clippy::expect_used)]
 
 mod accounts;
+mod bios;
 
 pub use accounts::Accounts;
+pub use bios::BiosStore;
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -79,6 +81,16 @@ pub enum Habit {
     NoSessionBeforeNewPassword,
     /// A login gets 403, whoever asks: somebody tried too often.
     AccountIsLocked,
+    /// PATCH of BIOS attributes answers 200 and changes nothing.
+    ForgetsBios,
+    /// PATCH of BIOS attributes answers 202 with a job that waits for the next boot, and wants to be told that time.
+    BiosByJob,
+    /// PATCH of BIOS attributes answers 202 with a job that has failed.
+    BiosJobFails,
+    /// PATCH of BIOS attributes gets 400: somebody locked the configuration.
+    BiosLocked,
+    /// PATCH of BIOS attributes closes the connection after having taken them.
+    DropsBiosReply,
 }
 
 pub struct State {
@@ -88,6 +100,8 @@ pub struct State {
     /// By its member name: `PowerState`, `Boot`, serial number and the rest, as served.
     pub systems: BTreeMap<String, Value>,
     pub accounts: Accounts,
+    /// The settings of system 1; `None`: it has no Bios resource.
+    pub bios: Option<BiosStore>,
     /// What is served before all that, by its path without a slash at its end: a whole recording, if need be.
     pub tree: BTreeMap<String, Value>,
     pub slots: usize,
@@ -210,6 +224,7 @@ impl RedfishSim {
             habits,
             systems: BTreeMap::from([("1".to_string(), system("SN-1"))]),
             accounts: Accounts::default(),
+            bios: None,
             tree: BTreeMap::new(),
             slots: 16,
             seen: Vec::new(),
@@ -378,6 +393,9 @@ impl State {
         if let Some(body) = self.tree.get(path).filter(|_| asked.method == "GET") {
             return Some(told(200, body.clone()));
         }
+        if let Some(told) = self.bios_service(asked, path) {
+            return told;
+        }
         match (asked.method.as_str(), path.split('/').skip(3).collect::<Vec<_>>().as_slice()) {
             ("DELETE", ["SessionService", "Sessions", id]) => {
                 self.sessions.retain(|_, session| session != id);
@@ -449,6 +467,9 @@ impl State {
         if self.has(&Habit::BootInSettings) {
             let settings = format!("/redfish/v1/Systems/{id}/SD");
             system["@Redfish.Settings"] = json!({"SettingsObject": {"@odata.id": settings}});
+        }
+        if self.bios.is_some() {
+            system["Bios"] = json!({"@odata.id": format!("/redfish/v1/Systems/{id}/Bios")});
         }
         if let Some(reset) = system.pointer_mut("/Actions/#ComputerSystem.Reset") {
             reset["target"] = format!("/redfish/v1/Systems/{id}/Actions/ComputerSystem.Reset").into();

@@ -8,6 +8,7 @@ mod bmcs;
 mod boots;
 mod document;
 mod events;
+mod firmware;
 mod guard;
 mod machines;
 mod metrics;

@@ -76,6 +76,7 @@ fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
 fn schema(generator: &mut SchemaGenerator, name: &str) -> Value {
     match name {
         "Page" => of::<machines::Page>(generator),
+        "FirmwareReport" => of::<muster_conductor::FirmwareReport>(generator),
         "Machine" => of::<machines::Machine>(generator),
         "Machines" => of::<Vec<machines::Line>>(generator),
         "Events" => of::<Vec<events::EventShown>>(generator),

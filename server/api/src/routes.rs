@@ -2,7 +2,7 @@
 
 use crate::guard::guard;
 use crate::policy::{Policy, Role, Row};
-use crate::{App, bmcs, boots, document, events, machines, metrics, plans, site, tokens};
+use crate::{App, bmcs, boots, document, events, firmware, machines, metrics, plans, site, tokens};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Router};
@@ -71,6 +71,9 @@ pub fn routes() -> Vec<Row> {
             gives("Conflicts"),
             || get(site::conflicts),
         ),
+        row(("GET", "/api/v1/firmware"), RACK, "Firmware plan, machines=ID,ID", gives("FirmwareReport"), || {
+            get(firmware::plan)
+        }),
         row(
             ("POST", "/api/v1/plans"),
             RACK,

@@ -93,6 +93,20 @@ pub enum Error {
         #[source]
         source: Fault,
     },
+    #[error("BMC {bmc}: its BIOS attributes could not be read")]
+    ReadBios {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: its BIOS attributes could not be set{}", maybe(*.sent))]
+    SetBios {
+        bmc: String,
+        /// The values left this host and no refusal came back.
+        sent: bool,
+        #[source]
+        source: Fault,
+    },
     #[error("BMC {bmc}: its machine's inventory could not be read")]
     Inspect {
         bmc: String,
@@ -122,6 +136,8 @@ impl Error {
             | Self::Identify { source, .. }
             | Self::ReadSensors { source, .. }
             | Self::ReadLog { source, .. }
+            | Self::ReadBios { source, .. }
+            | Self::SetBios { source, .. }
             | Self::Inspect { source, .. } => source,
         }
     }
@@ -138,7 +154,7 @@ impl Error {
     /// Whether the act may have been carried out although no good answer came. Always false for readings.
     pub fn may_have_happened(&self) -> bool {
         let doubtful = matches!(self, Self::SetPower { sent: true, .. } | Self::SetBoot { sent: true, .. });
-        doubtful || matches!(self, Self::SetPassword { sent: true, .. })
+        doubtful || matches!(self, Self::SetPassword { sent: true, .. } | Self::SetBios { sent: true, .. })
     }
 }
 
@@ -183,6 +199,11 @@ pub enum Fault {
     #[error("after setting, it reads back {found}; expected {wanted}")]
     BootDiffers { wanted: String, found: String },
     #[error(
+        "it says that it took the BIOS settings, and does not hold them for the next boot: {found}; expected {wanted}. Look \
+         in its web page whether a setting of it locks the configuration"
+    )]
+    BiosDiffers { wanted: String, found: String },
+    #[error(
         "its answer breaks the protocol: {0}. Ask again, and if it stays so restart the BMC or update its firmware"
     )]
     Garbled(String),
@@ -209,6 +230,7 @@ impl Fault {
             | Self::PlainHttp
             | Self::Declined(_)
             | Self::NotOffered(_)
+            | Self::BiosDiffers { .. }
             | Self::BootDiffers { .. } => Kind::Refused,
             Self::Garbled(_) | Self::Socket(_) | Self::Broken(_) => Kind::Bug,
         }
@@ -232,6 +254,7 @@ impl Fault {
             Self::Declined(_) => "declined",
             Self::NotOffered(_) => "not-offered",
             Self::BootDiffers { .. } => "boot-differs",
+            Self::BiosDiffers { .. } => "bios-differs",
             Self::Garbled(_) => "garbled",
             Self::Socket(_) => "socket",
             Self::Http(_) => "http",

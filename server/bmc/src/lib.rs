@@ -10,6 +10,7 @@
 
 mod accounts;
 mod error;
+mod firmware;
 mod hardware;
 mod ipmi;
 mod lane;
@@ -21,6 +22,7 @@ mod redfish;
 mod target;
 
 pub use error::{Error, Fault, Kind};
+pub use firmware::{BiosSet, Running};
 pub use hardware::{Controller, Drive, Fan, Firmware, Gap, Hardware, Memory, Nic, Other, PowerSupply, Processor};
 pub use ipmi::parse;
 pub use lane::Settings;

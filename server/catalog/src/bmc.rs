@@ -4,7 +4,7 @@
 //! A workaround is written once, in the `bmc` crate; here it has only its name. A new kind of workaround is one
 //! variant here and one function there.
 
-use crate::{Evidence, Pattern, Recognise, usable_for_writes};
+use crate::{BiosRow, Evidence, Pattern, Recognise, usable_for_writes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +110,9 @@ pub struct BmcProfile {
     /// Ids of members of the firmware inventory that are kept beside the version that runs.
     #[serde(default)]
     pub firmware_not_running: Vec<Pattern>,
+    /// What the firmware's settings are called there.
+    #[serde(default)]
+    pub bios: Vec<BiosRow>,
 }
 
 impl BmcProfile {

@@ -7,6 +7,7 @@ use crate::{BootClient, Evidence, Loader, Model, Number, OsImage, Slip, Text, Tr
 use std::collections::BTreeMap;
 
 mod dialects;
+mod firmware;
 mod racks;
 
 /// The slips of all files that read by themselves.
@@ -15,10 +16,12 @@ pub fn check(whole: &Whole<'_>) -> Vec<Slip> {
     for read in &whole.models {
         common(read, &read.value.id, &read.value.evidence, &mut slips);
         model(read, whole, &mut slips);
+        firmware::wants(read, &mut slips);
     }
     for read in &whole.bmcs {
         common(read, &read.value.id, &read.value.evidence, &mut slips);
         dialects::profile(read, &mut slips);
+        firmware::names(read, &mut slips);
     }
     dialects::apart(&whole.bmcs, &mut slips);
     for read in &whole.loaders {
@@ -66,15 +69,15 @@ fn common<T>(read: &Read<'_, T>, id: &str, evidence: &Evidence, slips: &mut Vec<
         slip.allowed = ["captured", "documented", "synthetic"].map(str::to_owned).to_vec();
         slips.push(slip);
     }
-    evidence_form(read, evidence, slips);
+    evidence_form_at(read, "evidence", evidence, slips);
 }
 
-fn evidence_form<T>(read: &Read<'_, T>, evidence: &Evidence, slips: &mut Vec<Slip>) {
+fn evidence_form_at<T>(read: &Read<'_, T>, path: &str, evidence: &Evidence, slips: &mut Vec<Slip>) {
     if let Evidence::Documented(address) = evidence
         && !(address.starts_with("https://") || address.starts_with("http://"))
     {
         let message = format!("documented = {address:?} must be the document's http(s) address");
-        slips.push(read.document.slip_at("evidence.documented", message));
+        slips.push(read.document.slip_at(&format!("{path}.documented"), message));
     }
 }
 

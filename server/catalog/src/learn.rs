@@ -62,6 +62,8 @@ pub fn learn(inventory: &Inventory, about: &About) -> Result<String, String> {
             kernel_args: Vec::new(),
         },
         bmc: ModelBmc { profile: about.bmc_profile.clone(), quirks: Vec::new() },
+        firmware: Vec::new(),
+        bios: crate::BiosWants::default(),
     };
     let text = toml::to_string(&model).map_err(|error| format!("the model cannot be written as TOML: {error}"))?;
     Ok(format!("# Learnt from one machine: loosen what may differ between machines of this model.\n{text}"))

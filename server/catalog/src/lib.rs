@@ -5,12 +5,14 @@
 //! slip of every file at once, with the place and the words allowed, because mending a fleet's files one error a run
 //! is how wrong ones stay.
 
+mod bios;
 mod bmc;
 mod check;
 mod client;
 mod compare;
 mod document;
 mod evidence;
+mod firmware;
 mod image;
 mod learn;
 mod loader;
@@ -22,12 +24,15 @@ mod read;
 mod recognise;
 mod root_disk;
 mod slip;
+mod version;
 
+pub use bios::{BiosAttribute, BiosRow, BiosSetting, BiosTold, BiosWants, BootSource, PowerProfile, Switch};
 pub use bmc::{BmcProfile, Link, Protocol, Quirk, Resource};
 pub use client::BootClient;
 pub use compare::{Difference, Identified, compare, identify};
 pub use document::Document;
 pub use evidence::{Evidence, Tally, usable_for_writes};
+pub use firmware::{FirmwareWant, Form, Reset};
 pub use image::{Compression, Image, Manifest, OsImage};
 pub use learn::{About, learn};
 pub use loader::{Companion, Loader, ProxyStyle, Source, Transport};
@@ -42,6 +47,7 @@ pub use read::read;
 pub use recognise::{BmcSigns, Pattern, Recognise};
 pub use root_disk::root_disk;
 pub use slip::Slip;
+pub use version::compare as compare_versions;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

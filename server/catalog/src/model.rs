@@ -1,6 +1,6 @@
 //! Hardware models: what a machine must consist of to be one, and how such a machine is treated.
 
-use crate::{Catalog, Evidence, Number, Quirk, Text, Version};
+use crate::{BiosWants, Catalog, Evidence, FirmwareWant, Number, Quirk, Text, Version};
 use muster_names::{DiskKind, FirmwareMode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,12 @@ pub struct Model {
     pub limits: Limits,
     pub boot: Boot,
     pub bmc: ModelBmc,
+    /// The firmware its parts shall have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub firmware: Vec<FirmwareWant>,
+    /// What its firmware shall be set to.
+    #[serde(default, skip_serializing_if = "BiosWants::is_empty")]
+    pub bios: BiosWants,
 }
 
 /// What a machine of this model consists of. A field left out is `"any"`: not compared.

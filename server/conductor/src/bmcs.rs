@@ -1,16 +1,17 @@
 //! The hand that reaches real BMCs: passwords are read at each use, from the vault or else from their files, so that a
 //! changed one is taken at once and none stays in memory longer than its call.
 
-use crate::hand::{BmcOf, Hand, HandError, Login, PasswordHand};
+use crate::hand::{BmcOf, FirmwareHand, Hand, HandError, Login, PasswordHand};
 use crate::passwords::Vault;
 use crate::watching::{Visit, WatchHand};
 use arc_swap::ArcSwap;
 use futures_core::future::BoxFuture;
 use muster_bmc::{
-    Bmcs, BootDevice, BootOrder, Error, Kind, Log, LogMark, PaceTold, PowerAction, Secret, Target, Trust,
+    Bmcs, BootDevice, BootOrder, Error, Kind, Log, LogMark, PaceTold, PowerAction, Running, Secret, Target, Trust,
 };
-use muster_catalog::{BmcAccess, Catalog, Placed, Protocol, Quirk};
+use muster_catalog::{BiosTold, BmcAccess, Catalog, Placed, Protocol, Quirk};
 use muster_names::{BootTarget, FirmwareMode, Power};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -206,5 +207,33 @@ impl PasswordHand for BmcHand {
 
     fn of_file<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Secret, HandError>> {
         Box::pin(self.file(&bmc.access))
+    }
+}
+
+impl FirmwareHand for BmcHand {
+    fn firmware<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Running, HandError>> {
+        Box::pin(async move {
+            let target = self.target(bmc).await?;
+            let catalog = self.catalog.load_full();
+            self.bmcs.firmware(&target, &catalog, &|_| {}).await.map_err(|error| told(&error))
+        })
+    }
+
+    fn bios<'a>(&'a self, bmc: &'a BmcOf, boot_order: bool) -> BoxFuture<'a, Result<BiosTold, HandError>> {
+        Box::pin(async move {
+            let target = self.target(bmc).await?;
+            self.bmcs.bios(&target, boot_order).await.map_err(|error| told(&error))
+        })
+    }
+
+    fn set_bios<'a>(
+        &'a self,
+        bmc: &'a BmcOf,
+        values: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<(), HandError>> {
+        Box::pin(async move {
+            let target = self.target(bmc).await?;
+            self.bmcs.set_bios(&target, values).await.map(drop).map_err(|error| told(&error))
+        })
     }
 }

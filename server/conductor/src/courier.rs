@@ -8,7 +8,7 @@ use crate::error::store;
 use crate::facts::{known, shadow, state_of};
 use crate::procedure::{Patience, Phase, Procedure, Stop};
 use crate::scribe::Write;
-use crate::{BmcOf, Conductor, Error, body, ledger, passwords, rim};
+use crate::{BmcOf, Conductor, Error, bios, body, ledger, passwords, rim};
 use muster_diagnosis::{Asked, Rail, Weight, admit};
 use muster_lifecycle::What;
 use muster_lifecycle::machine::{At, Event};
@@ -28,6 +28,8 @@ const LATER_MS: i64 = 3_000;
 const AFTERMATH_MS: i64 = 15_000;
 const LOOK: Duration = Duration::from_millis(500);
 const MOST: u32 = 256;
+/// What couriers carry.
+const WEIGHTS: [&str; 3] = [Weight::Power.label(), passwords::WEIGHT, Weight::Bios.label()];
 
 /// What the claiming transaction said.
 enum Claimed {
@@ -58,7 +60,7 @@ impl Conductor {
                 Box::pin(async move {
                     let later = Millis(w.now.0.saturating_add(AFTERMATH_MS));
                     let mut acts = 0;
-                    for weight in [Weight::Power.label(), passwords::WEIGHT] {
+                    for weight in WEIGHTS {
                         for (state, until) in [(ActState::Claimed, w.now), (ActState::Sent, later)] {
                             acts += acts::cut(w.tx, state, weight, until).await.map_err(store)?;
                         }
@@ -96,16 +98,16 @@ async fn dispatch(me: &Arc<Conductor>, running: &mut JoinSet<()>) -> Result<(), 
     let now = rim::now();
     let mut tx = me.db.read().await.map_err(store)?;
     let mut rows: Vec<ActRow> = Vec::new();
-    for weight in [Weight::Power.label(), passwords::WEIGHT] {
+    for weight in WEIGHTS {
         rows.extend(acts::expired_acts(&mut tx, weight, now, MOST).await.map_err(store)?);
         let due = acts::due_acts(&mut tx, weight, now, MOST).await.map_err(store)?;
         rows.extend(due.into_iter().map(|due| due.act));
     }
     drop(tx);
     for row in rows {
-        let power = row.weight == Weight::Power.label();
-        let permit = if power { None } else { me.changes.clone().try_acquire_owned().ok() };
-        if !power && permit.is_none() {
+        let password = row.weight == passwords::WEIGHT;
+        let permit = if password { me.changes.clone().try_acquire_owned().ok() } else { None };
+        if password && permit.is_none() {
             continue;
         }
         let mut busy = me.busy.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,7 +117,11 @@ async fn dispatch(me: &Arc<Conductor>, running: &mut JoinSet<()>) -> Result<(), 
             running.spawn(async move {
                 let _permit = permit;
                 let target = row.target.clone();
-                let carried = if power { carry(&me, row).await } else { passwords::carry(&me, row).await };
+                let carried = match row.weight.as_str() {
+                    passwords::WEIGHT => passwords::carry(&me, row).await,
+                    weight if weight == Weight::Bios.label() => bios::carry(&me, row).await,
+                    _ => carry(&me, row).await,
+                };
                 if let Err(error) = carried {
                     tracing::warn!(error = %error, label = error.label(), %target, "an act waits");
                     // What the database refuses now it refuses again at once: not as fast as it can.
@@ -226,14 +232,14 @@ async fn claim(me: &Arc<Conductor>, id: MachineId, key: Key, bmc: BmcOf, power: 
 }
 
 /// Ends an act whose state is over. What was sent may still have happened: the state in force looks before it acts.
-async fn overtaken(w: &mut Write<'_>, courier: &str, row: &ActRow) -> Result<(), Error> {
+pub(crate) async fn overtaken(w: &mut Write<'_>, courier: &str, row: &ActRow) -> Result<(), Error> {
     let end = if row.state == ActState::Sent { End::Unknown } else { End::Failed };
     let evidence = serde_json::json!({ "why": "the machine has left the state that asked for it" }).to_string();
     acts::finish(w.tx, &row.key, courier, end, &evidence, w.now).await.map_err(store).map(drop)
 }
 
 /// A courier that may not go on gives its act back: at once when the state is over, else for the next look.
-async fn let_go(me: &Arc<Conductor>, id: MachineId, key: Key) -> Result<(), Error> {
+pub(crate) async fn let_go(me: &Arc<Conductor>, id: MachineId, key: Key) -> Result<(), Error> {
     let courier = me.courier.clone();
     me.scribe
         .write(move |mut w| {

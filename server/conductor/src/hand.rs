@@ -4,9 +4,10 @@
 use crate::passwords::Vault;
 use crate::watching::WatchHand;
 use futures_core::future::BoxFuture;
-use muster_bmc::Secret;
-use muster_catalog::BmcAccess;
+use muster_bmc::{Running, Secret};
+use muster_catalog::{BiosTold, BmcAccess};
 use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A machine's BMC and how it is reached.
@@ -68,10 +69,34 @@ pub trait PasswordHand: Send + Sync {
     fn of_file<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Secret, HandError>>;
 }
 
+/// A machine's firmware: read whole, and of its settings those that take effect at the next boot written. There is no word
+/// for writing firmware itself.
+pub trait FirmwareHand: Send + Sync {
+    fn firmware<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Running, HandError>>;
+    fn bios<'a>(&'a self, bmc: &'a BmcOf, boot_order: bool) -> BoxFuture<'a, Result<BiosTold, HandError>>;
+    /// Sets attributes by the BMC's names, and reads back that they are held for the next boot. Looks before it sends.
+    fn set_bios<'a>(
+        &'a self,
+        bmc: &'a BmcOf,
+        values: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<(), HandError>>;
+}
+
 /// How BMCs are reached.
 pub struct Hands {
     pub power: Arc<dyn Hand>,
     pub passwords: Arc<dyn PasswordHand>,
     pub watch: Arc<dyn WatchHand>,
+    pub firmware: Arc<dyn FirmwareHand>,
     pub vault: Arc<Vault>,
+}
+
+impl Hands {
+    /// One hand for everything.
+    pub fn of<H>(hand: Arc<H>, vault: Arc<Vault>) -> Self
+    where
+        H: Hand + PasswordHand + WatchHand + FirmwareHand + 'static,
+    {
+        Self { power: hand.clone(), passwords: hand.clone(), watch: hand.clone(), firmware: hand, vault }
+    }
 }

@@ -5,6 +5,7 @@
 
 mod agents;
 mod apply;
+mod bios;
 mod bmcs;
 mod body;
 mod boot;
@@ -13,6 +14,7 @@ mod conflicts;
 mod courier;
 mod error;
 mod facts;
+mod firmware;
 mod hand;
 pub mod import;
 mod layout;
@@ -42,9 +44,10 @@ pub use conflicts::{CONFLICT_KINDS, OpenConflict, keep_conflicts};
 pub use courier::{couriers, deadlines};
 pub use error::Error;
 pub use facts::{Known, known};
-pub use hand::{BmcOf, Hand, HandError, Hands, Login, PasswordHand};
+pub use firmware::{FirmwareReport, MachineFirmware, weigh};
+pub use hand::{BmcOf, FirmwareHand, Hand, HandError, Hands, Login, PasswordHand};
 pub use leases::{commit_leases, leases_of, load_leases};
-pub use muster_bmc::Secret;
+pub use muster_bmc::{Firmware, Running, Secret};
 pub use passwords::{PasswordAge, SiteKey, Vault, change_old_passwords};
 pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use session::{Caller, TurnedAway};
@@ -123,6 +126,7 @@ pub struct Conductor {
     pub(crate) scribe: Scribe,
     pub(crate) hand: Arc<dyn Hand>,
     pub(crate) passwords: Arc<dyn PasswordHand>,
+    pub(crate) firmware: Arc<dyn FirmwareHand>,
     pub(crate) vault: Arc<Vault>,
     pub(crate) watcher: Arc<dyn WatchHand>,
     pub(crate) watching: watching::Watching,
@@ -140,6 +144,8 @@ pub struct Conductor {
     pub(crate) busy: Mutex<HashSet<String>>,
     /// So many passwords change at once.
     pub(crate) changes: Arc<Semaphore>,
+    /// So many BMCs are read for people at once.
+    pub(crate) looks: Semaphore,
     pub(crate) boot_files: Mutex<Tokens>,
     pub(crate) conflicts: Conflicts,
     pub(crate) timeline: Timeline,
@@ -188,6 +194,7 @@ impl Conductor {
             scribe,
             hand: hands.power,
             passwords: hands.passwords,
+            firmware: hands.firmware,
             vault: hands.vault,
             watcher: hands.watch,
             watching: Default::default(),
@@ -202,6 +209,7 @@ impl Conductor {
             work: Notify::new(),
             busy: Mutex::default(),
             changes: Arc::new(Semaphore::new(passwords::AT_ONCE)),
+            looks: Semaphore::new(firmware::AT_ONCE),
             boot_files: Mutex::default(),
             conflicts,
             timeline,

@@ -10,7 +10,7 @@ use crate::error::store;
 use crate::facts::{Known, known, shadow};
 use crate::passwords::{self, Goal};
 use crate::scribe::Write;
-use crate::{Conductor, Error, rim, seed, standing};
+use crate::{Conductor, Error, bios, rim, seed, standing};
 use muster_catalog::Catalog;
 use muster_lifecycle::Life;
 use muster_lifecycle::machine::{At, Data, Event, MachineLife, Resume};
@@ -61,6 +61,8 @@ pub enum Action {
     ChangeBmcPassword,
     /// Give its BMC the password of its password file again.
     RestoreBmcPassword,
+    /// Set the BIOS attributes that its model wants, for its next boot; restarts nothing.
+    ApplyBios,
     /// A person saw a fault.
     ReportFault {
         text: String,
@@ -100,6 +102,9 @@ pub struct Target {
     pub leads_to: Option<String>,
     /// The disk that will be overwritten.
     pub disk: Option<DiskRef>,
+    /// The BIOS attributes that will be as named after the next boot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<String>,
     /// Why this machine cannot be part of the plan; a plan with any such machine is not executed.
     pub refused: Option<String>,
 }
@@ -254,6 +259,12 @@ async fn draw_up(
         if let Some(goal) = request.what.password() {
             target.refused = passwords::obstacle(w, &catalog, &machine, goal).await?;
         }
+        if request.what == Action::ApplyBios {
+            match bios::obstacle(w, &catalog, &machine).await? {
+                Ok(sets) => target.sets = sets,
+                Err(why) => target.refused = Some(why),
+            }
+        }
         targets.push(target);
     }
     let destructive = request.what.destructive();
@@ -266,8 +277,8 @@ async fn draw_up(
     let text = serde_json::json!({ "what": request.what, "targets": targets, "by": by, "at": created }).to_string();
     let data_bearing = targets.iter().filter(|target| target.data_bearing).count();
     let many = targets.len() > ALONE || (targets.len() > 1 && per_rack.len() > 1);
-    // A BMC that is lost is lost like a disk.
-    let weighty = destructive || request.what.password().is_some();
+    // A BMC that is lost is lost like a disk, and a rack that does not boot any more is lost for a day.
+    let weighty = destructive || request.what.password().is_some() || request.what == Action::ApplyBios;
     let in_a_row = too_many_in_a_row(w, request, by, data_bearing).await?;
     let needs_approval = weighty && (many || in_a_row);
     Ok(Planned {
@@ -324,6 +335,7 @@ fn target(me: &Conductor, catalog: &Catalog, machine: &Known, what: &Action) -> 
         data_bearing: machine.state.data == Data::Owned,
         leads_to,
         disk,
+        sets: Vec::new(),
         refused,
     }
 }
@@ -350,7 +362,7 @@ fn outlook(me: &Conductor, catalog: &Catalog, machine: &Known, what: &Action) ->
     if touches && let Some(why) = shadow(catalog, machine) {
         return Err(why);
     }
-    if what.password().is_some() {
+    if what.password().is_some() || *what == Action::ApplyBios {
         return Ok((None, None));
     }
     let event = event_of(machine, what, OrderId(0), CaseId(0))?;
@@ -391,7 +403,9 @@ fn event_of(machine: &Known, what: &Action, order: OrderId, case: CaseId) -> Res
         Action::Hold { .. } => Event::HoldAsked,
         Action::AcknowledgeDrain => Event::DrainAcknowledged,
         Action::ReportFault { .. } => Event::CaseOpened { case },
-        Action::ChangeBmcPassword | Action::RestoreBmcPassword => return Err("it is no event of a life".into()),
+        Action::ChangeBmcPassword | Action::RestoreBmcPassword | Action::ApplyBios => {
+            return Err("it is no event of a life".into());
+        }
         Action::Resume { to } => Event::Resumed {
             to: match to {
                 Onward::Discover => Resume::Discover,
@@ -565,6 +579,9 @@ async fn begin(
     if let Some(goal) = what.password() {
         return passwords::ask(w, &catalog, &machine, goal, (by, &cause)).await.map(|_| None);
     }
+    if *what == Action::ApplyBios {
+        return bios::ask(w, &catalog, &machine, (by, &cause)).await.map(|()| None);
+    }
     machine.kept.requester = by.to_string();
     let (order, case) = (OrderId(rim::fresh_id()?), CaseId(rim::fresh_id()?));
     let mut placed = None;
@@ -608,7 +625,8 @@ async fn begin(
         | Action::Release
         | Action::AcknowledgeDrain
         | Action::ChangeBmcPassword
-        | Action::RestoreBmcPassword => {}
+        | Action::RestoreBmcPassword
+        | Action::ApplyBios => {}
     }
     apply::keep(w, &mut machine.record, &machine.kept).await?;
     let event = event_of(&machine, what, order, case).map_err(Error::refused)?;

@@ -21,6 +21,7 @@ pub async fn ask(api: &Api, command: Command, output: Output) -> Result<ExitCode
     match command {
         Command::Status => show::status(api, output).await?,
         Command::Machine(command) => return machine(api, command, output).await,
+        Command::Firmware(command) => return crate::firmware::ask(api, command, output).await,
         Command::Install(install) => return plan::install(api, install, output).await,
         Command::Import(import) => return crate::import::import(api, &import, output).await,
         Command::Watch { machines, until, timeout } => return watch::watch(api, &machines, &until, timeout).await,

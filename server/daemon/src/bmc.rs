@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The profiles as this tree had them when it was built.
-const PROFILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/bmc_profiles.rs"));
+pub const PROFILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/bmc_profiles.rs"));
 
 #[derive(clap::Subcommand)]
 pub enum BmcCommand {
@@ -53,19 +53,19 @@ pub enum BmcCommand {
 #[derive(clap::Args)]
 pub struct At {
     /// `redfish://HOST` or `https://HOST`, `http://HOST` without encryption, `ipmi://HOST`; each with `:PORT` if need be
-    url: String,
+    pub url: String,
     /// The user to log in as
     #[arg(long)]
-    user: String,
+    pub user: String,
     /// A file with the password on its first line; - reads it from standard input
     #[arg(long)]
-    password_file: PathBuf,
+    pub password_file: PathBuf,
     /// Serial number or UUID of the system meant, where the BMC serves several
     #[arg(long)]
-    system: Option<String>,
+    pub system: Option<String>,
     /// SHA-256 of the BMC's public key, as an earlier look printed it; with another key no credential is sent
     #[arg(long, value_name = "SHA256")]
-    pin: Option<String>,
+    pub pin: Option<String>,
 }
 
 #[derive(clap::Args)]
@@ -98,38 +98,52 @@ pub fn run(command: BmcCommand, output: Output, runtime: &tokio::runtime::Runtim
             BmcCommand::Log(asked) => log::look(&bmcs, &asked.at.target()?, &asked.since, output).await.map(done),
         };
         bmcs.close_all().await;
-        match read {
-            Ok(code) => Ok(code),
-            Err(error) => match error.downcast_ref::<muster_bmc::Error>().map(muster_bmc::Error::kind) {
-                Some(Kind::Later | Kind::Unreachable) => {
-                    eprintln!("muster: {}", plain_text(&format!("{error:#}")));
-                    Ok(ExitCode::from(crate::AWAY))
-                }
-                Some(_) => bail!("{}", plain_text(&format!("{error:#}"))),
-                None => Err(error),
-            },
-        }
+        ended(read)
     })
+}
+
+/// The exit code of a look: what did not answer may be asked again later.
+pub fn ended(looked: Result<ExitCode>) -> Result<ExitCode> {
+    match looked {
+        Ok(code) => Ok(code),
+        Err(error) => match error.downcast_ref::<muster_bmc::Error>().map(muster_bmc::Error::kind) {
+            Some(Kind::Later | Kind::Unreachable) => {
+                eprintln!("muster: {}", plain_text(&format!("{error:#}")));
+                Ok(ExitCode::from(crate::AWAY))
+            }
+            Some(_) => bail!("{}", plain_text(&format!("{error:#}"))),
+            None => Err(error),
+        },
+    }
+}
+
+/// How many resources were read, for somebody who waits at a terminal.
+pub fn progress() -> impl Fn(usize) + Send + Sync {
+    let shown = std::io::stderr().is_terminal();
+    move |reads: usize| {
+        if shown {
+            eprint!("\r{reads} resources read ");
+        }
+    }
+}
+
+/// Takes that line away.
+pub fn progressed() {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
 }
 
 async fn look(bmcs: &Bmcs, asked: &Inspect, output: Output) -> Result<()> {
     let catalog = profiles(asked.files.as_deref())?;
     let target = asked.at.target()?;
-    let shown = std::io::stderr().is_terminal();
-    let progress = move |reads: usize| {
-        if shown {
-            eprint!("\r{reads} resources read ");
-        }
-    };
-    let found = bmcs.inspect(&target, &catalog, &progress).await;
-    if shown {
-        eprint!("\r\x1b[K");
-    }
+    let found = bmcs.inspect(&target, &catalog, &progress()).await;
+    progressed();
     inspect::tell(&found?, output)
 }
 
 impl At {
-    fn target(&self) -> Result<Target> {
+    pub fn target(&self) -> Result<Target> {
         let mut target = target(&self.url, &self.user, password(&self.password_file)?)?;
         target.system = self.system.clone();
         if let Some(pin) = &self.pin {

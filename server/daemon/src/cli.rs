@@ -3,6 +3,7 @@
 use crate::bmc::{self, BmcCommand};
 use crate::client::{Access, Api};
 use crate::config::{self, Config};
+use crate::firmware::{self, FirmwareCommand};
 use crate::{ask, check, serve};
 use anyhow::Result;
 use clap::builder::PossibleValuesParser;
@@ -81,6 +82,9 @@ pub enum Command {
     /// BMCs: what one tells, asked from here
     #[command(subcommand)]
     Bmc(BmcCommand),
+    /// Firmware and BIOS attributes: what differs from the models, and attributes set for the next boot
+    #[command(subcommand)]
+    Firmware(FirmwareCommand),
     /// Hardware models
     #[command(subcommand)]
     Model(ModelCommand),
@@ -427,6 +431,11 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         command => {
+            if let Command::Firmware(asked) = &command
+                && let Some((plan, at)) = asked.here()
+            {
+                return firmware::here(plan, &at, cli.output, &runtime()?);
+            }
             let api = Api::new(&cli.access)?;
             runtime()?.block_on(ask::ask(&api, command, cli.output))
         }
@@ -477,6 +486,7 @@ mod tests {
             "machine hold --why x",
             "watch",
             "import isc",
+            "firmware apply-bios",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -67,6 +67,17 @@ pub fn bmc_profiles(files: &Path) -> Result<Vec<(String, String)>> {
     Ok(found)
 }
 
+/// The models below a folder of data files, with what they name.
+pub fn models(files: &Path) -> Result<Vec<(String, String)>> {
+    let mut found = bmc_profiles(files)?;
+    take(files, &files.join("firmware-profiles/models"), &mut found)?;
+    let loaders = files.join("pxe-images/loaders");
+    if loaders.is_dir() {
+        take(files, &loaders, &mut found)?;
+    }
+    Ok(found)
+}
+
 /// The catalog, or every slip of every file.
 pub fn read(config: &Config) -> Result<std::result::Result<Catalog, Vec<Slip>>> {
     let texts = texts(&config.files)?;

@@ -9,6 +9,7 @@ mod client;
 mod config;
 mod data;
 mod explain;
+mod firmware;
 mod here;
 mod https;
 mod import;

@@ -44,7 +44,14 @@ pub async fn carry(api: &Api, targets: &Targets, what: Value, output: Output) ->
         None => {
             // What changes no state is nothing to watch.
             let action = planned.get("what").map(|what| cell(what, "action")).unwrap_or_default();
-            if output == Output::Table && !action.ends_with("-bmc-password") {
+            if output == Output::Table && action == "apply-bios" {
+                println!(
+                    "begun on {}; it takes effect at the next boot, which is not caused from here. `muster firmware plan {}` \
+                     tells what waits for it",
+                    count(ids.len(), "machine"),
+                    targets.machines.join(" ")
+                );
+            } else if output == Output::Table && !action.ends_with("-bmc-password") {
                 println!(
                     "begun on {}; `muster watch {}` follows",
                     count(ids.len(), "machine"),
@@ -99,8 +106,14 @@ async fn frozen(api: &Api) -> String {
 
 fn tell(planned: &Value, frozen: &str) {
     println!("{}", heading(planned));
-    let rows: Vec<Vec<String>> = items(planned, "targets").iter().map(row).collect();
-    print_told(&["machine", "state", "leads to", "place", "disk", "holds", "refused"], &rows);
+    let targets = items(planned, "targets");
+    if targets.iter().any(|target| !items(target, "sets").is_empty()) {
+        let rows: Vec<Vec<String>> = targets.iter().map(settings_row).collect();
+        print_told(&["machine", "state", "place", "refused", "wanted, and set where it differs"], &rows);
+    } else {
+        let rows: Vec<Vec<String>> = targets.iter().map(row).collect();
+        print_told(&["machine", "state", "leads to", "place", "disk", "holds", "refused"], &rows);
+    }
     if !frozen.is_empty() {
         println!("{frozen}");
     }
@@ -126,6 +139,12 @@ fn heading(planned: &Value) -> String {
         holding => text.push_str(&format!("; {holding} hold an owner's data")),
     }
     text
+}
+
+fn settings_row(one: &Value) -> Vec<String> {
+    let sets: Vec<String> =
+        items(one, "sets").iter().map(|word| word.as_str().unwrap_or_default().to_string()).collect();
+    vec![cell(one, "name"), cell(one, "state"), place(one), cell(one, "refused"), sets.join(", ")]
 }
 
 fn row(one: &Value) -> Vec<String> {

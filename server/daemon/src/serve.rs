@@ -163,7 +163,7 @@ async fn hands(config: &Config, db: &Store, in_force: Arc<ArcSwap<Catalog>>) -> 
     said.iter().for_each(|line| tracing::warn!("{line}"));
     let vault = Arc::new(vault);
     let hand = Arc::new(BmcHand::new(vault.clone(), config.secrets.clone(), in_force));
-    Ok(Hands { power: hand.clone(), passwords: hand.clone(), watch: hand, vault })
+    Ok(Hands::of(hand, vault))
 }
 
 /// One daemon a data folder. The file tells who has it, for the second one's message.

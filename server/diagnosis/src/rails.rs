@@ -18,19 +18,22 @@ pub enum Weight {
     Install,
     /// Overwriting a disk with nothing.
     Wipe,
+    /// Setting BIOS attributes for the next boot.
+    Bios,
 }
 
 impl Weight {
-    pub fn label(self) -> &'static str {
+    pub const fn label(self) -> &'static str {
         match self {
             Self::Power => "power",
             Self::Install => "install",
             Self::Wipe => "wipe",
+            Self::Bios => "bios",
         }
     }
 
     pub fn from_label(text: &str) -> Option<Self> {
-        [Self::Power, Self::Install, Self::Wipe].into_iter().find(|weight| weight.label() == text)
+        [Self::Power, Self::Install, Self::Wipe, Self::Bios].into_iter().find(|weight| weight.label() == text)
     }
 
     pub fn destructive(self) -> bool {
@@ -60,6 +63,7 @@ pub struct Budgets {
     pub power: Budget,
     pub install: Budget,
     pub wipe: Budget,
+    pub bios: Budget,
 }
 
 impl Default for Budgets {
@@ -68,6 +72,7 @@ impl Default for Budgets {
             power: Budget { concurrent: 10, per_rack: 1, per_requester: 10, per_hour: 1_200, percent: 10 },
             install: Budget { concurrent: 250, per_rack: 40, per_requester: 250, per_hour: 1_500, percent: 100 },
             wipe: Budget { concurrent: 5, per_rack: 2, per_requester: 5, per_hour: 60, percent: 2 },
+            bios: Budget { concurrent: 10, per_rack: 5, per_requester: 10, per_hour: 600, percent: 10 },
         }
     }
 }
@@ -78,6 +83,7 @@ impl Budgets {
             Weight::Power => &self.power,
             Weight::Install => &self.install,
             Weight::Wipe => &self.wipe,
+            Weight::Bios => &self.bios,
         }
     }
 }
@@ -242,7 +248,7 @@ mod tests {
     #[test]
     fn a6_7_nothing_passes_a_freeze() {
         let frozen = Ledger { frozen: Some("power works".into()), ..ledger(vec![]) };
-        for weight in [Weight::Power, Weight::Install, Weight::Wipe] {
+        for weight in [Weight::Power, Weight::Install, Weight::Wipe, Weight::Bios] {
             let rail = admit(&frozen, &Budgets::default(), &asked(1, weight)).unwrap_err();
             assert_eq!(rail, Rail::Frozen { why: "power works".into() });
         }

@@ -6,14 +6,16 @@ use axum::http::{Request, StatusCode, header};
 use futures_core::future::BoxFuture;
 use muster_api::{App, Role, agent_router, mint, router};
 use muster_bmc::{Health, Log, LogEntry, LogMark, LogTime, PaceTold, Reading, ReadingKind, Since, Thresholds};
-use muster_catalog::{Catalog, read};
+use muster_catalog::{BiosTold, Catalog, read};
 use muster_conductor::{
-    BmcOf, Conductor, Hand, HandError, Hands, Login, PasswordHand, Secret, Settings, SiteKey, Vault, Visit, WatchHand,
+    BmcOf, Conductor, FirmwareHand, Hand, HandError, Hands, Login, PasswordHand, Running, Secret, Settings, SiteKey,
+    Vault, Visit, WatchHand,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
 use muster_store::{Place, Store, machines};
 use muster_tests::data_files::data_files;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,6 +104,18 @@ impl PasswordHand for Nobody {
     }
 }
 
+impl FirmwareHand for Nobody {
+    fn firmware<'a>(&'a self, _: &'a BmcOf) -> BoxFuture<'a, Result<Running, HandError>> {
+        silence()
+    }
+    fn bios<'a>(&'a self, _: &'a BmcOf, _: bool) -> BoxFuture<'a, Result<BiosTold, HandError>> {
+        silence()
+    }
+    fn set_bios<'a>(&'a self, _: &'a BmcOf, _: &'a BTreeMap<String, String>) -> BoxFuture<'a, Result<(), HandError>> {
+        silence()
+    }
+}
+
 pub struct Bed {
     pub me: Arc<Conductor>,
     pub router: Router,
@@ -174,7 +188,7 @@ impl Bed {
         };
         let cancel = CancellationToken::new();
         let vault = Arc::new(Vault::new(db.clone(), SiteKey::read(&"5a".repeat(32)).unwrap()));
-        let hands = Hands { power: Arc::new(Nobody), passwords: Arc::new(Nobody), watch: Arc::new(Nobody), vault };
+        let hands = Hands::of(Arc::new(Nobody), vault);
         let (me, running) = Conductor::new(db, settings, hands, catalog(), Budgets::default(), &cancel);
         let mut tasks = JoinSet::new();
         tasks.spawn(running.scribe);

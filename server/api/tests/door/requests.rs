@@ -193,3 +193,36 @@ async fn i7_no_answer_and_no_event_tells_a_token_or_where_a_password_lies_open()
         assert!(!answer.text.contains("\"key\""), "{path} tells a key");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_on_firmware_names_its_machines_and_tells_the_silent_ones_beside_the_others() {
+    let bed = Bed::new().await;
+    let (one, two) = (bed.id("n1").await, bed.id("n2").await);
+    let many = vec![one.to_string(); 2].join(",") + &format!(",{two}");
+    let answer = bed.as_role(Role::Tech, "GET", &format!("/api/v1/firmware?machines={many}"), None).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let report = answer.json();
+    let machines = report["machines"].as_array().unwrap();
+    assert_eq!(machines.len(), 2, "once each: {report}");
+    assert!(
+        machines.iter().all(|one| one["name"].is_string() && (one["error"].is_string() || one["plan"].is_object()))
+    );
+    let long: Vec<String> = (0..65_u128).map(|n| MachineId(n).to_string()).collect();
+    for (query, status) in [
+        (String::new(), 400),
+        ("?machines=".into(), 400),
+        ("?machines=*".into(), 400),
+        ("?machines=all".into(), 400),
+        ("?machine=x".into(), 400),
+        (format!("?machines={}", long.join(",")), 400),
+        (format!("?machines={}", MachineId(7)), 409),
+    ] {
+        let answer = bed.as_role(Role::Tech, "GET", &format!("/api/v1/firmware{query}"), None).await;
+        assert_eq!(answer.status.as_u16(), status, "{query}: {}", answer.text);
+    }
+    let answer = bed.as_role(Role::Auditor, "GET", &format!("/api/v1/firmware?machines={one}"), None).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN, "it logs in to BMCs");
+    let body = format!(r#"{{"what":{{"action":"apply-bios"}},"targets":["{one}"]}}"#);
+    assert_eq!(bed.as_role(Role::Tech, "POST", "/api/v1/plans", Some(&body)).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(bed.as_role(Role::Operator, "POST", "/api/v1/plans", Some(&body)).await.status, StatusCode::OK);
+}

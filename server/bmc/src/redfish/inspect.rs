@@ -3,7 +3,7 @@
 use super::inventory;
 use super::visit::{Visit, ends};
 use super::walk::{Step, Walk};
-use crate::{Fault, Hardware, Kind};
+use crate::{Fault, Hardware, Kind, Running};
 use muster_catalog::{Catalog, Resource};
 use serde_json::Value;
 
@@ -15,9 +15,26 @@ pub type Progress<'a> = &'a (dyn Fn(usize) + Send + Sync);
 
 /// Everything the BMC tells of the machine that the target means.
 pub async fn inspect(visit: Visit<'_>, catalog: &Catalog, progress: Progress<'_>) -> Result<Hardware, Fault> {
+    look(visit, catalog, progress, &[]).await
+}
+
+/// Which firmware runs, without the machine's parts.
+pub async fn firmware(visit: Visit<'_>, catalog: &Catalog, progress: Progress<'_>) -> Result<Running, Fault> {
+    let hardware = look(visit, catalog, progress, &[Resource::Firmware]).await?;
+    Ok(Running { profile: hardware.bmc.profile, firmware: hardware.firmware, gaps: hardware.gaps })
+}
+
+/// `only`: what is read beside who is there; everything where it is empty.
+async fn look(
+    visit: Visit<'_>,
+    catalog: &Catalog,
+    progress: Progress<'_>,
+    only: &'static [Resource],
+) -> Result<Hardware, Fault> {
     let target = visit.target();
     let reader = Reader { visit };
     let (mut walk, mut missed) = (Walk::from_root(visit.root().await?), Missed::default());
+    walk.only(only);
     reader.round(&mut walk, &mut missed, progress).await?;
     if [Resource::System, Resource::Chassis].iter().all(|kind| walk.of(*kind).next().is_none()) {
         let nothing = || Fault::Garbled("it tells of no system and of no chassis".into());

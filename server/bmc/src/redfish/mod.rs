@@ -1,6 +1,7 @@
 //! Redfish by hand: a handful of resources, read leniently, and the rules by which real BMCs want to be asked (B7).
 
 mod accounts;
+mod bios;
 mod boot;
 mod connection;
 mod entry;
@@ -25,8 +26,9 @@ mod visit;
 mod walk;
 
 pub use accounts::{password_limit, set_password};
+pub use bios::{bios, set_bios};
 pub use connection::Connection;
-pub use inspect::inspect;
+pub use inspect::{firmware, inspect};
 pub use log::event_log;
 pub use reset::set_power;
 pub use sensors::sensors;
@@ -208,12 +210,8 @@ pub async fn set_boot(turn: &Turn<'_>, order: BootOrder, sent: &Sent) -> Result<
         let full = boot::patch(order, PatchStyle::Full, turn.target, &now.body);
         answer = patch(turn, &path, etag.as_deref(), &full, what, sent).await;
     }
-    if let Err(Fault::Declined(said)) = &answer
-        && quirks::blames_jobs(said, turn.target)
-    {
-        return Err(quirks::behind_jobs(said, &open_jobs(turn, manager).await));
-    }
-    finish(turn, &answer?, sent).await?;
+    let answer = jobs_in_the_way(turn, answer, manager, "the boot device").await?;
+    finish(turn, &answer, sent).await?;
     let mut found = read_back(turn, &path, &system_path).await?;
     for _ in 1..READ_BACKS {
         if boot::agrees(order, &found, turn.target) {
@@ -226,6 +224,21 @@ pub async fn set_boot(turn: &Turn<'_>, order: BootOrder, sent: &Sent) -> Result<
         return Ok(found);
     }
     Err(Fault::BootDiffers { wanted: boot::words(order), found: found.said })
+}
+
+/// A refusal for what waits in the job queue, with what that is; any other answer as it came.
+async fn jobs_in_the_way(
+    turn: &Turn<'_>,
+    answer: Result<Answer, Fault>,
+    manager: Option<String>,
+    what: &str,
+) -> Result<Answer, Fault> {
+    match answer {
+        Err(Fault::Declined(said)) if quirks::blames_jobs(&said, turn.target) => {
+            Err(quirks::behind_jobs(&said, &open_jobs(turn, manager).await, what))
+        }
+        answer => answer,
+    }
 }
 
 /// The override where it was set, or at the system where that place takes overrides and tells none.

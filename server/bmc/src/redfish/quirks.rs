@@ -92,10 +92,10 @@ pub fn open_job(job: &Value) -> Option<String> {
 }
 
 /// The refusal with what waits and the next step. Nothing is deleted from here: the job is somebody's change.
-pub fn behind_jobs(said: &str, jobs: &[String]) -> Fault {
+pub fn behind_jobs(said: &str, jobs: &[String], what: &str) -> Fault {
     let waiting = if jobs.is_empty() { "a configuration job".into() } else { jobs.join(", ") };
     Fault::Declined(format!(
-        "{said}; its job queue holds {waiting}. Let it run with the next boot or delete it, then set the boot device again"
+        "{said}; its job queue holds {waiting}. Let it run with the next boot or delete it, then set {what} again"
     ))
 }
 
@@ -190,9 +190,9 @@ mod tests {
         assert_eq!(open_job(&job).as_deref(), Some("JID_1 (Configure: BIOS.Setup.1-1, Scheduled)"));
         assert_eq!(open_job(&json!({"Id": "JID_1", "JobState": "Completed"})), None);
         assert_eq!(open_job(&json!({"Id": "JID_1"})), None);
-        let fault = behind_jobs(said, &["JID_1 (Scheduled)".to_string()]);
+        let fault = behind_jobs(said, &["JID_1 (Scheduled)".to_string()], "the boot device");
         assert!(fault.kind() == Kind::Refused && fault.to_string().contains("JID_1 (Scheduled)"), "{fault}");
-        assert!(behind_jobs(said, &[]).to_string().contains("a configuration job"));
+        assert!(behind_jobs(said, &[], "the boot device").to_string().contains("a configuration job"));
     }
 
     #[test]

@@ -93,6 +93,7 @@ pub struct Walk {
     found: Vec<Found>,
     gaps: Vec<Gap>,
     links: Vec<Link>,
+    only: &'static [Resource],
     chosen: Option<usize>,
     wished: bool,
     reads: usize,
@@ -109,6 +110,7 @@ impl Walk {
             found: Vec::new(),
             gaps: Vec::new(),
             links: Vec::new(),
+            only: &[],
             chosen: None,
             wished: false,
             reads: 0,
@@ -123,6 +125,11 @@ impl Walk {
             walk.push(Step { path: path.unwrap_or(format!("/redfish/v1/{name}")), kind, from: Some(0), guess });
         }
         walk
+    }
+
+    /// Leaves everything else unread but who is there.
+    pub fn only(&mut self, kinds: &'static [Resource]) {
+        self.only = kinds;
     }
 
     /// What to read next; `None` when this round is over.
@@ -298,9 +305,7 @@ impl Walk {
             return;
         }
         self.found.push(Found { path, kind, from, body });
-        let first_round =
-            matches!(kind, Resource::System | Resource::Chassis | Resource::Manager | Resource::UpdateService);
-        if !first_round {
+        if !is_first_round(kind) {
             self.lead_on(at);
         }
     }
@@ -336,11 +341,19 @@ impl Walk {
     }
 
     fn push(&mut self, step: Step) {
+        if !self.only.is_empty() && !self.only.contains(&step.kind) && !is_first_round(step.kind) {
+            return;
+        }
         // A fragment points into a resource that is read as a whole elsewhere.
         if !step.path.contains('#') && self.seen.insert(key(&step.path)) {
             self.queue.push_back(step);
         }
     }
+}
+
+/// Who is there: read before anything is chosen.
+fn is_first_round(kind: Resource) -> bool {
+    matches!(kind, Resource::System | Resource::Chassis | Resource::Manager | Resource::UpdateService)
 }
 
 /// About how many bytes a value fills.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 pub fn check(whole: &Whole<'_>, slips: &mut Vec<Slip>) {
     for read in &whole.racks {
         names(read, slips);
-        super::evidence_form(read, &read.value.evidence, slips);
+        super::evidence_form_at(read, "evidence", &read.value.evidence, slips);
         units(read, slips);
         for (at, machine) in read.value.machines.iter().enumerate() {
             let models = || whole.models.iter().map(|read| read.value.id.clone());

@@ -3,11 +3,11 @@
 
 use futures_core::future::BoxFuture;
 use muster_bmc::{Log, LogEntry, LogMark, PaceTold, Reading, Since};
-use muster_catalog::{BmcAccess, Catalog, Image, Manifest, read};
+use muster_catalog::{BiosSetting, BiosTold, BmcAccess, Catalog, Image, Manifest, read};
 use muster_conductor::plans::{Action, Executed, PlanRequest};
 use muster_conductor::{
-    BmcOf, Built, Conductor, Error, Hand, HandError, Hands, Known, Login, PasswordHand, Secret, Settings, SiteKey,
-    Vault, Visit, WatchHand, known,
+    BmcOf, Built, Conductor, Error, FirmwareHand, Hand, HandError, Hands, Known, Login, PasswordHand, Running, Secret,
+    Settings, SiteKey, Vault, Visit, WatchHand, known,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, ImageId, MachineId, Power, Seq, Subject, TargetSet};
@@ -30,7 +30,8 @@ fn rack(name: &str, machines: u32) -> String {
     for n in 1..=machines {
         text.push_str(&format!(
             "[[machine]]\nname = \"{name}-n{n}\"\nu = {n}\nmodel = \"qemu-q35\"\nserial = \"{name}-S{n}\"\n\
-             bmc = {{ protocol = \"ipmi\", address = \"127.0.0.1:{}\", user = \"admin\", password-file = \"secret-file\" }}\n",
+             bmc = {{ protocol = \"{}\", address = \"127.0.0.1:{}\", user = \"admin\", password-file = \"secret-file\" }}\n",
+            if name == "r2" { "redfish" } else { "ipmi" },
             6000 + n + 100 * u32::from(name == "r2"),
         ));
     }
@@ -40,8 +41,51 @@ fn rack(name: &str, machines: u32) -> String {
     text
 }
 
+/// What the machines' model wants of their settings, and what these are called: C-states, turbo, and NUMA by a guess.
+const WISHES: &str = r#"
+[[firmware]]
+name = "bios"
+component = ["BIOS"]
+reported = '(\d+\.\d+)'
+wanted = "2.4"
+order = 1
+reset = "machine"
+evidence = { documented = "https://example.org/" }
+
+[bios]
+c-states = "off"
+turbo = "on"
+numa = "on"
+"#;
+const NAMES: &str = r#"
+[[bios]]
+attribute = "c-states"
+name = "CStates"
+values = { on = "Enabled", off = "Disabled" }
+evidence = { documented = "https://example.org/" }
+
+[[bios]]
+attribute = "turbo"
+name = "Turbo"
+values = { on = "Enabled", off = "Disabled" }
+evidence = { documented = "https://example.org/" }
+
+[[bios]]
+attribute = "numa"
+name = "Numa"
+values = { on = "Enabled", off = "Disabled" }
+evidence = "synthetic"
+"#;
+
 pub fn catalog() -> Catalog {
     let mut files = data_files();
+    for (name, text) in &mut files {
+        if name.ends_with("models/qemu-q35.toml") {
+            text.push_str(WISHES);
+        } else if name.ends_with("bmcs/openipmi-sim.toml") {
+            text.push_str(NAMES);
+        }
+    }
     for (name, machines) in RACKS {
         files.push((format!("rack-layouts/test/{name}.toml"), rack(name, machines)));
     }
@@ -87,6 +131,8 @@ pub struct Fake {
     pub log_told: Vec<LogEntry>,
     /// The marks that it was asked to read on from, a list a visit.
     pub asked_after: Vec<Vec<LogMark>>,
+    pub bios: BiosTold,
+    pub runs: Running,
 }
 
 /// What a BMC makes of the order to set its password.
@@ -128,6 +174,8 @@ impl Default for Fake {
             readings_told: Vec::new(),
             log_told: Vec::new(),
             asked_after: Vec::new(),
+            bios: settings(&[("CStates", "Enabled"), ("Turbo", "Enabled"), ("Numa", "Disabled")]),
+            runs: Running::default(),
         }
     }
 }
@@ -219,6 +267,63 @@ impl PasswordHand for Bmcs {
         let gone = self.of(&bmc.access.address, |fake| fake.file_gone);
         let error = HandError { reason: "no such file".into(), may_have_happened: false, later: false };
         Box::pin(async move { if gone { Err(error) } else { Ok(Secret::new(FACTORY)) } })
+    }
+}
+
+/// Settings with these values and nothing pending.
+pub fn settings(all: &[(&str, &str)]) -> BiosTold {
+    let one = |(name, value): &(&str, &str)| {
+        let value = (*value).to_owned();
+        ((*name).to_owned(), BiosSetting { value, ..BiosSetting::default() })
+    };
+    BiosTold { settings: all.iter().map(one).collect(), boot_order: None }
+}
+
+impl FirmwareHand for Bmcs {
+    fn firmware<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Running, HandError>> {
+        let read =
+            self.of(&bmc.access.address, |fake| if fake.silent { Err(silence()) } else { Ok(fake.runs.clone()) });
+        Box::pin(async move { read })
+    }
+
+    fn bios<'a>(&'a self, bmc: &'a BmcOf, _: bool) -> BoxFuture<'a, Result<BiosTold, HandError>> {
+        let read = self.of(&bmc.access.address, |fake| {
+            fake.log.push("read-bios".into());
+            if fake.silent { Err(silence()) } else { Ok(fake.bios.clone()) }
+        });
+        Box::pin(async move { read })
+    }
+
+    fn set_bios<'a>(
+        &'a self,
+        bmc: &'a BmcOf,
+        values: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<(), HandError>> {
+        Box::pin(async move {
+            let fate = self.of(&bmc.access.address, |fake| {
+                let told: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                fake.log.push(format!("set {}", told.join(" ")));
+                (!fake.fates.is_empty()).then(|| fake.fates.remove(0))
+            });
+            let fault = |may_have_happened, later| HandError { reason: format!("{fate:?}"), may_have_happened, later };
+            if fate == Some(Fate::Refused) {
+                return Err(fault(false, false));
+            }
+            if !matches!(fate, Some(Fate::Swallowed | Fate::HangsBefore)) {
+                self.of(&bmc.access.address, |fake| {
+                    for (name, value) in values {
+                        let setting = fake.bios.settings.get_mut(name).unwrap();
+                        setting.pending = Some(value.clone());
+                    }
+                });
+            }
+            match fate {
+                Some(Fate::HangsBefore | Fate::HangsAfter) => std::future::pending().await,
+                Some(Fate::AnswerLost) => Err(fault(true, true)),
+                Some(Fate::Swallowed) => Err(fault(true, false)),
+                _ => Ok(()),
+            }
+        })
     }
 }
 
@@ -349,7 +454,7 @@ impl Site {
         let built = image(&catalog);
         let vault = Arc::new(Vault::new(db.clone(), SiteKey::read(&"5a".repeat(32)).unwrap()));
         *bmcs.1.lock().unwrap() = Some(vault.clone());
-        let hands = Hands { power: bmcs.clone(), passwords: bmcs.clone(), watch: bmcs.clone(), vault: vault.clone() };
+        let hands = Hands::of(bmcs.clone(), vault.clone());
         let (me, tasks) = Conductor::new(db, settings, hands, catalog, budgets, &cancel);
         let mut running = JoinSet::new();
         running.spawn(tasks.scribe);

@@ -8,6 +8,7 @@
 mod agent;
 mod attacks;
 mod bed;
+mod bios;
 mod conflicts;
 mod couriers;
 mod deadlines;
