@@ -93,6 +93,12 @@ pub enum Error {
         #[source]
         source: Fault,
     },
+    #[error("BMC {bmc}: its machine's console could not be opened")]
+    OpenConsole {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
     #[error("BMC {bmc}: its machine's inventory could not be read")]
     Inspect {
         bmc: String,
@@ -122,6 +128,7 @@ impl Error {
             | Self::Identify { source, .. }
             | Self::ReadSensors { source, .. }
             | Self::ReadLog { source, .. }
+            | Self::OpenConsole { source, .. }
             | Self::Inspect { source, .. } => source,
         }
     }
@@ -174,6 +181,8 @@ pub enum Fault {
     PlainHttp,
     #[error("all its session slots are taken; they free themselves within minutes, or close one in its web page")]
     NoSlot,
+    #[error("the console is with {0}; ask them to leave it, or take it over")]
+    ConsoleTaken(String),
     #[error("it answers that it is busy ({0}); ask again in a minute")]
     Busy(String),
     #[error("it refuses: {0}")]
@@ -199,7 +208,7 @@ pub enum Fault {
 impl Fault {
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NoSlot | Self::Busy(_) | Self::Locked(_) | Self::Superseded => Kind::Later,
+            Self::NoSlot | Self::ConsoleTaken(_) | Self::Busy(_) | Self::Locked(_) | Self::Superseded => Kind::Later,
             Self::NoAnswer(_) | Self::Resting(_) | Self::Http(_) | Self::NoAddress(_) => Kind::Unreachable,
             Self::Login
             | Self::LoginsHeld(_)
@@ -228,6 +237,7 @@ impl Fault {
             Self::ForeignKey { .. } => "foreign-key",
             Self::PlainHttp => "plain-http",
             Self::NoSlot => "no-slot",
+            Self::ConsoleTaken(_) => "console-taken",
             Self::Busy(_) => "busy",
             Self::Declined(_) => "declined",
             Self::NotOffered(_) => "not-offered",

@@ -9,6 +9,7 @@
 //! then unknown, as after [`Error::may_have_happened`].
 
 mod accounts;
+mod console;
 mod error;
 mod hardware;
 mod ipmi;
@@ -19,6 +20,7 @@ mod reading;
 mod redfish;
 mod target;
 
+pub use console::{Console, ConsoleEnd, Heard, Keys, Mark};
 pub use error::{Error, Fault, Kind};
 pub use hardware::{Controller, Drive, Fan, Firmware, Gap, Hardware, Memory, Nic, Other, PowerSupply, Processor};
 pub use ipmi::parse;

@@ -3,6 +3,7 @@
 mod accounts;
 mod boot;
 mod connection;
+mod console;
 mod entry;
 mod fields;
 mod inspect;
@@ -26,6 +27,7 @@ mod walk;
 
 pub use accounts::{password_limit, set_password};
 pub use connection::Connection;
+pub use console::{console_port, ipmi_address};
 pub use inspect::inspect;
 pub use log::event_log;
 pub use reset::set_power;
