@@ -68,12 +68,14 @@ impl Daemon {
         let vault = Arc::new(Vault::new(db.clone(), SiteKey::read(&"5a".repeat(32)).unwrap()));
         let in_force = Arc::new(ArcSwap::from_pointee(catalog.clone()));
         let hand = Arc::new(BmcHand::new(vault.clone(), folder.0.join("secrets"), in_force));
-        let hands = Hands { power: hand.clone(), passwords: hand.clone(), vault: vault.clone() };
+        let hands =
+            Hands { power: hand.clone(), passwords: hand.clone(), consoles: hand.clone(), vault: vault.clone() };
         let settings = Settings {
             agent_url: "https://10.0.0.1:8443".into(),
             boot_http: "http://10.0.0.1:8080".into(),
             ca_pem: "a certificate".into(),
             name: "daemon".into(),
+            tapes: muster_conductor::console::Tapes { folder: folder.0.join("console"), kept: 1 << 20 },
         };
         let cancel = CancellationToken::new();
         let (me, running) = Conductor::new(db, settings, hands, catalog.clone(), Budgets::default(), &cancel);

@@ -5,6 +5,7 @@
 
 mod agent;
 mod boots;
+mod console;
 mod document;
 mod events;
 mod guard;

@@ -1,7 +1,7 @@
 //! The OpenAPI document, made of the table of routes and the types' own schemas. `docs/openapi.json` is its golden copy.
 
 use crate::policy::{Policy, Row};
-use crate::{boots, events, machines, plans, problem, site, tokens};
+use crate::{boots, console, events, machines, plans, problem, site, tokens};
 use muster_conductor::{import, plans as made};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -86,6 +86,7 @@ fn schema(generator: &mut SchemaGenerator, name: &str) -> Value {
         "Orders" => of::<Vec<site::OrderShown>>(generator),
         "Tickets" => of::<Vec<site::TicketShown>>(generator),
         "Conflicts" => of::<Vec<site::ConflictShown>>(generator),
+        "Recorded" => of::<console::Recorded>(generator),
         "Boots" => of::<boots::BootsShown>(generator),
         "Freeze" => of::<site::Freeze>(generator),
         "FreezeRequest" => of::<site::FreezeRequest>(generator),

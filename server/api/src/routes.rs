@@ -2,7 +2,7 @@
 
 use crate::guard::guard;
 use crate::policy::{Policy, Role, Row};
-use crate::{App, boots, document, events, machines, metrics, plans, site, tokens};
+use crate::{App, boots, console, document, events, machines, metrics, plans, site, tokens};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Router};
@@ -39,6 +39,20 @@ pub fn routes() -> Vec<Row> {
         row(("GET", "/api/v1/machines/{id}/events"), READ, "The machine's log, oldest first", gives("Events"), || {
             get(machines::log)
         }),
+        row(
+            ("GET", "/api/v1/machines/{id}/console"),
+            READ,
+            "The machine's console as a WebSocket; typing takes an operator: read-only=true, take-over=true",
+            plain,
+            || get(console::sit),
+        ),
+        row(
+            ("GET", "/api/v1/machines/{id}/console/recorded"),
+            READ,
+            "What is kept of the machine's console: since=, until= in milliseconds, raw=true",
+            gives("Recorded"),
+            || get(console::recorded),
+        ),
         row(("GET", "/api/v1/machines/{id}/model"), READ, "A model file learnt from this machine", plain, || {
             get(machines::learn)
         }),

@@ -1,11 +1,11 @@
 //! The hand that reaches real BMCs: passwords are read at each use, from the vault or else from their files, so that a
 //! changed one is taken at once and none stays in memory longer than its call.
 
-use crate::hand::{BmcOf, Hand, HandError, Login, PasswordHand};
+use crate::hand::{BmcOf, ConsoleHand, Hand, HandError, Login, PasswordHand};
 use crate::passwords::Vault;
 use arc_swap::ArcSwap;
 use futures_core::future::BoxFuture;
-use muster_bmc::{Bmcs, BootDevice, BootOrder, Error, Kind, PowerAction, Secret, Target, Trust};
+use muster_bmc::{Bmcs, BootDevice, BootOrder, Console, Error, Kind, PowerAction, Secret, Target, Trust};
 use muster_catalog::{BmcAccess, Catalog, Placed, Protocol, Quirk};
 use muster_names::{BootTarget, FirmwareMode, Power};
 use std::path::PathBuf;
@@ -117,6 +117,15 @@ impl Hand for BmcHand {
             let order = BootOrder { device, mode, once: true };
             let at = self.target(bmc).await?;
             self.bmcs.set_boot(&at, order).await.map(drop).map_err(|error| told(&error))
+        })
+    }
+}
+
+impl ConsoleHand for BmcHand {
+    fn console<'a>(&'a self, bmc: &'a BmcOf, take_over: bool) -> BoxFuture<'a, Result<Console, HandError>> {
+        Box::pin(async move {
+            let target = self.target(bmc).await?;
+            self.bmcs.console(&target, take_over).await.map_err(|error| told(&error))
         })
     }
 }

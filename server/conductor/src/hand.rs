@@ -3,7 +3,7 @@
 
 use crate::passwords::Vault;
 use futures_core::future::BoxFuture;
-use muster_bmc::Secret;
+use muster_bmc::{Console, Secret};
 use muster_catalog::BmcAccess;
 use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
 use std::sync::Arc;
@@ -67,9 +67,16 @@ pub trait PasswordHand: Send + Sync {
     fn of_file<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Secret, HandError>>;
 }
 
+/// A BMC's serial console.
+pub trait ConsoleHand: Send + Sync {
+    /// Takes the console of the BMC's machine; from another session only if `take_over`.
+    fn console<'a>(&'a self, bmc: &'a BmcOf, take_over: bool) -> BoxFuture<'a, Result<Console, HandError>>;
+}
+
 /// How BMCs are reached.
 pub struct Hands {
     pub power: Arc<dyn Hand>,
     pub passwords: Arc<dyn PasswordHand>,
+    pub consoles: Arc<dyn ConsoleHand>,
     pub vault: Arc<Vault>,
 }

@@ -10,6 +10,7 @@ mod body;
 mod boot;
 mod clean;
 mod conflicts;
+pub mod console;
 mod courier;
 mod error;
 mod facts;
@@ -41,9 +42,9 @@ pub use conflicts::{CONFLICT_KINDS, OpenConflict, keep_conflicts};
 pub use courier::{couriers, deadlines};
 pub use error::Error;
 pub use facts::{Known, known};
-pub use hand::{BmcOf, Hand, HandError, Hands, Login, PasswordHand};
+pub use hand::{BmcOf, ConsoleHand, Hand, HandError, Hands, Login, PasswordHand};
 pub use leases::{commit_leases, leases_of, load_leases};
-pub use muster_bmc::Secret;
+pub use muster_bmc::{Console, Secret};
 pub use passwords::{PasswordAge, SiteKey, Vault, change_old_passwords};
 pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use session::{Caller, TurnedAway};
@@ -54,6 +55,7 @@ use agents::Agents;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use boot::Tokens;
 use conflicts::Conflicts;
+use console::{Consoles, Tapes};
 use muster_catalog::{Catalog, Image};
 use muster_diagnosis::Budgets;
 use muster_names::{Digest, Epoch, FirmwareMode, ImageId, Key, MachineId, OrderId, Seq, Subject};
@@ -80,6 +82,8 @@ pub struct Settings {
     pub ca_pem: String,
     /// This daemon's name among couriers.
     pub name: String,
+    /// What consoles say is kept there.
+    pub tapes: Tapes,
 }
 
 /// An image that is there to be installed.
@@ -121,6 +125,8 @@ pub struct Conductor {
     pub(crate) scribe: Scribe,
     pub(crate) hand: Arc<dyn Hand>,
     pub(crate) passwords: Arc<dyn PasswordHand>,
+    pub(crate) hands_console: Arc<dyn ConsoleHand>,
+    pub(crate) consoles: Consoles,
     pub(crate) vault: Arc<Vault>,
     catalog: ArcSwap<Catalog>,
     budgets: ArcSwap<Budgets>,
@@ -178,12 +184,15 @@ impl Conductor {
         // A name for each run of the daemon: what a former run left claimed is not taken for our own.
         let run = rim::fresh_id().unwrap_or_else(|_| u128::from(rim::now().0.unsigned_abs()));
         let courier = format!("{}/{run:032x}", settings.name);
+        let consoles = Consoles::new(settings.tapes.clone());
         let me = Self {
             db,
             settings,
             scribe,
             hand: hands.power,
             passwords: hands.passwords,
+            hands_console: hands.consoles,
+            consoles,
             vault: hands.vault,
             catalog: ArcSwap::from_pointee(catalog),
             budgets: ArcSwap::from_pointee(budgets),

@@ -52,6 +52,8 @@ pub struct Config {
     pub budgets: Budgets,
     #[serde(default)]
     pub bmc: BmcConfig,
+    #[serde(default)]
+    pub console: ConsoleConfig,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -64,6 +66,23 @@ pub struct BmcConfig {
     /// The file with the key that BMC passwords are sealed with; `site.key` in the data folder without it.
     #[serde(default)]
     pub site_key: Option<PathBuf>,
+}
+
+/// What becomes of what machines say on their serial consoles.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ConsoleConfig {
+    /// Machines that are being booted are recorded with nobody there. It takes one session of each such BMC, and the
+    /// console from whoever does not come through us.
+    pub record: bool,
+    /// Bytes kept of each machine's console, the newest.
+    pub kept_bytes: u64,
+}
+
+impl Default for ConsoleConfig {
+    fn default() -> Self {
+        Self { record: false, kept_bytes: 1 << 20 }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -537,6 +556,7 @@ mod tests {
                 "0 lets no wipe",
             ),
             ("[boot]", "[boot]\nhttp-port = 8444", "cannot both have port 8444"),
+            ("[boot]", "[console]\nkept-bytes = 100\n[boot]", "is not within 65536"),
             ("dedicated = true", "dhcp.mode = \"proxy\"", "has no range of ours"),
             ("range     = [\"10.77.0.50\", \"10.77.0.200\"]", "", "no range of addresses to hand out"),
             ("dedicated = true", "dhcp.boot-lease-seconds = 5", "at least 60 seconds"),

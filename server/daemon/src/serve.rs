@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use muster_api::{App, agent_router, keep_first, router};
 use muster_bootserver::{dhcp, dhcp6, http, ra, syslog, tftp};
 use muster_catalog::Catalog;
+use muster_conductor::console::{Tapes, keep_consoles};
 use muster_conductor::{
     BmcHand, Conductor, Hands, PasswordAge, Settings, change_old_passwords, couriers, deadlines, fresh_id, fresh_token,
     keep_conflicts, refresh, tidy, timeline,
@@ -55,6 +56,7 @@ pub async fn serve(config: Config) -> Result<()> {
         ca_pem: secured.ca_pem.clone(),
         // A new name each start: it is the fence against a courier that was thought dead.
         name: format!("muster/{:032x}", fresh_id()?),
+        tapes: Tapes { folder: config.data.join("console"), kept: config.console.kept_bytes },
     };
     let in_force = Arc::new(ArcSwap::from_pointee(catalog.clone()));
     let hands = hands(&config, &db, in_force.clone()).await?;
@@ -114,6 +116,8 @@ pub async fn serve(config: Config) -> Result<()> {
     running.spawn(named("boots", timeline::judge_boots(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("couriers", couriers(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("tidying", tidy(me.clone(), cancel.clone()), cancel.clone()));
+    let consoles = keep_consoles(me.clone(), config.console.record, cancel.clone());
+    running.spawn(named("consoles", consoles, cancel.clone()));
     if let Some(days) = config.bmc.password_days {
         let old = change_old_passwords(me.clone(), PasswordAge { days }, cancel.clone());
         running.spawn(named("old passwords", old, cancel.clone()));
@@ -148,7 +152,7 @@ async fn hands(config: &Config, db: &Store, in_force: Arc<ArcSwap<Catalog>>) -> 
     said.iter().for_each(|line| tracing::warn!("{line}"));
     let vault = Arc::new(vault);
     let hand = Arc::new(BmcHand::new(vault.clone(), config.secrets.clone(), in_force));
-    Ok(Hands { power: hand.clone(), passwords: hand, vault })
+    Ok(Hands { power: hand.clone(), passwords: hand.clone(), consoles: hand, vault })
 }
 
 /// One daemon a data folder. The file tells who has it, for the second one's message.

@@ -7,7 +7,7 @@ use futures_core::future::BoxFuture;
 use muster_api::{App, Role, agent_router, mint, router};
 use muster_catalog::{Catalog, read};
 use muster_conductor::{
-    BmcOf, Conductor, Hand, HandError, Hands, Login, PasswordHand, Secret, Settings, SiteKey, Vault,
+    BmcOf, Conductor, ConsoleHand, Hand, HandError, Hands, Login, PasswordHand, Secret, Settings, SiteKey, Vault,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
@@ -42,6 +42,12 @@ impl Hand for Nobody {
         _: BootTarget,
         _: Option<FirmwareMode>,
     ) -> BoxFuture<'a, Result<(), HandError>> {
+        silence()
+    }
+}
+
+impl ConsoleHand for Nobody {
+    fn console<'a>(&'a self, _: &'a BmcOf, _: bool) -> BoxFuture<'a, Result<muster_conductor::Console, HandError>> {
         silence()
     }
 }
@@ -130,10 +136,11 @@ impl Bed {
             boot_http: "http://10.0.0.1:8080".into(),
             ca_pem: "a certificate".into(),
             name: "daemon".into(),
+            tapes: muster_conductor::console::Tapes { folder: dir.join("console"), kept: 1 << 20 },
         };
         let cancel = CancellationToken::new();
         let vault = Arc::new(Vault::new(db.clone(), SiteKey::read(&"5a".repeat(32)).unwrap()));
-        let hands = Hands { power: Arc::new(Nobody), passwords: Arc::new(Nobody), vault };
+        let hands = Hands { power: Arc::new(Nobody), passwords: Arc::new(Nobody), consoles: Arc::new(Nobody), vault };
         let (me, running) = Conductor::new(db, settings, hands, catalog(), Budgets::default(), &cancel);
         let mut tasks = JoinSet::new();
         tasks.spawn(running.scribe);

@@ -2,11 +2,13 @@
 //! BMCs that remember, and all of the conductor's tasks.
 
 use futures_core::future::BoxFuture;
+use muster_bmc::{Console, Target};
 use muster_catalog::{BmcAccess, Catalog, Image, Manifest, read};
+use muster_conductor::console::Tapes;
 use muster_conductor::plans::{Action, Executed, PlanRequest};
 use muster_conductor::{
-    BmcOf, Built, Conductor, Error, Hand, HandError, Hands, Known, Login, PasswordHand, Secret, Settings, SiteKey,
-    Vault, known,
+    BmcOf, Built, Conductor, ConsoleHand, Error, Hand, HandError, Hands, Known, Login, PasswordHand, Secret, Settings,
+    SiteKey, Vault, known,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, ImageId, MachineId, Power, Seq, Subject, TargetSet};
@@ -81,6 +83,8 @@ pub struct Fake {
     pub file_gone: bool,
     /// Logins that it refused.
     pub refused: u32,
+    /// Where a BMC with a console answers for it.
+    pub console: Option<std::net::SocketAddr>,
 }
 
 /// What a BMC makes of the order to set its password.
@@ -119,6 +123,7 @@ impl Default for Fake {
             file_gone: false,
             deaf: false,
             refused: 0,
+            console: None,
         }
     }
 }
@@ -143,6 +148,31 @@ impl Bmcs {
         let own = vault.before(bmc).await?;
         Ok(own.map_or_else(|| FACTORY.to_owned(), |secret| secret.reveal().to_owned()))
     }
+}
+
+/// A simulated BMC for consoles, where a test has one.
+impl ConsoleHand for Bmcs {
+    fn console<'a>(&'a self, bmc: &'a BmcOf, take_over: bool) -> BoxFuture<'a, Result<Console, HandError>> {
+        let at = self.of(&bmc.access.address, |fake| fake.console);
+        Box::pin(async move {
+            let at = at.ok_or_else(silence)?;
+            let target = Target::new(muster_bmc::Protocol::Ipmi, at.to_string(), "admin", Secret::new("secret"));
+            let opened = muster_bmc::Bmcs::new(muster_bmc::Settings::default()).console(&target, take_over).await;
+            opened.map_err(|error| HandError {
+                reason: error.fault().to_string(),
+                may_have_happened: false,
+                later: error.kind() == muster_bmc::Kind::Later,
+            })
+        })
+    }
+}
+
+fn tapes_of(place: &Place) -> Tapes {
+    let folder = match place {
+        Place::Sqlite(folder) => folder.join("console"),
+        Place::Postgres(_) => std::env::temp_dir().join(format!("muster-consoles-{}", std::process::id())),
+    };
+    Tapes { folder, kept: 1 << 20 }
 }
 
 impl PasswordHand for Bmcs {
@@ -300,13 +330,15 @@ impl Site {
             boot_http: "http://10.0.0.1:8080".into(),
             ca_pem: "a certificate".into(),
             name: "daemon-a".into(),
+            tapes: tapes_of(&place),
         };
         let cancel = CancellationToken::new();
         let catalog = catalog();
         let built = image(&catalog);
         let vault = Arc::new(Vault::new(db.clone(), SiteKey::read(&"5a".repeat(32)).unwrap()));
         *bmcs.1.lock().unwrap() = Some(vault.clone());
-        let hands = Hands { power: bmcs.clone(), passwords: bmcs.clone(), vault: vault.clone() };
+        let hands =
+            Hands { power: bmcs.clone(), passwords: bmcs.clone(), consoles: bmcs.clone(), vault: vault.clone() };
         let (me, tasks) = Conductor::new(db, settings, hands, catalog, budgets, &cancel);
         let mut running = JoinSet::new();
         running.spawn(tasks.scribe);

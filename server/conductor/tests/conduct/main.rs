@@ -9,6 +9,7 @@ mod agent;
 mod attacks;
 mod bed;
 mod conflicts;
+mod consoles;
 mod couriers;
 mod deadlines;
 mod imports;
