@@ -25,13 +25,29 @@ fn row(
 
 /// Every route there is.
 pub fn routes() -> Vec<Row> {
-    let plain = (None, None);
-    let gives = |name| (None, Some(name));
+    let mut rows = open();
+    rows.extend(of_machines());
+    rows.extend(of_the_site());
+    rows
+}
+
+fn gives(name: &'static str) -> (Option<&'static str>, Option<&'static str>) {
+    (None, Some(name))
+}
+
+const PLAIN: (Option<&str>, Option<&str>) = (None, None);
+
+fn open() -> Vec<Row> {
     vec![
-        row(("GET", "/healthz"), Policy::Public, "The process runs", plain, || get(metrics::healthz)),
-        row(("GET", "/readyz"), Policy::Public, "The database answers", plain, || get(metrics::readyz)),
-        row(("GET", "/metrics"), Policy::Public, "Figures for Prometheus", plain, || get(metrics::metrics)),
-        row(("GET", "/api/openapi.json"), Policy::Public, "This document", plain, || get(document::openapi)),
+        row(("GET", "/healthz"), Policy::Public, "The process runs", PLAIN, || get(metrics::healthz)),
+        row(("GET", "/readyz"), Policy::Public, "The database answers", PLAIN, || get(metrics::readyz)),
+        row(("GET", "/metrics"), Policy::Public, "Figures for Prometheus", PLAIN, || get(metrics::metrics)),
+        row(("GET", "/api/openapi.json"), Policy::Public, "This document", PLAIN, || get(document::openapi)),
+    ]
+}
+
+fn of_machines() -> Vec<Row> {
+    vec![
         row(("GET", "/api/v1/machines"), READ, "Machines by name, a page at a time", gives("Page"), || {
             get(machines::list)
         }),
@@ -43,7 +59,7 @@ pub fn routes() -> Vec<Row> {
             ("GET", "/api/v1/machines/{id}/console"),
             READ,
             "The machine's console as a WebSocket; typing takes an operator: read-only=true, take-over=true",
-            plain,
+            PLAIN,
             || get(console::sit),
         ),
         row(
@@ -53,9 +69,14 @@ pub fn routes() -> Vec<Row> {
             gives("Recorded"),
             || get(console::recorded),
         ),
-        row(("GET", "/api/v1/machines/{id}/model"), READ, "A model file learnt from this machine", plain, || {
+        row(("GET", "/api/v1/machines/{id}/model"), READ, "A model file learnt from this machine", PLAIN, || {
             get(machines::learn)
         }),
+    ]
+}
+
+fn of_the_site() -> Vec<Row> {
+    vec![
         row(("GET", "/api/v1/find"), READ, "Machines of a name, id, serial or MAC", gives("Machines"), || {
             get(machines::find)
         }),
@@ -64,7 +85,7 @@ pub fn routes() -> Vec<Row> {
         row(("GET", "/api/v1/images"), READ, "Images that can be installed", gives("Images"), || get(site::images)),
         row(("GET", "/api/v1/orders"), READ, "Install orders that are open", gives("Orders"), || get(site::orders)),
         row(("GET", "/api/v1/tickets"), READ, "What waits for a person", gives("Tickets"), || get(site::tickets)),
-        row(("GET", "/api/v1/events"), READ, "The event log as server-sent events, after=SEQ", plain, || {
+        row(("GET", "/api/v1/events"), READ, "The event log as server-sent events, after=SEQ", PLAIN, || {
             get(events::stream)
         }),
         row(("GET", "/api/v1/log"), READ, "A page of the event log, after=SEQ", gives("Events"), || get(events::page)),
@@ -122,7 +143,7 @@ pub fn routes() -> Vec<Row> {
         ),
         row(("GET", "/api/v1/freeze"), READ, "Whether everything is frozen", gives("Freeze"), || get(site::frozen)),
         row(("PUT", "/api/v1/freeze"), RACK, "The red button", (Some("FreezeRequest"), None), || put(site::freeze)),
-        row(("POST", "/api/v1/reload"), CHANGE, "Read the data files again", plain, || post(site::reload)),
+        row(("POST", "/api/v1/reload"), CHANGE, "Read the data files again", PLAIN, || post(site::reload)),
         row(("GET", "/api/v1/tokens"), ADMIN, "Tokens, without their secrets", gives("Tokens"), || get(tokens::list)),
         row(
             ("POST", "/api/v1/tokens"),
@@ -131,7 +152,7 @@ pub fn routes() -> Vec<Row> {
             (Some("TokenRequest"), Some("TokenMade")),
             || post(tokens::make),
         ),
-        row(("DELETE", "/api/v1/tokens/{id}"), ADMIN, "Revoke a token", plain, || delete(tokens::revoke)),
+        row(("DELETE", "/api/v1/tokens/{id}"), ADMIN, "Revoke a token", PLAIN, || delete(tokens::revoke)),
     ]
 }
 

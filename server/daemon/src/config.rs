@@ -52,8 +52,6 @@ pub struct Config {
     pub budgets: Budgets,
     #[serde(default)]
     pub bmc: BmcConfig,
-    #[serde(default)]
-    pub console: ConsoleConfig,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -66,6 +64,8 @@ pub struct BmcConfig {
     /// The file with the key that BMC passwords are sealed with; `site.key` in the data folder without it.
     #[serde(default)]
     pub site_key: Option<PathBuf>,
+    #[serde(default)]
+    pub console: ConsoleConfig,
 }
 
 /// What becomes of what machines say on their serial consoles.
@@ -556,7 +556,7 @@ mod tests {
                 "0 lets no wipe",
             ),
             ("[boot]", "[boot]\nhttp-port = 8444", "cannot both have port 8444"),
-            ("[boot]", "[console]\nkept-bytes = 100\n[boot]", "is not within 65536"),
+            ("[boot]", "[bmc.console]\nkept-bytes = 100\n[boot]", "is not within 65536"),
             ("dedicated = true", "dhcp.mode = \"proxy\"", "has no range of ours"),
             ("range     = [\"10.77.0.50\", \"10.77.0.200\"]", "", "no range of addresses to hand out"),
             ("dedicated = true", "dhcp.boot-lease-seconds = 5", "at least 60 seconds"),

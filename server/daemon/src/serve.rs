@@ -56,7 +56,7 @@ pub async fn serve(config: Config) -> Result<()> {
         ca_pem: secured.ca_pem.clone(),
         // A new name each start: it is the fence against a courier that was thought dead.
         name: format!("muster/{:032x}", fresh_id()?),
-        tapes: Tapes { folder: config.data.join("console"), kept: config.console.kept_bytes },
+        tapes: Tapes { folder: config.data.join("console"), kept: config.bmc.console.kept_bytes },
     };
     let in_force = Arc::new(ArcSwap::from_pointee(catalog.clone()));
     let hands = hands(&config, &db, in_force.clone()).await?;
@@ -116,7 +116,7 @@ pub async fn serve(config: Config) -> Result<()> {
     running.spawn(named("boots", timeline::judge_boots(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("couriers", couriers(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("tidying", tidy(me.clone(), cancel.clone()), cancel.clone()));
-    let consoles = keep_consoles(me.clone(), config.console.record, cancel.clone());
+    let consoles = keep_consoles(me.clone(), config.bmc.console.record, cancel.clone());
     running.spawn(named("consoles", consoles, cancel.clone()));
     if let Some(days) = config.bmc.password_days {
         let old = change_old_passwords(me.clone(), PasswordAge { days }, cancel.clone());

@@ -31,10 +31,10 @@ pub fn slips(config: &Config, document: &Document<'_>) -> Vec<Slip> {
         let said = "0 days would change every password for ever; leave it out to change them by hand".to_owned();
         found.push(document.slip_at("bmc.password-days", said));
     }
-    if !KEPT.contains(&config.console.kept_bytes) {
+    if !KEPT.contains(&config.bmc.console.kept_bytes) {
         let (least, most) = (KEPT.start(), KEPT.end());
-        let said = format!("{} is not within {least} (less holds no boot) and {most}", config.console.kept_bytes);
-        found.push(document.slip_at("console.kept-bytes", said));
+        let said = format!("{} is not within {least} (less holds no boot) and {most}", config.bmc.console.kept_bytes);
+        found.push(document.slip_at("bmc.console.kept-bytes", said));
     }
     for (at, network) in config.networks.iter().enumerate() {
         alone(at, network, document, &mut found);
