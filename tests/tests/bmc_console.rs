@@ -105,6 +105,23 @@ async fn whatever_is_lost_on_the_way_both_sides_hear_all_of_it_once() {
 }
 
 #[tokio::test]
+async fn what_was_typed_last_arrives_though_the_console_is_left_at_once() {
+    let (sim, bmcs, target) = sim().await;
+    sim.state().sol.loses = 3;
+    let console = bmcs.console(&target, false).await.unwrap();
+    assert!(console.keys().write(b"a command of more than one packet, and then away\r"));
+    console.close().await;
+    assert_eq!(sim.state().sol.typed, b"a command of more than one packet, and then away\r");
+    sim.state().sol.deaf = true;
+    let console = bmcs.console(&target, false).await.unwrap();
+    assert!(console.keys().write(b"nobody hears this"));
+    let begun = std::time::Instant::now();
+    console.close().await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "who leaves is not kept");
+    assert_eq!(sim.state().open_sessions(), 0);
+}
+
+#[tokio::test]
 async fn a_machine_that_takes_little_or_nothing_for_a_while_gets_all_of_it() {
     let (sim, bmcs, target) = sim().await;
     sim.state().sol.takes = 3;

@@ -23,6 +23,7 @@ const ACTIVATE: [u8; 6] = [packet::SOL, 1, 0xc4, 0, 0, 0];
 const DEACTIVATE: [u8; 6] = [packet::SOL, 1, 0, 0, 0, 0];
 const TAKEN: u8 = 0x80;
 
+const PARTING: Duration = Duration::from_secs(1);
 const MOST_UNANSWERED: u32 = 3;
 
 /// A console that stands. Dropped, it is given back with two datagrams that may be lost; [`Held::run`] waits.
@@ -197,6 +198,8 @@ async fn carry(
 ) -> ConsoleEnd {
     let begun = Instant::now();
     let (mut next_word, mut unanswered) = (watch.every, 0);
+    // Once it is left: what was typed last has so long to arrive.
+    let mut parting: Option<Duration> = None;
     loop {
         let wake = loop {
             match line.due(begun.elapsed()) {
@@ -209,7 +212,10 @@ async fn carry(
                 Due::Unheard => return ConsoleEnd::Unheard,
             }
         };
-        let wake = begun + wake.unwrap_or(next_word).min(next_word);
+        if parting.is_some_and(|until| wake.is_none() || begun.elapsed() >= until) {
+            return ConsoleEnd::Closed;
+        }
+        let wake = begun + wake.unwrap_or(next_word).min(next_word).min(parting.unwrap_or(Duration::MAX));
         tokio::select! {
             (kind, payload) = session.next() => {
                 unanswered = 0;
@@ -222,18 +228,16 @@ async fn carry(
                     if let Some(ack) = arrived.ack && session.send(packet::SOL, &ack).await.is_err() {
                         return ConsoleEnd::Silent;
                     }
-                    if !tell(heard, &arrived) {
-                        return ConsoleEnd::Closed;
-                    }
+                    tell(heard, &arrived);
                     if arrived.over {
                         return ConsoleEnd::TakenAway;
                     }
                 }
             }
-            order = orders.recv(), if line.room() >= CHUNK => match order {
+            order = orders.recv(), if parting.is_none() && line.room() >= CHUNK => match order {
                 Some(Order::Type(bytes)) => line.type_in(&bytes),
                 Some(Order::Break) => line.type_break(),
-                None => return ConsoleEnd::Closed,
+                None => parting = Some(begun.elapsed() + PARTING),
             },
             () = tokio::time::sleep_until(wake) => {}
         }
@@ -250,8 +254,8 @@ async fn carry(
 /// Text and three marks.
 const ROOM_FOR_ONE: usize = 4;
 
-/// False when nobody listens any more.
-fn tell(heard: &mpsc::Sender<Heard>, arrived: &Arrived<'_>) -> bool {
+/// To whoever listens; there is room for it.
+fn tell(heard: &mpsc::Sender<Heard>, arrived: &Arrived<'_>) {
     let marks = [
         (arrived.overrun, Mark::Overrun),
         (arrived.broke, Mark::Break),
@@ -260,7 +264,10 @@ fn tell(heard: &mpsc::Sender<Heard>, arrived: &Arrived<'_>) -> bool {
     ];
     let text = (!arrived.text.is_empty()).then(|| Heard::Text(arrived.text.to_vec()));
     let marks = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| Heard::Mark(mark));
-    text.into_iter().chain(marks).all(|one| !matches!(heard.try_send(one), Err(mpsc::error::TrySendError::Closed(_))))
+    for one in text.into_iter().chain(marks) {
+        // Who has left hears no more.
+        let _ = heard.try_send(one);
+    }
 }
 
 #[cfg(test)]
