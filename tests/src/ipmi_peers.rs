@@ -67,6 +67,11 @@ fn free_port() -> u16 {
 impl OpenIpmi {
     /// With more lines for its emulator's file. It takes a moment until it answers.
     pub fn start(emulation: &str) -> Self {
+        Self::start_with(emulation, "")
+    }
+
+    /// And with more lines for the file of its channels: a serial console.
+    pub fn start_with(emulation: &str, channels: &str) -> Self {
         use std::os::unix::fs::PermissionsExt;
         let (port, serial) = (free_port(), free_port());
         let folder = std::env::temp_dir().join(format!("muster-openipmi-{}-{port}", std::process::id()));
@@ -80,7 +85,7 @@ impl OpenIpmi {
              allowed_auths_callback none md2 md5 straight\n    allowed_auths_user none md2 md5 straight\n    \
              allowed_auths_operator none md2 md5 straight\n    allowed_auths_admin none md2 md5 straight\n    \
              guid a123456789abcdefa123456789000001\n  endlan\n  chassis_control \"{}\"\n  serial 15 127.0.0.1 {serial} codec VM\n  \
-             user 1 true \"\" \"test\" user 10 none md2 md5 straight\n  user 2 true \"admin\" \"secret\" admin 10 none md2 md5 straight\n",
+             user 1 true \"\" \"test\" user 10 none md2 md5 straight\n  user 2 true \"admin\" \"secret\" admin 10 none md2 md5 straight\n{channels}",
             path("chassis.sh")
         );
         std::fs::write(path("lan.conf"), lan).unwrap();

@@ -8,10 +8,12 @@
 #![allow(clippy::indexing_slicing, clippy::expect_used)]
 
 mod server;
+mod sol;
 mod store;
 mod users;
 
 pub use server::{Factors, compact, controller, ddr4, event, fru, fru_locator, full, store};
+pub use sol::Sol;
 pub use store::Store;
 pub use users::{Keeps, Users};
 
@@ -20,6 +22,7 @@ use ring::hmac;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
@@ -84,6 +87,8 @@ pub struct State {
     pub store: Store,
     /// Who has which number, and what becomes of their passwords.
     pub users: Users,
+    /// The machine's serial console.
+    pub sol: Sol,
     pub mishaps: VecDeque<Mishap>,
     /// (network function, command, data) as carried out, session housekeeping included.
     pub done: Vec<(u8, u8, Vec<u8>)>,
@@ -104,6 +109,7 @@ impl State {
     /// The BMC restarts: what was open is forgotten.
     pub fn restart(&mut self) {
         self.sessions.clear();
+        self.sol.active = None;
     }
 
     pub fn carried_out(&self, net_fn: u8, command: u8) -> usize {
@@ -122,6 +128,8 @@ struct Session {
     k1: Vec<u8>,
     k2: Vec<u8>,
     out: u32,
+    /// Where its last packet came from.
+    peer: Option<SocketAddr>,
 }
 
 const MANAGED_RANDOM: [u8; 16] = *b"chosen by nobody";
@@ -131,6 +139,7 @@ pub const GUID: [u8; 16] = [0x33, 0x22, 0x11, 0x00, 0x55, 0x44, 0x77, 0x46, 0x88
 pub struct IpmiSim {
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
+    socket: Arc<UdpSocket>,
     task: JoinHandle<()>,
 }
 
@@ -141,7 +150,7 @@ impl IpmiSim {
 
     /// At a given address: for a whole row of them.
     pub async fn start_at(at: SocketAddr, traits: Traits) -> Self {
-        let socket = UdpSocket::bind(at).await.expect("a loopback port");
+        let socket = Arc::new(UdpSocket::bind(at).await.expect("a loopback port"));
         let address = socket.local_addr().expect("its address");
         let state = Arc::new(Mutex::new(State {
             traits,
@@ -149,6 +158,7 @@ impl IpmiSim {
             boot: [0; 5],
             store: Store::default(),
             users: Users::default(),
+            sol: Sol::default(),
             mishaps: VecDeque::new(),
             done: Vec::new(),
             logins: 0,
@@ -158,21 +168,40 @@ impl IpmiSim {
             late: None,
             next: 0x0100_0000,
         }));
-        let shared = state.clone();
+        let (shared, ours) = (state.clone(), socket.clone());
         let task = tokio::spawn(async move {
+            let socket = ours;
             let mut buffer = [0_u8; 2048];
-            while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
-                let replies = lock(&shared).datagram(&buffer[..length]).unwrap_or_default();
-                for reply in replies {
-                    let _ = socket.send_to(&reply, peer).await;
+            let mut tick = tokio::time::interval(Duration::from_millis(10));
+            loop {
+                tokio::select! {
+                    Ok((length, peer)) = socket.recv_from(&mut buffer) => {
+                        let replies = lock(&shared).datagram(&buffer[..length], peer).unwrap_or_default();
+                        for reply in replies {
+                            let _ = socket.send_to(&reply, peer).await;
+                        }
+                    }
+                    _ = tick.tick() => {
+                        let said = lock(&shared).said();
+                        if let Some((peer, packet)) = said {
+                            let _ = socket.send_to(&packet, peer).await;
+                        }
+                    }
                 }
             }
         });
-        Self { address, state, task }
+        Self { address, state, socket, task }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// Another session takes the console from whoever has it.
+    pub async fn take_console(&self) {
+        let told = self.state().taken_away();
+        let Some((peer, packet)) = told else { return };
+        let _ = self.socket.send_to(&packet, peer).await;
     }
 
     /// What befalls the next commands, in order.
@@ -214,7 +243,7 @@ fn plus(kind: u8, session: u32, sequence: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 impl State {
-    fn datagram(&mut self, bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    fn datagram(&mut self, bytes: &[u8], peer: SocketAddr) -> Option<Vec<Vec<u8>>> {
         if self.dead || !bytes.starts_with(&[6, 0, 0xff, 7]) {
             return None;
         }
@@ -236,7 +265,14 @@ impl State {
             0x10 => self.open(payload),
             0x12 => self.rakp1(payload),
             0x14 => self.rakp3(payload),
-            0x00 => self.sealed(word(bytes, 6)?, bytes, payload),
+            kind @ (0x00 | 0x01) => {
+                let managed = word(bytes, 6)?;
+                let message = self.unsealed(managed, bytes, payload, peer)?;
+                match kind {
+                    0x00 => self.request(managed, &message),
+                    _ => self.typed(managed, &message),
+                }
+            }
             _ => None,
         }
     }
@@ -270,6 +306,7 @@ impl State {
                 k1: Vec::new(),
                 k2: Vec::new(),
                 out: 0,
+                peer: None,
             },
         );
         let mut answer = vec![tag, 0, 4, 0];
@@ -335,13 +372,41 @@ impl State {
         Some(vec![plus(0x15, 0, 0, &answer)])
     }
 
-    fn sealed(&mut self, managed: u32, bytes: &[u8], payload: &[u8]) -> Option<Vec<Vec<u8>>> {
-        let session = self.sessions.get(&managed).filter(|session| session.established)?;
+    fn unsealed(&mut self, managed: u32, bytes: &[u8], payload: &[u8], peer: SocketAddr) -> Option<Vec<u8>> {
+        let session = self.sessions.get_mut(&managed).filter(|session| session.established)?;
         let (covered, code) = bytes.get(4..)?.split_at_checked(bytes.len() - 4 - code_length(session.suite))?;
         if session.sign(covered) != code {
             return None;
         }
-        let request = session.decrypt(payload)?;
+        session.peer = Some(peer);
+        session.decrypt(payload)
+    }
+
+    fn typed(&mut self, managed: u32, packet: &[u8]) -> Option<Vec<Vec<u8>>> {
+        if self.sol.active != Some(managed) {
+            return None;
+        }
+        let answer = self.sol.packet(packet)?;
+        Some(vec![self.sessions.get_mut(&managed)?.seal(0x01, &answer)])
+    }
+
+    /// What the console's machine says by itself, and to whom.
+    fn said(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        let managed = self.sol.active.filter(|_| !self.dead)?;
+        let packet = self.sol.tick()?;
+        let session = self.sessions.get_mut(&managed)?;
+        Some((session.peer?, session.seal(0x01, &packet)))
+    }
+
+    /// Somebody else takes the console; what its holder is told.
+    fn taken_away(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        let managed = self.sol.active?;
+        let packet = self.sol.take_away();
+        let session = self.sessions.get_mut(&managed)?;
+        Some((session.peer?, session.seal(0x01, &packet)))
+    }
+
+    fn request(&mut self, managed: u32, request: &[u8]) -> Option<Vec<Vec<u8>>> {
         let mishap = self.mishaps.pop_front().unwrap_or(Mishap::Fine);
         if mishap == Mishap::LoseRequest {
             return None;
@@ -352,7 +417,8 @@ impl State {
             Mishap::Code(code) => (code, Vec::new()),
             _ => {
                 self.done.push((net_fn, command, data.to_vec()));
-                self.carry_out(net_fn, command, data)
+                let told = self.sol.answer(net_fn, command, data, managed);
+                told.unwrap_or_else(|| self.carry_out(net_fn, command, data))
             }
         };
         if (net_fn, command, completion) == (6, 0x47, 0) && self.users.changing_ends_sessions {
@@ -360,9 +426,10 @@ impl State {
             return Some(Vec::new());
         }
         let session = self.sessions.get_mut(&managed)?;
-        let mut reply = session.seal(&message(head, completion, &answer));
+        let mut reply = session.seal(0x00, &message(head, completion, &answer));
         if (net_fn, command) == (6, 0x3c) {
             self.sessions.remove(&managed);
+            self.sol.active.take_if(|active| *active == managed);
         }
         let mut replies = match mishap {
             Mishap::LoseReply => Vec::new(),
@@ -448,7 +515,7 @@ impl Session {
         counted.then_some(plain)
     }
 
-    fn seal(&mut self, message: &[u8]) -> Vec<u8> {
+    fn seal(&mut self, kind: u8, message: &[u8]) -> Vec<u8> {
         self.out += 1;
         let pad = (16 - (message.len() + 1) % 16) % 16;
         let mut plain = message.to_vec();
@@ -462,7 +529,7 @@ impl Session {
             cipher.encrypt_block(&mut block);
             sealed.extend(block);
         }
-        let mut packet = plus(0xc0, self.console, self.out, &sealed);
+        let mut packet = plus(0xc0 | kind, self.console, self.out, &sealed);
         while !(packet.len() - 2).is_multiple_of(4) {
             packet.push(0xff);
         }

@@ -1,11 +1,12 @@
 //! How a machine boots, and why it does not: one list of everything that was seen, cut into boots.
 
 use crate::App;
+use crate::console::LineShown;
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use muster_conductor::plans;
-use muster_conductor::timeline::Told;
+use muster_conductor::timeline::{ConsoleOfBoot, Told};
 use muster_names::{Mac, MachineId, Millis};
 use muster_netboot::timeline::{Boot, Diagnosis, Entry, Running};
 use schemars::JsonSchema;
@@ -62,6 +63,18 @@ pub struct BootShown {
     pub diagnosis: DiagnosisShown,
     pub stages: Vec<StageShown>,
     pub entries: Vec<BootEntryShown>,
+    /// What was recorded of its console; none where nothing was, and in a brief answer.
+    pub console: Option<BootConsoleShown>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct BootConsoleShown {
+    pub first: Millis,
+    pub last: Millis,
+    pub bytes: usize,
+    /// Its last lines, where the boot went wrong.
+    pub lines: Vec<LineShown>,
 }
 
 /// A transfer that is under way.
@@ -129,17 +142,20 @@ pub(crate) async fn show(
             }
         }
     };
-    Ok(Json(shown(&told, &query)))
+    let consoles = if query.brief { Vec::new() } else { app.me.consoles_of(&told).await? };
+    Ok(Json(shown(&told, consoles, &query)))
 }
 
-fn shown(told: &Told, query: &BootsQuery) -> BootsShown {
+fn shown(told: &Told, mut consoles: Vec<Option<ConsoleOfBoot>>, query: &BootsQuery) -> BootsShown {
+    consoles.resize(told.boots.len(), None);
+    let boots = told.boots.iter().zip(consoles).rev().take(query.boots);
     BootsShown {
         machine: told.machine,
         macs: told.macs.clone(),
         now: told.now,
         diagnosis: diagnosis(&told.diagnosis()),
         running: told.running.iter().map(|one| running(one, told.now)).collect(),
-        boots: told.boots.iter().rev().take(query.boots).map(|one| boot(one, query.brief)).collect(),
+        boots: boots.map(|(one, console)| boot(one, console, query.brief)).collect(),
     }
 }
 
@@ -163,7 +179,7 @@ fn running(one: &Running, now: Millis) -> RunningShown {
     }
 }
 
-fn boot(boot: &Boot, brief: bool) -> BootShown {
+fn boot(boot: &Boot, console: Option<ConsoleOfBoot>, brief: bool) -> BootShown {
     let stage = |span: &muster_netboot::timeline::Span| StageShown {
         stage: span.stage.label().into(),
         began: span.began,
@@ -176,6 +192,12 @@ fn boot(boot: &Boot, brief: bool) -> BootShown {
         diagnosis: diagnosis(&boot.diagnosis),
         stages: boot.stages.iter().map(stage).collect(),
         entries: entries.iter().map(|one| entry(one, boot.began)).collect(),
+        console: console.map(|console| BootConsoleShown {
+            first: console.first,
+            last: console.last,
+            bytes: console.bytes,
+            lines: console.lines.into_iter().map(crate::console::shown).collect(),
+        }),
     }
 }
 

@@ -6,6 +6,7 @@
 mod agent;
 mod bmcs;
 mod boots;
+mod console;
 mod document;
 mod events;
 mod firmware;

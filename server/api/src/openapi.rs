@@ -1,7 +1,7 @@
 //! The OpenAPI document, made of the table of routes and the types' own schemas. `docs/openapi.json` is its golden copy.
 
 use crate::policy::{Policy, Row};
-use crate::{bmcs, boots, events, machines, plans, problem, site, tokens};
+use crate::{bmcs, boots, console, events, machines, plans, problem, site, tokens};
 use muster_conductor::{import, plans as made};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -90,6 +90,7 @@ fn schema(generator: &mut SchemaGenerator, name: &str) -> Value {
         "Bmc" => of::<bmcs::BmcShown>(generator),
         "BmcEntries" => of::<Vec<bmcs::BmcEntryShown>>(generator),
         "Readings" => of::<Vec<bmcs::ReadingShown>>(generator),
+        "Recorded" => of::<console::Recorded>(generator),
         "Boots" => of::<boots::BootsShown>(generator),
         "Freeze" => of::<site::Freeze>(generator),
         "FreezeRequest" => of::<site::FreezeRequest>(generator),

@@ -2,7 +2,7 @@
 
 use crate::guard::guard;
 use crate::policy::{Policy, Role, Row};
-use crate::{App, bmcs, boots, document, events, firmware, machines, metrics, plans, site, tokens};
+use crate::{App, bmcs, boots, console, document, events, firmware, machines, metrics, plans, site, tokens};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Router};
@@ -25,13 +25,30 @@ fn row(
 
 /// Every route there is.
 pub fn routes() -> Vec<Row> {
-    let plain = (None, None);
-    let gives = |name| (None, Some(name));
-    let mut all = vec![
-        row(("GET", "/healthz"), Policy::Public, "The process runs", plain, || get(metrics::healthz)),
-        row(("GET", "/readyz"), Policy::Public, "The database answers", plain, || get(metrics::readyz)),
-        row(("GET", "/metrics"), Policy::Public, "Figures for Prometheus", plain, || get(metrics::metrics)),
-        row(("GET", "/api/openapi.json"), Policy::Public, "This document", plain, || get(document::openapi)),
+    let mut rows = open();
+    rows.extend(of_machines());
+    rows.extend(of_bmcs());
+    rows.extend(of_the_site());
+    rows
+}
+
+fn gives(name: &'static str) -> (Option<&'static str>, Option<&'static str>) {
+    (None, Some(name))
+}
+
+const PLAIN: (Option<&str>, Option<&str>) = (None, None);
+
+fn open() -> Vec<Row> {
+    vec![
+        row(("GET", "/healthz"), Policy::Public, "The process runs", PLAIN, || get(metrics::healthz)),
+        row(("GET", "/readyz"), Policy::Public, "The database answers", PLAIN, || get(metrics::readyz)),
+        row(("GET", "/metrics"), Policy::Public, "Figures for Prometheus", PLAIN, || get(metrics::metrics)),
+        row(("GET", "/api/openapi.json"), Policy::Public, "This document", PLAIN, || get(document::openapi)),
+    ]
+}
+
+fn of_machines() -> Vec<Row> {
+    vec![
         row(("GET", "/api/v1/machines"), READ, "Machines by name, a page at a time", gives("Page"), || {
             get(machines::list)
         }),
@@ -39,9 +56,28 @@ pub fn routes() -> Vec<Row> {
         row(("GET", "/api/v1/machines/{id}/events"), READ, "The machine's log, oldest first", gives("Events"), || {
             get(machines::log)
         }),
-        row(("GET", "/api/v1/machines/{id}/model"), READ, "A model file learnt from this machine", plain, || {
+        row(
+            ("GET", "/api/v1/machines/{id}/console"),
+            READ,
+            "The machine's console as a WebSocket; typing takes an operator: read-only=true, take-over=true",
+            PLAIN,
+            || get(console::sit),
+        ),
+        row(
+            ("GET", "/api/v1/machines/{id}/console/recorded"),
+            READ,
+            "What is kept of the machine's console: since=, until= in milliseconds, raw=true",
+            gives("Recorded"),
+            || get(console::recorded),
+        ),
+        row(("GET", "/api/v1/machines/{id}/model"), READ, "A model file learnt from this machine", PLAIN, || {
             get(machines::learn)
         }),
+    ]
+}
+
+fn of_the_site() -> Vec<Row> {
+    vec![
         row(("GET", "/api/v1/find"), READ, "Machines of a name, id, serial or MAC", gives("Machines"), || {
             get(machines::find)
         }),
@@ -50,7 +86,7 @@ pub fn routes() -> Vec<Row> {
         row(("GET", "/api/v1/images"), READ, "Images that can be installed", gives("Images"), || get(site::images)),
         row(("GET", "/api/v1/orders"), READ, "Install orders that are open", gives("Orders"), || get(site::orders)),
         row(("GET", "/api/v1/tickets"), READ, "What waits for a person", gives("Tickets"), || get(site::tickets)),
-        row(("GET", "/api/v1/events"), READ, "The event log as server-sent events, after=SEQ", plain, || {
+        row(("GET", "/api/v1/events"), READ, "The event log as server-sent events, after=SEQ", PLAIN, || {
             get(events::stream)
         }),
         row(("GET", "/api/v1/log"), READ, "A page of the event log, after=SEQ", gives("Events"), || get(events::page)),
@@ -111,7 +147,7 @@ pub fn routes() -> Vec<Row> {
         ),
         row(("GET", "/api/v1/freeze"), READ, "Whether everything is frozen", gives("Freeze"), || get(site::frozen)),
         row(("PUT", "/api/v1/freeze"), RACK, "The red button", (Some("FreezeRequest"), None), || put(site::freeze)),
-        row(("POST", "/api/v1/reload"), CHANGE, "Read the data files again", plain, || post(site::reload)),
+        row(("POST", "/api/v1/reload"), CHANGE, "Read the data files again", PLAIN, || post(site::reload)),
         row(("GET", "/api/v1/tokens"), ADMIN, "Tokens, without their secrets", gives("Tokens"), || get(tokens::list)),
         row(
             ("POST", "/api/v1/tokens"),
@@ -120,15 +156,12 @@ pub fn routes() -> Vec<Row> {
             (Some("TokenRequest"), Some("TokenMade")),
             || post(tokens::make),
         ),
-        row(("DELETE", "/api/v1/tokens/{id}"), ADMIN, "Revoke a token", plain, || delete(tokens::revoke)),
-    ];
-    all.extend(of_bmcs());
-    all
+        row(("DELETE", "/api/v1/tokens/{id}"), ADMIN, "Revoke a token", PLAIN, || delete(tokens::revoke)),
+    ]
 }
 
 /// What is known of the BMCs.
 fn of_bmcs() -> Vec<Row> {
-    let gives = |name| (None, Some(name));
     vec![
         row(("GET", "/api/v1/machines/{id}/bmc"), READ, "The machine's BMC as it was seen last", gives("Bmc"), || {
             get(bmcs::show)

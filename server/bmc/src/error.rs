@@ -93,6 +93,12 @@ pub enum Error {
         #[source]
         source: Fault,
     },
+    #[error("BMC {bmc}: its machine's console could not be opened")]
+    OpenConsole {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
     #[error("BMC {bmc}: its BIOS attributes could not be read")]
     ReadBios {
         bmc: String,
@@ -138,6 +144,7 @@ impl Error {
             | Self::ReadLog { source, .. }
             | Self::ReadBios { source, .. }
             | Self::SetBios { source, .. }
+            | Self::OpenConsole { source, .. }
             | Self::Inspect { source, .. } => source,
         }
     }
@@ -190,6 +197,8 @@ pub enum Fault {
     PlainHttp,
     #[error("all its session slots are taken; they free themselves within minutes, or close one in its web page")]
     NoSlot,
+    #[error("the console is with {0}; ask them to leave it, or take it over")]
+    ConsoleTaken(String),
     #[error("it answers that it is busy ({0}); ask again in a minute")]
     Busy(String),
     #[error("it refuses: {0}")]
@@ -220,7 +229,7 @@ pub enum Fault {
 impl Fault {
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NoSlot | Self::Busy(_) | Self::Locked(_) | Self::Superseded => Kind::Later,
+            Self::NoSlot | Self::ConsoleTaken(_) | Self::Busy(_) | Self::Locked(_) | Self::Superseded => Kind::Later,
             Self::NoAnswer(_) | Self::Resting(_) | Self::Http(_) | Self::NoAddress(_) => Kind::Unreachable,
             Self::Login
             | Self::LoginsHeld(_)
@@ -250,6 +259,7 @@ impl Fault {
             Self::ForeignKey { .. } => "foreign-key",
             Self::PlainHttp => "plain-http",
             Self::NoSlot => "no-slot",
+            Self::ConsoleTaken(_) => "console-taken",
             Self::Busy(_) => "busy",
             Self::Declined(_) => "declined",
             Self::NotOffered(_) => "not-offered",

@@ -27,6 +27,8 @@ pub struct Settings {
     pub confirm_gap: Duration,
     /// A session unused for so long is closed.
     pub idle_close: Duration,
+    /// Between two looks whether an open console is ours still; they keep its session alive.
+    pub console_look: Duration,
     /// So many operations without an answer in a row, and the BMC is left alone.
     pub rest_after: u32,
     /// For so long, doubled with each failed probe, at most sixteen times.
@@ -44,6 +46,7 @@ impl Default for Settings {
             sends: 4,
             confirm_gap: Duration::from_secs(1),
             idle_close: Duration::from_secs(20),
+            console_look: Duration::from_secs(15),
             rest_after: 5,
             rest: Duration::from_secs(15),
             most_at_once: 2048,

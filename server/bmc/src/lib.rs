@@ -9,6 +9,7 @@
 //! then unknown, as after [`Error::may_have_happened`].
 
 mod accounts;
+mod console;
 mod error;
 mod firmware;
 mod hardware;
@@ -21,6 +22,7 @@ mod reading;
 mod redfish;
 mod target;
 
+pub use console::{Console, ConsoleEnd, Heard, Keys, Mark};
 pub use error::{Error, Fault, Kind};
 pub use firmware::{BiosSet, Running};
 pub use hardware::{Controller, Drive, Fan, Firmware, Gap, Hardware, Memory, Nic, Other, PowerSupply, Processor};

@@ -1,13 +1,14 @@
 //! The hand that reaches real BMCs: passwords are read at each use, from the vault or else from their files, so that a
 //! changed one is taken at once and none stays in memory longer than its call.
 
-use crate::hand::{BmcOf, FirmwareHand, Hand, HandError, Login, PasswordHand};
+use crate::hand::{BmcOf, ConsoleHand, FirmwareHand, Hand, HandError, Login, PasswordHand};
 use crate::passwords::Vault;
 use crate::watching::{Visit, WatchHand};
 use arc_swap::ArcSwap;
 use futures_core::future::BoxFuture;
 use muster_bmc::{
-    Bmcs, BootDevice, BootOrder, Error, Kind, Log, LogMark, PaceTold, PowerAction, Running, Secret, Target, Trust,
+    Bmcs, BootDevice, BootOrder, Console, Error, Kind, Log, LogMark, PaceTold, PowerAction, Running, Secret, Target,
+    Trust,
 };
 use muster_catalog::{BiosTold, BmcAccess, Catalog, Placed, Protocol, Quirk};
 use muster_names::{BootTarget, FirmwareMode, Power};
@@ -176,6 +177,15 @@ impl WatchHand for BmcHand {
 
     fn pace(&self) -> PaceTold {
         self.bmcs.pace()
+    }
+}
+
+impl ConsoleHand for BmcHand {
+    fn console<'a>(&'a self, bmc: &'a BmcOf, take_over: bool) -> BoxFuture<'a, Result<Console, HandError>> {
+        Box::pin(async move {
+            let target = self.target(bmc).await?;
+            self.bmcs.console(&target, take_over).await.map_err(|error| told(&error))
+        })
     }
 }
 

@@ -27,6 +27,14 @@ pub enum Error {
     Unwritten,
     #[error("this agent has said more than is written down for now; ask again in a minute")]
     TooOften,
+    /// What a BMC answered to a person who waits for it.
+    #[error("{reason}")]
+    Bmc { reason: String, later: bool },
+    #[error("what is recorded of the console does not read")]
+    Tape {
+        #[source]
+        source: std::io::Error,
+    },
     #[error("the operating system gives no random numbers")]
     NoRandomness,
 }
@@ -40,9 +48,10 @@ impl Error {
         match self {
             Self::Store { source } => source.kind(),
             Self::Stored { .. } => Kind::Bug,
-            Self::NoMachine { .. } | Self::Refused { .. } => Kind::Refused,
-            Self::Unwritten | Self::TooOften => Kind::Later,
+            Self::NoMachine { .. } | Self::Refused { .. } | Self::Bmc { later: false, .. } => Kind::Refused,
+            Self::Unwritten | Self::TooOften | Self::Bmc { later: true, .. } => Kind::Later,
             Self::NoRandomness => Kind::Unreachable,
+            Self::Tape { .. } => Kind::Bug,
         }
     }
 
@@ -55,6 +64,8 @@ impl Error {
             Self::Refused { .. } => "refused",
             Self::Unwritten => "unwritten",
             Self::TooOften => "too-often",
+            Self::Bmc { .. } => "bmc",
+            Self::Tape { .. } => "tape",
             Self::NoRandomness => "no-randomness",
         }
     }

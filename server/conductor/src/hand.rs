@@ -4,7 +4,7 @@
 use crate::passwords::Vault;
 use crate::watching::WatchHand;
 use futures_core::future::BoxFuture;
-use muster_bmc::{Running, Secret};
+use muster_bmc::{Console, Running, Secret};
 use muster_catalog::{BiosTold, BmcAccess};
 use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
 use std::collections::BTreeMap;
@@ -82,12 +82,19 @@ pub trait FirmwareHand: Send + Sync {
     ) -> BoxFuture<'a, Result<(), HandError>>;
 }
 
+/// A BMC's serial console.
+pub trait ConsoleHand: Send + Sync {
+    /// Takes the console of the BMC's machine; from another session only if `take_over`.
+    fn console<'a>(&'a self, bmc: &'a BmcOf, take_over: bool) -> BoxFuture<'a, Result<Console, HandError>>;
+}
+
 /// How BMCs are reached.
 pub struct Hands {
     pub power: Arc<dyn Hand>,
     pub passwords: Arc<dyn PasswordHand>,
     pub watch: Arc<dyn WatchHand>,
     pub firmware: Arc<dyn FirmwareHand>,
+    pub consoles: Arc<dyn ConsoleHand>,
     pub vault: Arc<Vault>,
 }
 
@@ -95,8 +102,15 @@ impl Hands {
     /// One hand for everything.
     pub fn of<H>(hand: Arc<H>, vault: Arc<Vault>) -> Self
     where
-        H: Hand + PasswordHand + WatchHand + FirmwareHand + 'static,
+        H: Hand + PasswordHand + WatchHand + FirmwareHand + ConsoleHand + 'static,
     {
-        Self { power: hand.clone(), passwords: hand.clone(), watch: hand.clone(), firmware: hand, vault }
+        Self {
+            power: hand.clone(),
+            passwords: hand.clone(),
+            watch: hand.clone(),
+            firmware: hand.clone(),
+            consoles: hand,
+            vault,
+        }
     }
 }

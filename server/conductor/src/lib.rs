@@ -11,6 +11,7 @@ mod body;
 mod boot;
 mod clean;
 mod conflicts;
+pub mod console;
 mod courier;
 mod error;
 mod facts;
@@ -45,9 +46,9 @@ pub use courier::{couriers, deadlines};
 pub use error::Error;
 pub use facts::{Known, known};
 pub use firmware::{FirmwareReport, MachineFirmware, weigh};
-pub use hand::{BmcOf, FirmwareHand, Hand, HandError, Hands, Login, PasswordHand};
+pub use hand::{BmcOf, ConsoleHand, FirmwareHand, Hand, HandError, Hands, Login, PasswordHand};
 pub use leases::{commit_leases, leases_of, load_leases};
-pub use muster_bmc::{Firmware, Running, Secret};
+pub use muster_bmc::{Console, Firmware, Running, Secret};
 pub use passwords::{PasswordAge, SiteKey, Vault, change_old_passwords};
 pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use session::{Caller, TurnedAway};
@@ -59,6 +60,7 @@ use agents::Agents;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use boot::Tokens;
 use conflicts::Conflicts;
+use console::{Consoles, Tapes};
 use muster_catalog::{Catalog, Image};
 use muster_diagnosis::Budgets;
 use muster_names::{Digest, Epoch, FirmwareMode, ImageId, Key, MachineId, OrderId, Seq, Subject};
@@ -85,6 +87,8 @@ pub struct Settings {
     pub ca_pem: String,
     /// This daemon's name among couriers.
     pub name: String,
+    /// What consoles say is kept there.
+    pub tapes: Tapes,
 }
 
 /// An image that is there to be installed.
@@ -127,6 +131,8 @@ pub struct Conductor {
     pub(crate) hand: Arc<dyn Hand>,
     pub(crate) passwords: Arc<dyn PasswordHand>,
     pub(crate) firmware: Arc<dyn FirmwareHand>,
+    pub(crate) hands_console: Arc<dyn ConsoleHand>,
+    pub(crate) consoles: Consoles,
     pub(crate) vault: Arc<Vault>,
     pub(crate) watcher: Arc<dyn WatchHand>,
     pub(crate) watching: watching::Watching,
@@ -188,6 +194,7 @@ impl Conductor {
         // A name for each run of the daemon: what a former run left claimed is not taken for our own.
         let run = rim::fresh_id().unwrap_or_else(|_| u128::from(rim::now().0.unsigned_abs()));
         let courier = format!("{}/{run:032x}", settings.name);
+        let consoles = Consoles::new(settings.tapes.clone());
         let me = Self {
             db,
             settings,
@@ -195,6 +202,8 @@ impl Conductor {
             hand: hands.power,
             passwords: hands.passwords,
             firmware: hands.firmware,
+            hands_console: hands.consoles,
+            consoles,
             vault: hands.vault,
             watcher: hands.watch,
             watching: Default::default(),

@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_secs(300);
 const DAY_MS: i64 = 86_400_000;
+/// As long as boots are kept.
+const TAPES: Duration = Duration::from_secs(90 * 86_400);
 /// Ports whose boots are kept, those seen last first.
 const MOST_MACS: u32 = 50_000;
 
@@ -37,6 +39,11 @@ impl Conductor {
         // The plain text of a token that its system has long called with, or never will.
         self.forget_resident_tokens();
         self.forget_series().await?;
+        let tapes = self.consoles.tapes.clone();
+        let forgotten = tokio::task::spawn_blocking(move || tapes.forget(TAPES)).await;
+        if let Err(error) = forgotten.map_err(std::io::Error::other).flatten() {
+            tracing::warn!(%error, "old recordings of consoles stay");
+        }
         self.scribe
             .write(move |w| {
                 Box::pin(async move {

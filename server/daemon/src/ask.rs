@@ -5,7 +5,7 @@ use crate::cli::{
 };
 use crate::client::{Api, escaped};
 use crate::table::{ago, bytes, cell, clock, items, place, print};
-use crate::{explain, plan, rack, show, watch, watched};
+use crate::{console, explain, plan, rack, show, watch, watched};
 use anyhow::Result;
 use clap::ValueEnum as _;
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ pub async fn ask(api: &Api, command: Command, output: Output) -> Result<ExitCode
         Command::Install(install) => return plan::install(api, install, output).await,
         Command::Import(import) => return crate::import::import(api, &import, output).await,
         Command::Watch { machines, until, timeout } => return watch::watch(api, &machines, &until, timeout).await,
+        Command::Console(sit) => return console::console(api, &sit, output).await,
         Command::Model(command) => model(api, command, output).await?,
         Command::Images => images(api, output).await?,
         Command::Rack(RackCommand::List) => rack::list(api, output).await?,

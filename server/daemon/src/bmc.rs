@@ -1,5 +1,7 @@
-//! `muster bmc`: what a BMC tells, asked from here and without a daemon. Nothing is ever changed.
+//! `muster bmc`: what a BMC tells, asked from here and without a daemon, and its machine's console. No setting is ever
+//! changed.
 
+mod console;
 mod inspect;
 mod log;
 mod power;
@@ -47,6 +49,14 @@ pub enum BmcCommand {
     ///
     /// Exit codes: 0 read; 1 refused, the message says why; 3 no answer, the same again may work later.
     Log(ReadLog),
+    /// Be at a machine's serial console; ~. at the beginning of a line leaves, ~? helps
+    ///
+    /// It needs no daemon, changes no setting and records nothing; `muster console` does. A console that another session
+    /// has is left to it without --take-over.
+    ///
+    /// Exit codes: 0 left; 1 refused or ended by the BMC, the message says why; 3 no answer or in other hands, the same
+    /// again may work later.
+    Console(console::OpenConsole),
 }
 
 /// A BMC and how to get in.
@@ -96,6 +106,7 @@ pub fn run(command: BmcCommand, output: Output, runtime: &tokio::runtime::Runtim
             BmcCommand::Power(asked) => power::look(&bmcs, asked, output).await,
             BmcCommand::Sensors(at) => sensors::look(&bmcs, &at.target()?, output).await.map(done),
             BmcCommand::Log(asked) => log::look(&bmcs, &asked.at.target()?, &asked.since, output).await.map(done),
+            BmcCommand::Console(asked) => console::show(&bmcs, asked).await.map(done),
         };
         bmcs.close_all().await;
         ended(read)

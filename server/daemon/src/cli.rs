@@ -79,7 +79,14 @@ pub enum Command {
         #[arg(long)]
         timeout: Option<u64>,
     },
-    /// BMCs: what one tells, asked from here
+    /// Be at a machine's serial console, or read what it said; ~. at the beginning of a line leaves, ~? helps
+    ///
+    /// It is recorded. Several may be there: whoever may write and types first is the writer.
+    ///
+    /// Exit codes: 0 left; 1 refused, or the console ended, the message says why; 3 no answer or in other hands, the same
+    /// again may work later.
+    Console(Sit),
+    /// BMCs: what one tells and its console, asked from here
     #[command(subcommand)]
     Bmc(BmcCommand),
     /// Firmware and BIOS attributes: what differs from the models, and attributes set for the next boot
@@ -131,6 +138,29 @@ pub struct Targets {
     /// Follow the machines afterwards until they are in a state
     #[arg(long, value_name = "STATE", value_parser = PossibleValuesParser::new(muster_api::STATES), hide_possible_values = true)]
     pub until: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub struct Sit {
+    pub machine: String,
+    /// Look on and type nothing
+    #[arg(long, conflicts_with = "recorded")]
+    pub read_only: bool,
+    /// Take it from another session of the BMC, and the keyboard from another writer
+    #[arg(long, conflicts_with = "recorded")]
+    pub take_over: bool,
+    /// End after so many seconds
+    #[arg(long = "for", value_name = "SECONDS", conflicts_with = "recorded")]
+    pub seconds: Option<u64>,
+    /// Print what was recorded, a line each with its time, without orders to the terminal
+    #[arg(long)]
+    pub recorded: bool,
+    /// Of the last so many minutes
+    #[arg(long, value_name = "MINUTES", requires = "recorded")]
+    pub since: Option<u32>,
+    /// The bytes as the machine sent them
+    #[arg(long, requires = "recorded")]
+    pub raw: bool,
 }
 
 #[derive(clap::Args)]

@@ -5,10 +5,20 @@
 
 use crate::table::{plain, plain_text};
 use anyhow::{Context as _, Result, bail, ensure};
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Client, Method, Response, Url};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest as _};
+
+pub type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 /// Where the daemon is, and who we are.
 #[derive(Clone, Debug, clap::Args)]
@@ -89,19 +99,20 @@ impl Api {
             return Ok(response);
         }
         let text = response.text().await.unwrap_or_default();
-        let problem: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Err(self.refused(status.as_u16(), &text))
+    }
+
+    /// What an answer that is no success says.
+    fn refused(&self, status: u16, text: &str) -> anyhow::Error {
+        let problem: Value = serde_json::from_str(text).unwrap_or(Value::Null);
         let detail = match problem.get("detail").and_then(Value::as_str) {
             Some(detail) => plain_text(detail),
-            None => format!("{} answers {status}: {}", self.server, plain_text(&text)),
+            None => format!("{} answers {status}: {}", self.server, plain_text(text)),
         };
         match status {
-            StatusCode::UNAUTHORIZED => {
-                bail!("{detail} (the token is that of {})", self.access.token_file.display())
-            }
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
-                Err(Away(detail).into())
-            }
-            _ => bail!("{detail}"),
+            401 => anyhow::anyhow!("{detail} (the token is that of {})", self.access.token_file.display()),
+            502..=504 => Away(detail).into(),
+            _ => anyhow::anyhow!("{detail}"),
         }
     }
 
@@ -145,6 +156,41 @@ impl Api {
 
     pub async fn delete(&self, path: &str) -> Result<Value> {
         Ok(plain(self.send(Method::DELETE, path, None).await?.json().await?))
+    }
+
+    /// What is not JSON.
+    pub async fn bytes(&self, path: &str) -> Result<Vec<u8>> {
+        Ok(self.send(Method::GET, path, None).await?.bytes().await?.to_vec())
+    }
+
+    /// A WebSocket at this path. Its refusals are those of every other request.
+    pub async fn socket(&self, path: &str) -> Result<Socket> {
+        let url = Url::parse(&format!("{}{path}", self.server))?;
+        let (host, port) = (url.host_str().unwrap_or_default().to_string(), url.port_or_known_default().unwrap_or(443));
+        let away = |cause: String| {
+            Away(format!("{} does not answer ({cause}); is `muster serve` running there?", self.server))
+        };
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let stream = TcpStream::connect((bare, port)).await.map_err(|error| away(error.to_string()))?;
+        let mut roots = rustls::RootCertStore::empty();
+        let pem = std::fs::read(&self.access.ca)?;
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            roots.add(certificate?)?;
+        }
+        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let name = ServerName::try_from(bare.to_string())?;
+        let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await;
+        let stream = stream.map_err(|error| away(error.to_string()))?;
+        let mut request = format!("wss{}", url.as_str().trim_start_matches("https")).into_client_request()?;
+        request.headers_mut().insert("authorization", format!("Bearer {}", self.token).parse()?);
+        match tokio_tungstenite::client_async(request, stream).await {
+            Ok((socket, _)) => Ok(socket),
+            Err(tungstenite::Error::Http(response)) => {
+                let text = String::from_utf8_lossy(response.body().as_deref().unwrap_or_default()).into_owned();
+                Err(self.refused(response.status().as_u16(), &text))
+            }
+            Err(error) => Err(away(error.to_string()).into()),
+        }
     }
 
     /// The event stream, from a number on.

@@ -68,11 +68,30 @@ pub struct BmcConfig {
     /// The file with the key that BMC passwords are sealed with; `site.key` in the data folder without it.
     #[serde(default)]
     pub site_key: Option<PathBuf>,
+    #[serde(default)]
+    pub console: ConsoleConfig,
+}
+
+/// What becomes of what machines say on their serial consoles.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ConsoleConfig {
+    /// Machines that are being booted are recorded with nobody there. It takes one session of each such BMC, and the
+    /// console from whoever does not come through us.
+    pub record: bool,
+    /// Bytes kept of each machine's console, the newest.
+    pub kept_bytes: u64,
+}
+
+impl Default for ConsoleConfig {
+    fn default() -> Self {
+        Self { record: false, kept_bytes: 1 << 20 }
+    }
 }
 
 impl Default for BmcConfig {
     fn default() -> Self {
-        Self { watch_minutes: watch_minutes(), password_days: None, site_key: None }
+        Self { watch_minutes: watch_minutes(), password_days: None, site_key: None, console: ConsoleConfig::default() }
     }
 }
 
@@ -558,6 +577,7 @@ mod tests {
                 "0 lets no wipe",
             ),
             ("[boot]", "[boot]\nhttp-port = 8444", "cannot both have port 8444"),
+            ("[boot]", "[bmc.console]\nkept-bytes = 100\n[boot]", "is not within 65536"),
             ("dedicated = true", "dhcp.mode = \"proxy\"", "has no range of ours"),
             ("range     = [\"10.77.0.50\", \"10.77.0.200\"]", "", "no range of addresses to hand out"),
             ("dedicated = true", "dhcp.boot-lease-seconds = 5", "at least 60 seconds"),

@@ -105,6 +105,21 @@ fn whole(boot: &Value) -> String {
     if !stages.is_empty() {
         text.push_str(&format!("Stages: {stages}\n"));
     }
+    if let Some(console) = boot.get("console").filter(|console| console.is_object()) {
+        text.push_str(&recorded(console));
+    }
+    text
+}
+
+/// What was recorded of the console, and its last lines where the boot went wrong.
+fn recorded(console: &Value) -> String {
+    let size = bytes(console.get("bytes").and_then(Value::as_u64).unwrap_or_default());
+    let (first, last) = (clock(number(console, "first")), clock(number(console, "last")));
+    let mut text = format!("Console: {size} recorded, {first} to {last}; `muster console --recorded` prints it\n");
+    for line in items(console, "lines") {
+        text.push_str("  ");
+        text.push_str(&crate::console::entry(&line));
+    }
     text
 }
 
@@ -158,6 +173,21 @@ mod tests {
              129.050 s  discover  firmware, PXE  -     no answer: x\n\
              Stages: power 9.1 s, address\n"
         );
+    }
+
+    #[test]
+    fn the_last_words_of_a_console_stand_below_the_boot_that_went_wrong() {
+        let line = json!({ "at": 61_000, "text": "No bootable device", "note": false });
+        let console = json!({ "first": 1_000, "last": 61_000, "bytes": 1_500, "lines": [line] });
+        let told = whole(&json!({ "began": 0, "entries": [], "console": console }));
+        assert!(
+            told.ends_with(
+                "Console: 1.5 kB recorded, 1970-01-01 00:00:01 to 1970-01-01 00:01:01; `muster console --recorded` prints it\n  \
+                 1970-01-01 00:01:01  No bootable device\n"
+            ),
+            "{told}"
+        );
+        assert!(!whole(&json!({ "began": 0, "entries": [], "console": null })).contains("Console"));
     }
 
     #[test]

@@ -49,7 +49,9 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, router: Router
             // One request at a time on a connection: what is counted here is counted whole.
             let mut builder = Builder::new(TokioExecutor::new()).http1_only();
             builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
-            let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
+            // A console is a WebSocket: the connection goes on as something else.
+            let service = TowerToHyperService::new(router);
+            let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
             if let Err(error) = served {
                 tracing::debug!(%error, "a connection ended early");
             }

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use muster_api::{App, agent_router, keep_first, router};
 use muster_bootserver::{dhcp, dhcp6, http, ra, syslog, tftp};
 use muster_catalog::Catalog;
+use muster_conductor::console::{Tapes, keep_consoles};
 use muster_conductor::{
     BmcHand, Conductor, Hands, PasswordAge, Settings, change_old_passwords, couriers, deadlines, fresh_id, fresh_token,
     keep_conflicts, refresh, tidy, timeline, watch_bmcs,
@@ -55,6 +56,7 @@ pub async fn serve(config: Config) -> Result<()> {
         ca_pem: secured.ca_pem.clone(),
         // A new name each start: it is the fence against a courier that was thought dead.
         name: format!("muster/{:032x}", fresh_id()?),
+        tapes: Tapes { folder: config.data.join("console"), kept: config.bmc.console.kept_bytes },
     };
     let in_force = Arc::new(ArcSwap::from_pointee(catalog.clone()));
     let hands = hands(&config, &db, in_force.clone()).await?;
@@ -114,6 +116,8 @@ pub async fn serve(config: Config) -> Result<()> {
     running.spawn(named("boots", timeline::judge_boots(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("couriers", couriers(me.clone(), cancel.clone()), cancel.clone()));
     running.spawn(named("tidying", tidy(me.clone(), cancel.clone()), cancel.clone()));
+    let consoles = keep_consoles(me.clone(), config.bmc.console.record, cancel.clone());
+    running.spawn(named("consoles", consoles, cancel.clone()));
     over_bmcs(&config, &me, &mut running, &cancel).await?;
     running.spawn(named("deadlines", deadlines(me.clone(), cancel.clone()), cancel.clone()));
     let counted = boot_servers(&config, &path, &networks, &mut running, &cancel)?;

@@ -383,3 +383,76 @@ async fn an_address_that_is_none_is_refused_before_anything_is_sent() {
     let said = asked("sensors", "http://127.0.0.1:1", &["--since", "1"]).await;
     assert_eq!(said.code, 2, "{}", said.err);
 }
+
+/// A console is no reading: it has its own tests below.
+async fn console(sim: &IpmiSim, more: &[&str], typed: &'static [u8]) -> Said {
+    let file = password("secret");
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_muster"));
+    command.args(["bmc", "console", &format!("ipmi://{}", sim.address)]).args(more);
+    command.args(["--user", "admin", "--password-file"]).arg(&file);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stdin, typed).await.unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}
+
+#[tokio::test]
+async fn a_console_carries_the_bytes_of_a_pipe_and_gives_back_what_it_took() {
+    let sim = IpmiSim::start(Traits::default()).await;
+    sim.state().sol.echoes = true;
+    sim.state().sol.say(b"login: ");
+    let said = console(&sim, &["--for", "3"], b"~.root\n").await;
+    assert_eq!((said.code, said.out.as_str()), (0, "login: ~.root\n"), "{}", said.err);
+    assert_eq!(sim.state().sol.typed, b"~.root\n", "a program's tilde is a tilde");
+    assert_eq!(sim.state().open_sessions(), 0);
+}
+
+#[tokio::test]
+async fn a_console_in_other_hands_is_left_there_with_the_next_step() {
+    let sim = IpmiSim::start(Traits::default()).await;
+    sim.state().sol.foreign = Some(0x0900_0009);
+    let said = console(&sim, &[], b"").await;
+    said.tells(AWAY, &["user number 7 from 10.0.0.9", "take it over"], "taken");
+    let said = console(&sim, &["--take-over", "--for", "1"], b"").await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    sim.state().sol.refuses = Some(0x81);
+    console(&sim, &[], b"").await.tells(REFUSED, &["switched off there"], "off");
+}
+
+/// `script` gives the binary a terminal; that is as it was afterwards, whichever way the console ended.
+#[tokio::test]
+async fn a_terminal_is_raw_while_a_console_is_on_and_restored_after_it() {
+    for (typed, ends) in [(&b"\x03ls\r~."[..], "left"), (b"", "limit")] {
+        let sim = IpmiSim::start(Traits::default()).await;
+        let file = password("secret");
+        let line = format!(
+            "stty -g; {} bmc console ipmi://{} --user admin --password-file {} --for 4; stty -g",
+            env!("CARGO_BIN_EXE_muster"),
+            sim.address,
+            file.display()
+        );
+        let mut command = tokio::process::Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let begun = std::time::Instant::now();
+        while sim.state().sol.active.is_none() {
+            assert!(begun.elapsed().as_secs() < 20, "the console never opens");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        tokio::io::AsyncWriteExt::write_all(&mut stdin, typed).await.unwrap();
+        let output = child.wait_with_output().await.unwrap();
+        drop(stdin);
+        let said = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<&str> = said.lines().filter(|line| line.matches(':').count() > 10).collect();
+        assert!(lines.len() == 2 && lines[0] == lines[1], "{ends}: {said}");
+        let expected: &[u8] = if typed.is_empty() { b"" } else { b"\x03ls\r" };
+        assert_eq!(sim.state().sol.typed, expected, "{ends}: Ctrl-C goes to the machine");
+        assert_eq!(sim.state().open_sessions(), 0, "{ends}");
+    }
+}

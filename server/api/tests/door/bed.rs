@@ -8,8 +8,8 @@ use muster_api::{App, Role, agent_router, mint, router};
 use muster_bmc::{Health, Log, LogEntry, LogMark, LogTime, PaceTold, Reading, ReadingKind, Since, Thresholds};
 use muster_catalog::{BiosTold, Catalog, read};
 use muster_conductor::{
-    BmcOf, Conductor, FirmwareHand, Hand, HandError, Hands, Login, PasswordHand, Running, Secret, Settings, SiteKey,
-    Vault, Visit, WatchHand,
+    BmcOf, Conductor, ConsoleHand, FirmwareHand, Hand, HandError, Hands, Login, PasswordHand, Running, Secret,
+    Settings, SiteKey, Vault, Visit, WatchHand,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
@@ -86,6 +86,12 @@ impl WatchHand for Nobody {
 
     fn pace(&self) -> PaceTold {
         PaceTold { at_once: 16, answers: 9, late: 2 }
+    }
+}
+
+impl ConsoleHand for Nobody {
+    fn console<'a>(&'a self, _: &'a BmcOf, _: bool) -> BoxFuture<'a, Result<muster_conductor::Console, HandError>> {
+        silence()
     }
 }
 
@@ -185,6 +191,7 @@ impl Bed {
             boot_http: "http://10.0.0.1:8080".into(),
             ca_pem: "a certificate".into(),
             name: "daemon".into(),
+            tapes: muster_conductor::console::Tapes { folder: dir.join("console"), kept: 1 << 20 },
         };
         let cancel = CancellationToken::new();
         let vault = Arc::new(Vault::new(db.clone(), SiteKey::read(&"5a".repeat(32)).unwrap()));

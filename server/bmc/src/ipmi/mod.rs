@@ -5,6 +5,7 @@
 
 mod accounts;
 mod boot;
+mod console;
 mod convert;
 mod crypto;
 mod entity;
@@ -21,11 +22,13 @@ mod sel;
 mod sensors;
 mod session;
 mod socket;
+mod sol;
 mod spd;
 pub(crate) mod states;
 mod visit;
 
 pub use accounts::{password_limit, set_password};
+pub use console::open_console;
 pub use handshake::log_in;
 pub use inventory::inspect;
 pub use sdr::{Alike, Kept};
@@ -36,7 +39,7 @@ pub use socket::Sockets;
 pub use visit::Visit;
 
 use crate::lane::{Lane, Sent};
-use crate::{BootDevice, BootOrder, BootSet, Fault, Identity, Inner, PowerAction, PowerSet, Quirk, Target};
+use crate::{BootDevice, BootOrder, BootSet, Fault, Identity, Inner, PowerAction, PowerSet, Quirk, Settings, Target};
 use muster_names::Power;
 use session::Command;
 use std::time::Duration;
@@ -85,10 +88,7 @@ impl<'a> Turn<'a> {
         if !known {
             let settings = &self.engine.settings;
             let mut fresh = handshake::log_in(self.engine, self.lane, self.target).await?;
-            let raised = fresh.ask(settings, Command::new(APP, 0x3b, &[0x04])).await?;
-            if raised.completion != 0 {
-                return Err(declined(raised.completion, "administrator privilege"));
-            }
+            rise(&mut fresh, settings).await?;
             *self.session = Some(fresh);
         }
         match self.session.as_mut() {
@@ -135,6 +135,14 @@ impl<'a> Turn<'a> {
             (0x00, data) => Ok(data),
             (code, _) => Err(declined(code, what)),
         }
+    }
+}
+
+/// A session begins as a user's; what we ask takes an administrator.
+async fn rise(session: &mut Session, settings: &Settings) -> Result<(), Fault> {
+    match session.ask(settings, Command::new(APP, 0x3b, &[0x04])).await?.completion {
+        0x00 => Ok(()),
+        code => Err(declined(code, "administrator privilege")),
     }
 }
 
@@ -252,6 +260,7 @@ pub fn parse(bytes: &[u8]) {
     let _ = accounts::is_named(bytes, "admin");
     sdr::parse(bytes);
     sel::parse(bytes);
+    sol::parse(bytes);
 }
 
 fn session_reply(bytes: &[u8]) -> Option<()> {

@@ -14,6 +14,7 @@ const BMC: u8 = 0x20;
 const US: u8 = 0x81;
 
 pub const IPMI: u8 = 0x00;
+pub const SOL: u8 = 0x01;
 pub const OPEN_SESSION: u8 = 0x10;
 pub const OPENED: u8 = 0x11;
 pub const RAKP_1: u8 = 0x12;
@@ -143,11 +144,12 @@ pub fn open_payload(kind: u8, payload: &[u8]) -> Vec<u8> {
     [&RMCP[..], &[AUTH_RMCP_PLUS, kind, 0, 0, 0, 0, 0, 0, 0, 0], &length, payload].concat()
 }
 
-/// An IPMI message inside a session: encrypted, padded to four bytes, signed. `iv` must never have been used before.
-pub fn sealed(keys: &Keys, session: u32, sequence: u32, iv: [u8; 16], message: &[u8]) -> Vec<u8> {
+/// A payload of this kind inside a session (its id and the packet's number in it): encrypted, padded to four bytes,
+/// signed. `iv` must never have been used before.
+pub fn sealed(keys: &Keys, (session, sequence): (u32, u32), iv: [u8; 16], kind: u8, message: &[u8]) -> Vec<u8> {
     let payload = keys.encrypt(iv, message);
     let length = u16::try_from(payload.len()).unwrap_or(u16::MAX).to_le_bytes();
-    let mut signed = vec![AUTH_RMCP_PLUS, IPMI | 0xc0];
+    let mut signed = vec![AUTH_RMCP_PLUS, kind | 0xc0];
     signed.extend(session.to_le_bytes());
     signed.extend(sequence.to_le_bytes());
     signed.extend(length);
@@ -186,7 +188,7 @@ mod tests {
         for suite in [Suite::Seventeen, Suite::Three] {
             let keys = keys(suite);
             let message = request(0x00, 0x01, 5, &[]);
-            let packet = sealed(&keys, 7, 9, [3; 16], &message);
+            let packet = sealed(&keys, (7, 9), [3; 16], IPMI, &message);
             let Some(Packet::Plus(plus)) = parse(&packet) else { panic!("not parsed") };
             assert_eq!((plus.session, plus.sequence, plus.kind), (7, 9, IPMI));
             assert_eq!(plus.open(&keys), Some(message));

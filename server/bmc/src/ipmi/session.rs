@@ -107,16 +107,56 @@ impl Session {
         Err(Fault::NoAnswer(wait * sends))
     }
 
+    /// The id that the BMC gave it.
+    pub fn managed(&self) -> u32 {
+        self.managed
+    }
+
+    /// Sends a command once; its reply comes out of [`Session::next`].
+    pub async fn tell(&mut self, command: Command<'_>) -> Result<(), Fault> {
+        let (datagram, _) = self.seal(command)?;
+        self.mailbox.send(&datagram).await;
+        Ok(())
+    }
+
+    /// Sends a payload that is no command, once.
+    pub async fn send(&mut self, kind: u8, payload: &[u8]) -> Result<(), Fault> {
+        let datagram = self.seal_payload(kind, payload)?;
+        self.mailbox.send(&datagram).await;
+        Ok(())
+    }
+
+    /// Sends a command without waiting for anything, for a destructor. It may be lost.
+    pub fn tell_now(&mut self, command: Command<'_>) {
+        if let Ok((datagram, _)) = self.seal(command) {
+            self.mailbox.send_now(&datagram);
+        }
+    }
+
+    /// The next payload that is the BMC's for certain, with its kind. Nothing is lost when it is dropped while it waits.
+    pub async fn next(&mut self) -> (u8, Vec<u8>) {
+        loop {
+            let datagram = self.mailbox.next().await;
+            if let Some(opened) = opened(&datagram, &self.keys, &mut self.seen) {
+                return opened;
+            }
+        }
+    }
+
     /// The command in the next numbers, and its request number.
     fn seal(&mut self, command: Command<'_>) -> Result<(Vec<u8>, u8), Fault> {
         self.request = (self.request + 1) & 0x3f;
+        let message =
+            packet::request(command.net_fn << 2 | command.lun & 0x03, command.command, self.request, command.data);
+        Ok((self.seal_payload(packet::IPMI, &message)?, self.request))
+    }
+
+    fn seal_payload(&mut self, kind: u8, payload: &[u8]) -> Result<Vec<u8>, Fault> {
         // 0 is reserved for packets outside of a session.
         self.sequence = self.sequence.checked_add(1).unwrap_or(1);
         let mut iv = [0; 16];
         SystemRandom::new().fill(&mut iv).map_err(|_| Fault::Broken("no random numbers".into()))?;
-        let message =
-            packet::request(command.net_fn << 2 | command.lun & 0x03, command.command, self.request, command.data);
-        Ok((packet::sealed(&self.keys, self.managed, self.sequence, iv, &message), self.request))
+        Ok(packet::sealed(&self.keys, (self.managed, self.sequence), iv, kind, payload))
     }
 
     /// Gives the slot back and waits until the BMC says so, or does not.
@@ -144,16 +184,20 @@ impl Drop for Session {
 }
 
 fn open(datagram: &[u8], keys: &Keys, seen: &mut Window) -> Option<Reply> {
+    match opened(datagram, keys, seen)? {
+        (packet::IPMI, message) => Reply::read(&message),
+        _ => None,
+    }
+}
+
+fn opened(datagram: &[u8], keys: &Keys, seen: &mut Window) -> Option<(u8, Vec<u8>)> {
     let Packet::Plus(plus) = packet::parse(datagram)? else { return None };
-    if plus.kind != packet::IPMI {
+    if !matches!(plus.kind, packet::IPMI | packet::SOL) {
         return None;
     }
     let message = plus.open(keys)?;
     // Only after the check code: nobody else may move the window.
-    if !seen.admit(plus.sequence) {
-        return None;
-    }
-    Reply::read(&message)
+    seen.admit(plus.sequence).then_some((plus.kind, message))
 }
 
 /// The sequence numbers that came in: the highest, and which of the 64 below it. A recorded "power is off" must not

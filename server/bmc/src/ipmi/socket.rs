@@ -126,6 +126,15 @@ impl Mailbox {
         let _ = self.link.socket.try_send_to(datagram, self.peer);
     }
 
+    /// The next datagram, however long that takes.
+    pub async fn next(&mut self) -> Vec<u8> {
+        match self.receiver.recv().await {
+            Some(datagram) => datagram,
+            // The sender lies in the routes for as long as this mailbox lives.
+            None => std::future::pending().await,
+        }
+    }
+
     /// The first datagram that `accept` takes before the time is up.
     pub async fn wait<T>(&mut self, wait: Duration, mut accept: impl FnMut(&[u8]) -> Option<T>) -> Option<T> {
         let until = tokio::time::Instant::now() + wait;

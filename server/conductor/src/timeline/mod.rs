@@ -7,8 +7,8 @@ mod read;
 
 pub use figures::{Figures, Histogram, SECONDS, judge_boots};
 pub use keeper::keep_timeline;
-pub use read::Told;
 pub(crate) use read::noted_port;
+pub use read::{ConsoleOfBoot, Told};
 
 use crate::leases::Holding;
 use crate::{Conductor, rim};

@@ -1,17 +1,20 @@
 //! The timeline as it is told: what the boot path kept of a machine's ports, and what its own log says of power, agents
 //! and installs, cut into boots.
 
+use crate::console::{Line, Piece, Said, lines};
 use crate::error::store;
 use crate::{Conductor, Error, rim};
 use muster_lifecycle::What as Act;
 use muster_names::{BootTarget, Mac, MachineId, Millis, Subject, SwitchPort};
-use muster_netboot::timeline::{AgentSeen, Boot, Diagnosis, Entry, Running, What, boots};
+use muster_netboot::timeline::{AgentSeen, Boot, Diagnosis, Entry, Grade, Running, What, boots};
 use muster_store::{Logged, Tx, boots as rows, events, machines};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Boots of a machine that are told at most.
 const MOST_BOOTS: usize = 10;
+/// Lines of a console beside a boot that went wrong.
+const LAST_WORDS: usize = 20;
 /// Events of a machine that are looked through.
 const MOST_EVENTS: u32 = 500;
 
@@ -24,6 +27,16 @@ pub struct Told {
     pub boots: Vec<Boot>,
     pub running: Vec<Running>,
     pub now: Millis,
+}
+
+/// What was recorded of a console during one boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsoleOfBoot {
+    pub first: Millis,
+    pub last: Millis,
+    pub bytes: usize,
+    /// The last words, where the boot went wrong.
+    pub lines: Vec<Line>,
 }
 
 impl Told {
@@ -66,6 +79,31 @@ impl Conductor {
         boots.drain(..boots.len().saturating_sub(MOST_BOOTS));
         Ok(Told { machine, macs, boots, running, now })
     }
+
+    /// What the console said during each of these boots.
+    pub async fn consoles_of(&self, told: &Told) -> Result<Vec<Option<ConsoleOfBoot>>, Error> {
+        match (told.machine, told.boots.first()) {
+            (Some(id), Some(first)) => {
+                let recording = self.recorded_console(id, first.began, told.now).await?;
+                Ok(consoles(&told.boots, &recording.pieces))
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Each boot's part of a recording.
+fn consoles(boots: &[Boot], pieces: &[Piece]) -> Vec<Option<ConsoleOfBoot>> {
+    let of = |boot: &Boot| {
+        let until = boot.ended.unwrap_or(Millis(i64::MAX));
+        let part: Vec<Piece> = pieces.iter().filter(|one| one.at >= boot.began && one.at < until).cloned().collect();
+        let (first, last) = (part.first()?.at, part.last()?.at);
+        let bytes = part.iter().map(|one| if let Said::Text(text) = &one.what { text.len() } else { 0 }).sum();
+        let mut lines = if boot.diagnosis.grade() == Grade::Wrong { lines(&part) } else { Vec::new() };
+        lines.drain(..lines.len().saturating_sub(LAST_WORDS));
+        Some(ConsoleOfBoot { first, last, bytes, lines })
+    };
+    boots.iter().map(of).collect()
 }
 
 /// Where a relay said that a port hangs, as written down: what was seen before this run of the daemon.
@@ -121,4 +159,31 @@ fn of_events(log: impl Iterator<Item = Logged>) -> Vec<Entry> {
         entries.push(Entry::of(event.at, None, what));
     }
     entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(at: i64, text: &str) -> Piece {
+        Piece { at: Millis(at), what: Said::Text(text.as_bytes().to_vec()) }
+    }
+
+    #[test]
+    fn a_boot_has_its_part_of_the_console_and_its_last_words_when_it_went_wrong() {
+        let power = |at| Entry::of(Millis(at), None, What::Power { on: true, agent: true });
+        let hour = 3_600_000;
+        let all = boots(vec![power(0), power(hour)], &[], Millis(hour + 1));
+        let grades: Vec<Grade> = all.iter().map(|boot| boot.diagnosis.grade()).collect();
+        assert_eq!(grades, [Grade::Wrong, Grade::Going], "{all:?}");
+        let long: String = (0..50).map(|line| format!("line {line}\n")).collect();
+        let pieces = [said(-5, "before"), said(10, &long), said(hour + 1, "Booting\n")];
+        let found: Vec<ConsoleOfBoot> = consoles(&all, &pieces).into_iter().flatten().collect();
+        let [wrong, going] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((wrong.first, wrong.last, wrong.bytes), (Millis(10), Millis(10), long.len()));
+        let last: Vec<&str> = wrong.lines.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!((last.len(), last.first(), last.last()), (LAST_WORDS, Some(&"line 30"), Some(&"line 49")));
+        assert!(going.lines.is_empty() && going.bytes == 8, "{going:?}");
+        assert_eq!(consoles(&all, &[]), [None, None]);
+    }
 }

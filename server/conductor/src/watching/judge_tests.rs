@@ -1,3 +1,5 @@
+//! What one visit after the other makes of what is known, and what of it is told.
+
 use super::*;
 use crate::hand::HandError;
 use muster_bmc::{LogTime, ReadingKind, Thresholds};

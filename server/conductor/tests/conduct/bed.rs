@@ -2,12 +2,13 @@
 //! BMCs that remember, and all of the conductor's tasks.
 
 use futures_core::future::BoxFuture;
-use muster_bmc::{Log, LogEntry, LogMark, PaceTold, Reading, Since};
+use muster_bmc::{Console, Log, LogEntry, LogMark, PaceTold, Reading, Since, Target};
 use muster_catalog::{BiosSetting, BiosTold, BmcAccess, Catalog, Image, Manifest, read};
+use muster_conductor::console::Tapes;
 use muster_conductor::plans::{Action, Executed, PlanRequest};
 use muster_conductor::{
-    BmcOf, Built, Conductor, Error, FirmwareHand, Hand, HandError, Hands, Known, Login, PasswordHand, Running, Secret,
-    Settings, SiteKey, Vault, Visit, WatchHand, known,
+    BmcOf, Built, Conductor, ConsoleHand, Error, FirmwareHand, Hand, HandError, Hands, Known, Login, PasswordHand,
+    Running, Secret, Settings, SiteKey, Vault, Visit, WatchHand, known,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, ImageId, MachineId, Power, Seq, Subject, TargetSet};
@@ -133,6 +134,8 @@ pub struct Fake {
     pub asked_after: Vec<Vec<LogMark>>,
     pub bios: BiosTold,
     pub runs: Running,
+    /// Where a BMC with a console answers for it.
+    pub console: Option<std::net::SocketAddr>,
 }
 
 /// What a BMC makes of the order to set its password.
@@ -176,6 +179,7 @@ impl Default for Fake {
             asked_after: Vec::new(),
             bios: settings(&[("CStates", "Enabled"), ("Turbo", "Enabled"), ("Numa", "Disabled")]),
             runs: Running::default(),
+            console: None,
         }
     }
 }
@@ -200,6 +204,31 @@ impl Bmcs {
         let own = vault.before(bmc).await?;
         Ok(own.map_or_else(|| FACTORY.to_owned(), |secret| secret.reveal().to_owned()))
     }
+}
+
+/// A simulated BMC for consoles, where a test has one.
+impl ConsoleHand for Bmcs {
+    fn console<'a>(&'a self, bmc: &'a BmcOf, take_over: bool) -> BoxFuture<'a, Result<Console, HandError>> {
+        let at = self.of(&bmc.access.address, |fake| fake.console);
+        Box::pin(async move {
+            let at = at.ok_or_else(silence)?;
+            let target = Target::new(muster_bmc::Protocol::Ipmi, at.to_string(), "admin", Secret::new("secret"));
+            let opened = muster_bmc::Bmcs::new(muster_bmc::Settings::default()).console(&target, take_over).await;
+            opened.map_err(|error| HandError {
+                reason: error.fault().to_string(),
+                may_have_happened: false,
+                later: error.kind() == muster_bmc::Kind::Later,
+            })
+        })
+    }
+}
+
+fn tapes_of(place: &Place) -> Tapes {
+    let folder = match place {
+        Place::Sqlite(folder) => folder.join("console"),
+        Place::Postgres(_) => std::env::temp_dir().join(format!("muster-consoles-{}", std::process::id())),
+    };
+    Tapes { folder, kept: 1 << 20 }
 }
 
 impl PasswordHand for Bmcs {
@@ -448,6 +477,7 @@ impl Site {
             boot_http: "http://10.0.0.1:8080".into(),
             ca_pem: "a certificate".into(),
             name: "daemon-a".into(),
+            tapes: tapes_of(&place),
         };
         let cancel = CancellationToken::new();
         let catalog = catalog();

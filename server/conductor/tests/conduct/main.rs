@@ -10,6 +10,7 @@ mod attacks;
 mod bed;
 mod bios;
 mod conflicts;
+mod consoles;
 mod couriers;
 mod deadlines;
 mod imports;

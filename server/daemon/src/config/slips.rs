@@ -9,6 +9,9 @@ use muster_diagnosis::Budget;
 use muster_netboot::{BadNetwork, Loaders, Networks};
 use std::net::{IpAddr, Ipv4Addr};
 
+/// Of one machine's console; it is read whole.
+const KEPT: std::ops::RangeInclusive<u64> = 65_536..=67_108_864;
+
 /// Every mistake, in the order of the file.
 pub fn slips(config: &Config, document: &Document<'_>) -> Vec<Slip> {
     let mut found = Vec::new();
@@ -27,6 +30,11 @@ pub fn slips(config: &Config, document: &Document<'_>) -> Vec<Slip> {
     if config.bmc.password_days == Some(0) {
         let said = "0 days would change every password for ever; leave it out to change them by hand".to_owned();
         found.push(document.slip_at("bmc.password-days", said));
+    }
+    if !KEPT.contains(&config.bmc.console.kept_bytes) {
+        let (least, most) = (KEPT.start(), KEPT.end());
+        let said = format!("{} is not within {least} (less holds no boot) and {most}", config.bmc.console.kept_bytes);
+        found.push(document.slip_at("bmc.console.kept-bytes", said));
     }
     for (at, network) in config.networks.iter().enumerate() {
         alone(at, network, document, &mut found);

@@ -69,7 +69,7 @@ impl Site {
         file
     }
 
-    fn muster(&self, arguments: &[&str]) -> Command {
+    pub fn muster(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(MUSTER);
         command.args(arguments).current_dir(&self.dir).stdin(Stdio::null()).env_remove("MUSTER_API");
         match &self.database {

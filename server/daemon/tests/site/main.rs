@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 mod bed;
+mod consoles;
 mod firmware;
 
 use bed::{Cluster, Site};
