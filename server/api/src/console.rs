@@ -17,10 +17,14 @@ use muster_conductor::console::{Line, Said, Seat, Shown, Visitor, lines};
 use muster_names::{MachineId, Millis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
 const MOST_SEATS: usize = 512;
+const MOST_OF_ONE: usize = 64;
+const LEAVING: Duration = Duration::from_secs(2);
 static SEATS: Semaphore = Semaphore::const_new(MOST_SEATS);
 /// Keys come in small pieces; a paste in some larger ones.
 const LONGEST: usize = 64 * 1024;
@@ -43,6 +47,32 @@ pub struct SitQuery {
     take_over: bool,
 }
 
+/// A place of one token's, so that nobody takes all there are.
+struct Chair(String);
+
+static TAKEN: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
+
+impl Chair {
+    fn take(name: &str) -> Option<Self> {
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(name.to_owned()).or_default();
+        (*count < MOST_OF_ONE).then(|| {
+            *count += 1;
+            Self(name.to_owned())
+        })
+    }
+}
+
+impl Drop for Chair {
+    fn drop(&mut self) {
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.0) {
+            *count -= 1;
+        }
+        taken.retain(|_, count| *count > 0);
+    }
+}
+
 pub(crate) async fn sit(
     State(app): State<App>,
     Extension(who): Extension<Who>,
@@ -59,6 +89,10 @@ pub(crate) async fn sit(
         let detail = format!("{} has the role {}; to take a console over takes operator", who.name, who.role.word());
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "Not with this token", detail));
     }
+    let chair = Chair::take(&who.name).ok_or_else(|| {
+        let detail = format!("{} has {MOST_OF_ONE} places at consoles already; leave one", who.name);
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "later", "Try again", detail)
+    })?;
     let seat = SEATS.try_acquire().map_err(|_| {
         let detail = format!("{MOST_SEATS} places at consoles are taken already; leave one");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "later", "Try again", detail)
@@ -68,8 +102,10 @@ pub(crate) async fn sit(
     let console = app.me.join_console(id, visitor).await?;
     let limited = upgrade.max_message_size(LONGEST).max_frame_size(LONGEST);
     Ok(limited.on_upgrade(async move |socket| {
-        let _seat = seat;
+        let _seats = (seat, chair);
         carry(&app, &who, console, socket).await;
+        // Who comes and goes without end fills the event log no faster than this.
+        tokio::time::sleep(LEAVING).await;
     }))
 }
 

@@ -165,6 +165,12 @@ impl Lane {
         redfish::Connection::shared(&self.redfish, engine, self, target).await
     }
 
+    /// A session beside the one that stands. It waits for its turn, so that no two logins fail before one of them is counted.
+    pub async fn log_in_apart(&self, engine: &Inner, target: &Target) -> Result<ipmi::Session, Fault> {
+        let _turn = in_time(&engine.settings, self.ipmi.lock()).await?;
+        ipmi::log_in(engine, self, target).await
+    }
+
     /// A login of its own over IPMI. The session that stood is given back first: some BMCs have no second one.
     pub async fn try_ipmi(&self, engine: &Inner, target: &Target) -> Result<bool, Fault> {
         let mut session = in_time(&engine.settings, self.ipmi.lock()).await?;

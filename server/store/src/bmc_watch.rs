@@ -50,6 +50,17 @@ const KEEP_SEEN: Sql = sql(
 );
 const SENSORS: Sql =
     sql("read the lists of a BMC's sensors", "select number, body from bmc_sensors where machine = $1 order by number");
+const NEWEST_SENSORS: Sql = sql(
+    "read the newest list of a BMC's sensors",
+    "select number, body from bmc_sensors where machine = $1 order by number desc limit 1",
+);
+const FORGET_SENSORS: Sql = sql(
+    "forget lists of sensors that no numbers follow",
+    "delete from bmc_sensors where not exists (select 1 from bmc_series s where s.machine = bmc_sensors.machine \
+     and s.sensors = bmc_sensors.number) \
+     and number < (select max(o.number) from bmc_sensors o where o.machine = bmc_sensors.machine)",
+);
+const SEEN_OF: Sql = sql("read what a BMC said last", "select machine, at, body from bmc_seen where machine = $1");
 const KEEP_SENSORS: Sql = sql(
     "keep a list of sensors",
     "insert into bmc_sensors (machine, number, body) values ($1, $2, $3) on conflict do nothing",
@@ -86,6 +97,11 @@ pub async fn seen(tx: &mut Tx) -> Result<Vec<SeenRow>, Error> {
     tx.all(SEEN, cells![]).await?.iter().map(seen_row).collect()
 }
 
+/// Of one BMC.
+pub async fn seen_of(tx: &mut Tx, machine: MachineId) -> Result<Option<SeenRow>, Error> {
+    tx.one(SEEN_OF, cells![machine]).await?.as_ref().map(seen_row).transpose()
+}
+
 pub async fn keep_seen(tx: &mut Tx, row: &SeenRow) -> Result<(), Error> {
     let body = row.body.replace('\0', "\u{fffd}");
     tx.run(KEEP_SEEN, cells![row.machine, row.at, body.as_str()]).await.map(drop)
@@ -94,6 +110,17 @@ pub async fn keep_seen(tx: &mut Tx, row: &SeenRow) -> Result<(), Error> {
 /// Every list of sensors that this BMC's numbers follow, with its number.
 pub async fn sensors(tx: &mut Tx, machine: MachineId) -> Result<Vec<(i64, String)>, Error> {
     tx.all(SENSORS, cells![machine]).await?.iter().map(|row| Ok((row.int("number")?, row.text("body")?))).collect()
+}
+
+/// The list that this BMC's numbers follow now.
+pub async fn newest_sensors(tx: &mut Tx, machine: MachineId) -> Result<Option<(i64, String)>, Error> {
+    let row = tx.one(NEWEST_SENSORS, cells![machine]).await?;
+    row.map(|row| Ok((row.int("number")?, row.text("body")?))).transpose()
+}
+
+/// Forgets the lists that no numbers follow any more, but the newest of each BMC.
+pub async fn forget_sensors(tx: &mut Tx) -> Result<u64, Error> {
+    tx.run(FORGET_SENSORS, cells![]).await
 }
 
 pub async fn keep_sensors(tx: &mut Tx, machine: MachineId, number: i64, body: &str) -> Result<(), Error> {

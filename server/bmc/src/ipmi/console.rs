@@ -4,7 +4,6 @@
 //! It has a session of its own, so that power is switched beside an open console. A BMC has one console: whoever has it
 //! is named, and it is taken from them only where the caller says so. Nothing of the BMC's settings is changed.
 
-use super::handshake;
 use super::packet::{self, Reply, array};
 use super::session::{Command, Session};
 use super::sol::{Arrived, Due, Line, Terms};
@@ -46,7 +45,7 @@ impl Drop for Held {
 pub async fn open_console(engine: &Inner, lane: &Lane, target: &Target, take_over: bool) -> Result<Held, Fault> {
     let settings = &engine.settings;
     lane.is_current(target)?;
-    let mut session = handshake::log_in(engine, lane, target).await?;
+    let mut session = lane.log_in_apart(engine, target).await?;
     match begin(&mut session, settings, take_over).await {
         Ok(terms) => {
             // Told as the BMC tells it, whatever that is: only that it changes means something.
@@ -76,7 +75,7 @@ async fn begin(session: &mut Session, settings: &Settings, take_over: bool) -> R
         // The answer to an earlier sending of ours may be lost: then it is we who have it.
         let (ours, unclear) = (session.managed(), session.unclear());
         let (holder, name) = holder(session, settings).await?;
-        let mine = unclear && holder.is_none_or(|holder| holder == ours);
+        let mine = unclear && holder == Some(ours);
         if !take_over && !mine {
             return Err(Fault::ConsoleTaken(name));
         }

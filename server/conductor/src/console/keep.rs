@@ -84,11 +84,12 @@ async fn round(me: &Arc<Conductor>, kept: &mut BTreeMap<MachineId, Kept>) -> Res
 /// Lets go of those that boot no more, and says whose turn it is.
 fn settle(kept: &mut BTreeMap<MachineId, Kept>, wanted: &BTreeSet<MachineId>, now: Millis) -> Vec<MachineId> {
     kept.retain(|id, one| {
-        let stays = wanted.contains(id);
-        if let (Kept::On(room), false) = (&*one, stays) {
-            let _ = room.try_send(Ask::Keep(false));
+        match one {
+            _ if wanted.contains(id) => true,
+            // A room that is busy is told at the next round.
+            Kept::On(room) => matches!(room.try_send(Ask::Keep(false)), Err(mpsc::error::TrySendError::Full(_))),
+            Kept::Later(_) => false,
         }
-        stays
     });
     for one in kept.values_mut() {
         if matches!(&*one, Kept::On(room) if room.is_closed()) {
@@ -146,7 +147,12 @@ impl Conductor {
         *way = Some(room.clone());
         drop(way);
         let cause = format!("console/{:032x}/opened", rim::fresh_id()?);
-        self.note_console(id, cause, "console-opened", "recorder".into(), serde_json::Value::Null).await?;
+        // It is recorded whether the log takes that or not: who begins it has to be the one who ends it.
+        if let Err(error) =
+            self.note_console(id, cause, "console-opened", "recorder".into(), serde_json::Value::Null).await
+        {
+            tracing::warn!(machine = %id, %error, "that its console is recorded is not in the event log");
+        }
         Ok(room)
     }
 }

@@ -27,16 +27,25 @@ use tokio_util::task::TaskTracker;
 /// A room's door: the way into it while it stands. Held while it is opened, so that two who come at once share it.
 type Door = Arc<tokio::sync::Mutex<Option<mpsc::Sender<Ask>>>>;
 
+/// For so long a room that is ending is waited for.
+const ENDING: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// All rooms.
 pub(crate) struct Consoles {
     pub tapes: Tapes,
     doors: Mutex<HashMap<MachineId, Door>>,
+    /// The room that was opened last at each machine.
+    last: Mutex<HashMap<MachineId, tokio::task::JoinHandle<()>>>,
     pub rooms: TaskTracker,
 }
 
 impl Consoles {
     pub fn new(tapes: Tapes) -> Self {
-        Self { tapes, doors: Mutex::default(), rooms: TaskTracker::new() }
+        Self { tapes, doors: Mutex::default(), last: Mutex::default(), rooms: TaskTracker::new() }
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, HashMap<MachineId, tokio::task::JoinHandle<()>>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn door(&self, id: MachineId) -> Door {
@@ -77,6 +86,11 @@ impl Conductor {
         take_over: bool,
     ) -> Result<mpsc::Sender<Ask>, Error> {
         let bmc = self.console_of(id).await?;
+        // One that is ending has the BMC's console until it has.
+        let last = self.consoles.last().remove(&id);
+        if let Some(last) = last {
+            let _ = tokio::time::timeout(ENDING, last).await;
+        }
         let console = self.hands_console.console(&bmc, take_over).await.map_err(|error| Error::Bmc {
             reason: format!("no console of {}: {error}", bmc.access.address),
             later: error.later,
@@ -91,7 +105,8 @@ impl Conductor {
                 None
             }
         };
-        self.consoles.rooms.spawn(Room::new(id, console, tape).run(asks));
+        let running = self.consoles.rooms.spawn(Room::new(id, console, tape).run(asks));
+        self.consoles.last().insert(id, running);
         Ok(room)
     }
 

@@ -16,6 +16,8 @@ const SILENT_AFTER: u32 = 2;
 const MOST_NEWS: usize = 12;
 /// Sensors that are not well are remembered so far.
 const MOST_UNWELL: usize = 256;
+/// Logs that a BMC has.
+const MOST_MARKS: usize = 64;
 /// Seconds that a BMC's clock may be off.
 const CLOCK: u64 = 300;
 
@@ -27,6 +29,8 @@ pub struct Seen {
     /// When it last answered.
     pub answered: Option<Millis>,
     pub power: Power,
+    /// How many sensors said that they are well.
+    pub well: usize,
     /// Of the sensors that are not well, by name.
     pub unwell: BTreeMap<String, Unwell>,
     /// Its clock minus ours, in seconds.
@@ -78,7 +82,7 @@ impl Reach {
         match self {
             Self::Silent { visits, .. } => *visits,
             // Each try costs the account one of the few that a BMC forgives.
-            Self::Refuses { .. } => u32::MAX,
+            Self::Refuses { .. } => super::schedule::REFUSED,
             Self::Unvisited | Self::Answers => 0,
         }
     }
@@ -93,10 +97,10 @@ pub struct Unwell {
 }
 
 impl Seen {
-    /// The worst of its sensors; unknown where it was never read.
+    /// The worst of its sensors; unknown where none says that it is well.
     pub fn health(&self) -> Health {
         let worst = self.unwell.values().map(|one| one.health).max();
-        worst.unwrap_or(if self.answered.is_some() { Health::Ok } else { Health::Unknown })
+        worst.unwrap_or(if self.well > 0 { Health::Ok } else { Health::Unknown })
     }
 }
 
@@ -153,6 +157,7 @@ pub fn judge(before: &Seen, visit: &Visit, now: Millis) -> (Seen, Vec<News>) {
         // The fans of a machine that is off stand still.
         Ok(_) if seen.power == Power::Off => {}
         Ok(readings) => {
+            seen.well = readings.iter().filter(|one| one.health == Health::Ok).count();
             seen.unwell = unwell(readings);
             changes(&before.unwell, &seen.unwell, readings, &mut news);
         }
@@ -218,6 +223,9 @@ fn read(before: &Seen, logs: &[Log], seen: &mut Seen, news: &mut Vec<News>) {
             seen.marks.push(mark.clone());
         }
     }
+    // A BMC that calls its logs another name each time.
+    let many = seen.marks.len().saturating_sub(MOST_MARKS);
+    seen.marks.drain(..many);
     // What was logged before anybody watched is history.
     let is_history = |log: &Log| logs.iter().any(|one| one.name == log.name && one.since == Since::Beginning);
     let new = logs.iter().filter(|log| !is_history(log)).flat_map(|log| &log.entries);

@@ -164,3 +164,11 @@ fn what_was_seen_reads_back_from_the_database_and_so_does_what_an_older_program_
     assert_eq!(serde_json::from_str::<Seen>(&text).unwrap(), seen);
     assert_eq!(serde_json::from_str::<Seen>("{}").unwrap(), Seen::default());
 }
+
+#[test]
+fn a_bmc_that_tells_no_sensor_is_not_called_well() {
+    let of = |readings| course(&[visit(Power::On, readings, vec![])]).0.health();
+    assert_eq!(of(vec![]), Health::Unknown);
+    assert_eq!(of(vec![reading("x", Health::Unknown)]), Health::Unknown);
+    assert_eq!(of(vec![reading("x", Health::Unknown), reading("y", Health::Ok)]), Health::Ok);
+}

@@ -110,7 +110,7 @@ pub async fn watch_bmcs(me: Arc<Conductor>, period: Duration, cancel: Cancellati
         }
         if read.is_none_or(|at| at.elapsed() >= FLEET) {
             match me.fleet_to_watch().await {
-                Ok(fleet) => due = plan(&due, fleet, period, crate::rim::now()),
+                Ok(fleet) => due = me.plan_visits(&due, fleet, period, crate::rim::now()),
                 Err(error) => tracing::warn!(error = %error, label = error.label(), "the list of BMCs does not read"),
             }
             read = Some(tokio::time::Instant::now());
@@ -125,22 +125,32 @@ pub async fn watch_bmcs(me: Arc<Conductor>, period: Duration, cancel: Cancellati
     }
 }
 
-/// Who is new begins soon; who is gone is left alone; another address or account is another BMC.
-fn plan(
-    before: &BTreeMap<MachineId, (Millis, BmcBody)>,
-    fleet: Vec<(MachineId, BmcBody)>,
-    period: i64,
-    now: Millis,
-) -> BTreeMap<MachineId, (Millis, BmcBody)> {
-    let all = fleet.len();
-    let due = |machine: MachineId, access: BmcBody| {
-        let known = before.get(&machine).filter(|(_, old)| *old == access).map(|(at, _)| *at);
-        (machine, (known.unwrap_or_else(|| schedule::first(machine, period, all, now)), access))
-    };
-    fleet.into_iter().map(|(machine, access)| due(machine, access)).collect()
-}
-
 impl Conductor {
+    /// Who is new begins soon; who is gone is left alone; another address or account is another BMC. Who refused a former
+    /// run's login is not asked sooner because the daemon was started again.
+    fn plan_visits(
+        &self,
+        before: &BTreeMap<MachineId, (Millis, BmcBody)>,
+        fleet: Vec<(MachineId, BmcBody)>,
+        period: i64,
+        now: Millis,
+    ) -> BTreeMap<MachineId, (Millis, BmcBody)> {
+        let (all, bmcs) = (fleet.len(), self.watching.bmcs());
+        let due = |machine: MachineId, access: BmcBody| {
+            let refused = || {
+                let one = bmcs.get(&machine).filter(|one| matches!(one.seen.reach, Reach::Refuses { .. }))?;
+                Some(schedule::next(machine, period, schedule::REFUSED, one.at?))
+            };
+            let at = match before.get(&machine) {
+                Some((at, old)) if *old == access => *at,
+                Some(_) => schedule::first(machine, period, all, now),
+                None => refused().unwrap_or_else(|| schedule::first(machine, period, all, now)),
+            };
+            (machine, (at, access))
+        };
+        fleet.into_iter().map(|(machine, access)| due(machine, access)).collect()
+    }
+
     async fn fleet_to_watch(&self) -> Result<Vec<(MachineId, BmcBody)>, Error> {
         let mut tx = self.db.read().await.map_err(store)?;
         let rows = machines::ours_with_bmc(&mut tx).await.map_err(store)?;
@@ -159,11 +169,18 @@ impl Conductor {
         let rows = bmc_watch::seen(&mut tx).await.map_err(store)?;
         let mut bmcs = self.watching.bmcs();
         for row in &rows {
-            // What an older program wrote and this one does not read is forgotten: the log is read from its beginning.
-            let seen: Seen = body::read("bmc seen", &row.machine, &row.body).unwrap_or_default();
-            bmcs.insert(row.machine, Watched { at: Some(row.at), seen, ..Watched::default() });
+            bmcs.insert(row.machine, stored(row));
         }
         Ok(rows.len())
+    }
+
+    /// What is known of it; after a write that nobody knows the end of, what the database has.
+    async fn known_of(&self, machine: MachineId) -> Result<Watched, Error> {
+        if let Some(known) = self.watching.bmcs().get(&machine) {
+            return Ok(known.clone());
+        }
+        let mut tx = self.db.read().await.map_err(store)?;
+        Ok(bmc_watch::seen_of(&mut tx, machine).await.map_err(store)?.as_ref().map(stored).unwrap_or_default())
     }
 
     /// One visit, kept. Says how many in a row came to nothing.
@@ -171,8 +188,17 @@ impl Conductor {
     /// # Errors
     /// The database's: then nothing of it counts, and the next visit reads the same again.
     pub async fn visit(&self, bmc: &BmcOf) -> Result<u32, Error> {
+        let visited = self.visit_once(bmc).await;
+        if visited.is_err() {
+            // It may have been kept all the same.
+            self.watching.bmcs().remove(&bmc.machine);
+        }
+        visited
+    }
+
+    async fn visit_once(&self, bmc: &BmcOf) -> Result<u32, Error> {
         let machine = bmc.machine;
-        let before = self.watching.bmcs().get(&machine).cloned().unwrap_or_default();
+        let before = self.known_of(machine).await?;
         let begun = std::time::Instant::now();
         let visit = self.watcher.visit(bmc, &before.seen.marks).await;
         let now = crate::rim::now();
@@ -219,7 +245,7 @@ impl Conductor {
     async fn numbers(&self, machine: MachineId, after: &mut Watched, now: Millis) -> Result<Vec<SeriesRow>, Error> {
         if after.sensors.is_none() {
             let mut tx = self.db.read().await.map_err(store)?;
-            let last = bmc_watch::sensors(&mut tx, machine).await.map_err(store)?.pop();
+            let last = bmc_watch::newest_sensors(&mut tx, machine).await.map_err(store)?;
             after.sensors = last.and_then(|(number, text)| Some((number, serde_json::from_str(&text).ok()?)));
         }
         let (number, stands) = after.sensors.clone().unwrap_or_default();
@@ -339,11 +365,17 @@ impl Conductor {
                         let before = Millis(w.now.0.saturating_sub(kept));
                         bmc_watch::forget_series(w.tx, grain.millis(), before).await.map_err(store)?;
                     }
-                    Ok(())
+                    bmc_watch::forget_sensors(w.tx).await.map(drop).map_err(store)
                 })
             })
             .await
     }
+}
+
+/// What an older program wrote and this one does not read is forgotten: the log is read from its beginning.
+fn stored(row: &SeenRow) -> Watched {
+    let seen: Seen = body::read("bmc seen", &row.machine, &row.body).unwrap_or_default();
+    Watched { at: Some(row.at), seen, ..Watched::default() }
 }
 
 /// As the ring has it: without the bytes it came in.

@@ -4,6 +4,8 @@
 use muster_names::{MachineId, Millis};
 
 const HOUR_MS: i64 = 3_600_000;
+/// As many failures as one refused login counts for.
+pub const REFUSED: u32 = u32::MAX;
 
 /// Spread evenly, the same for a machine at each start.
 fn phase(machine: MachineId, within: i64) -> i64 {
@@ -21,7 +23,8 @@ pub fn first(machine: MachineId, period: i64, fleet: usize, now: Millis) -> Mill
     Millis(now.0.saturating_add(phase(machine, within)))
 }
 
-/// The next one. Each failure in a row doubles the pause, up to an hour.
+/// The next one. Each failure in a row doubles the pause, up to an hour. Who refused the login is asked a day later: the
+/// account it locks is needed by people too.
 pub fn next(machine: MachineId, period: i64, failures: u32, now: Millis) -> Millis {
     if failures == 0 {
         // On its own grid, so that visits keep their distance from those of others.
@@ -31,7 +34,9 @@ pub fn next(machine: MachineId, period: i64, failures: u32, now: Millis) -> Mill
         // One that came late is not followed at once by the next.
         return Millis(if at.saturating_sub(now.0) < period / 4 { at.saturating_add(period) } else { at });
     }
-    let pause = period.saturating_mul(1 << failures.saturating_sub(1).min(12)).min(HOUR_MS.max(period));
+    let most = if failures == REFUSED { 24 * HOUR_MS } else { HOUR_MS };
+    let doublings = if failures == REFUSED { 62 } else { failures.saturating_sub(1).min(12) };
+    let pause = period.saturating_mul(1_i64.checked_shl(doublings).unwrap_or(i64::MAX)).min(most.max(period));
     Millis(now.0.saturating_add(pause).saturating_add(phase(machine, pause / 8)))
 }
 
@@ -63,8 +68,12 @@ mod tests {
     fn who_does_not_answer_is_asked_less_often_and_at_least_every_hour() {
         let pause = |failures| next(MachineId(5), PERIOD, failures, Millis(0)).0;
         assert!(pause(1) >= PERIOD && pause(2) >= 2 * PERIOD && pause(2) > pause(1));
-        for failures in [5, 100, u32::MAX] {
+        for failures in [5, 100] {
             assert!((HOUR_MS..=HOUR_MS + HOUR_MS / 8).contains(&pause(failures)), "{}", pause(failures));
         }
+        assert!(
+            (24 * HOUR_MS..=27 * HOUR_MS).contains(&pause(REFUSED)),
+            "a login that was refused is tried once a day"
+        );
     }
 }

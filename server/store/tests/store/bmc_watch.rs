@@ -38,6 +38,14 @@ both! {
         assert_eq!(of(&mut tx, 60, 0, 100).await, ["[4]"]);
         assert!(of(&mut tx, 0, 0, 20).await.is_empty(), "the end is outside");
         assert_eq!(bmc_watch::sensors(&mut tx, ONE).await.unwrap(), [(1, "[\"CPU\"]".to_owned())]);
+        drop(tx);
+        let mut tx = bed.write().await;
+        for number in 2..=3 {
+            bmc_watch::keep_sensors(&mut tx, ONE, number, "[]").await.unwrap();
+        }
+        assert_eq!(bmc_watch::forget_sensors(&mut tx).await.unwrap(), 1, "numbers follow the first, the third is the newest");
+        assert_eq!(bmc_watch::newest_sensors(&mut tx, ONE).await.unwrap(), Some((3, "[]".to_owned())));
+        assert_eq!(bmc_watch::seen_of(&mut tx, ONE).await.unwrap(), None);
     }
 
     async fn a_log_counts_on_and_keeps_its_newest(bed: Bed) {
