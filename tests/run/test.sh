@@ -21,6 +21,8 @@ boot_path() {
 
 # What a test that was ended in the middle leaves behind goes with the run.
 scratch=$(mktemp -d)
+# Servers that a test starts under a user of their own reach their folders through it.
+chmod 755 "$scratch"
 trap 'rm -rf "$scratch"' EXIT
 
 step "what the tests need from Debian" tests/bed/install.sh

@@ -157,7 +157,11 @@ impl Room {
             if self.tape.as_ref().is_some_and(|tape| tape.waits() >= WAITING) {
                 self.flush().await;
             }
-            self.viewers.retain(|_, viewer| !viewer.screen.is_closed());
+            // Who leaves may be seen to have gone before that is heard.
+            let gone = self.viewers.iter().filter(|(_, viewer)| viewer.screen.is_closed()).map(|(number, _)| *number);
+            for number in gone.collect::<Vec<_>>() {
+                self.answer(Ask::Leave(number));
+            }
             if self.writer.is_some_and(|writer| !self.viewers.contains_key(&writer)) {
                 self.writer = None;
             }
