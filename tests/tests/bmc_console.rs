@@ -297,6 +297,26 @@ async fn a_bmc_of_redfish_has_its_console_where_it_says_that_ipmi_is() {
     assert_eq!(redfish.state().open_sessions(), 0);
 }
 
+#[tokio::test]
+async fn a5_6_logins_that_fail_at_a_redfish_bmcs_console_count_for_its_account() {
+    let (sim, bmcs, _) = sim().await;
+    let redfish = RedfishSim::start(vec![], None).await;
+    let ipmi = json!({"ServiceEnabled": true, "Port": sim.address.port()});
+    redfish.state().set("SerialConsole", json!({"IPMI": ipmi}));
+    sim.state().traits.password = "another".into();
+    let address = format!("http://{}", redfish.address);
+    let target =
+        Target { trust: Trust::Plain, ..Target::new(Protocol::Redfish, address, "admin", Secret::new("secret")) };
+    for _ in 0..2 {
+        assert!(matches!(bmcs.console(&target, false).await.map(drop).unwrap_err().fault(), Fault::Login));
+    }
+    let tried = sim.state().rakp1;
+    assert!(matches!(bmcs.console(&target, false).await.map(drop).unwrap_err().fault(), Fault::LoginsHeld(_)));
+    bmcs.close(&target).await;
+    assert!(matches!(bmcs.power(&target).await.unwrap_err().fault(), Fault::LoginsHeld(_)), "over Redfish too");
+    assert_eq!(sim.state().rakp1, tried);
+}
+
 /// The machine behind OpenIPMI's simulator: a socket that greets and then sends back what it hears.
 async fn machine() -> (u16, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

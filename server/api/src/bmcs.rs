@@ -1,6 +1,7 @@
 //! What the watch over the BMCs knows: how each is, what its sensors said over time, and what it logged.
 
 use crate::App;
+use crate::machines::id_of;
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -95,9 +96,7 @@ fn by_hour() -> Grain {
 
 /// The machine's id, and the address of its BMC.
 async fn machine(app: &App, text: &str) -> Result<(MachineId, String), Problem> {
-    let id: MachineId = text.parse().map_err(|_| {
-        Problem::bad(format!("{text:?} is not a machine id; /api/v1/find?word= finds ids by name, serial or MAC"))
-    })?;
+    let id = id_of(text)?;
     let mut tx = app.me.db.read().await?;
     let record = machines::get(&mut tx, id).await?;
     let record = record.ok_or_else(|| Problem::not_found(format!("there is no machine {id}")))?;

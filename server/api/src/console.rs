@@ -4,6 +4,7 @@
 //! here, `{"break": true}` from the client. Whoever may read may look; typing, and taking a console from others, takes
 //! what else changes machines takes.
 
+use crate::machines::id_of;
 use crate::policy::{Role, Who};
 use crate::problem::Problem;
 use crate::{App, tokens};
@@ -14,7 +15,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use muster_conductor::console::{Line, Said, Seat, Shown, Visitor, lines};
-use muster_names::{MachineId, Millis};
+use muster_names::Millis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -83,7 +84,7 @@ pub(crate) async fn sit(
     let upgrade = upgrade.map_err(|_| {
         Problem::bad("this is a WebSocket (RFC 6455): ask for an upgrade; `muster console MACHINE` does")
     })?;
-    let id: MachineId = id.parse().map_err(|error| Problem::bad(format!("{error}")))?;
+    let id = id_of(&id)?;
     let may_write = WRITERS.contains(&who.role);
     if query.take_over && !may_write {
         let detail = format!("{} has the role {}; to take a console over takes operator", who.name, who.role.word());
@@ -216,7 +217,7 @@ pub(crate) async fn recorded(
     Path(id): Path<String>,
     Query(query): Query<RecordedQuery>,
 ) -> Result<Response, Problem> {
-    let id: MachineId = id.parse().map_err(|error| Problem::bad(format!("{error}")))?;
+    let id = id_of(&id)?;
     let recording = app.me.recorded_console(id, Millis(query.since), Millis(query.until)).await?;
     let text =
         || recording.pieces.iter().filter_map(|one| if let Said::Text(text) = &one.what { Some(text) } else { None });
@@ -233,4 +234,18 @@ pub(crate) async fn recorded(
         lines: lines(&recording.pieces).into_iter().map(shown).collect(),
     })
     .into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_token_has_so_many_places_and_leaving_frees_them() {
+        let mut taken: Vec<Chair> = (0..MOST_OF_ONE).filter_map(|_| Chair::take("ann")).collect();
+        assert_eq!(taken.len(), MOST_OF_ONE);
+        assert!(Chair::take("ann").is_none() && Chair::take("bob").is_some());
+        taken.pop();
+        assert!(Chair::take("ann").is_some());
+    }
 }

@@ -1,6 +1,7 @@
 //! Firmware and BIOS attributes against the models, read from the BMCs while the caller waits.
 
 use crate::App;
+use crate::machines::id_of;
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -26,8 +27,7 @@ pub(crate) async fn plan(
     let Query(asked) = asked.map_err(|rejection| Problem::bad(rejection.body_text()))?;
     let mut ids: Vec<MachineId> = Vec::new();
     for text in asked.machines.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-        let id =
-            text.parse().map_err(|_| Problem::bad(format!("{text:?} is no machine's id; /api/v1/find tells it")))?;
+        let id = id_of(text)?;
         if !ids.contains(&id) {
             ids.push(id);
         }

@@ -232,7 +232,7 @@ pub(crate) async fn list(State(app): State<App>, Query(query): Query<ListQuery>)
     Ok(Json(Page { machines, next }))
 }
 
-fn id_of(text: &str) -> Result<MachineId, Problem> {
+pub(crate) fn id_of(text: &str) -> Result<MachineId, Problem> {
     text.parse().map_err(|_| {
         Problem::bad(format!("{text:?} is not a machine id; /api/v1/find?word= finds ids by name, serial or MAC"))
     })

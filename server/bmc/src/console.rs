@@ -133,8 +133,14 @@ impl Bmcs {
             Protocol::Ipmi => target.clone(),
             Protocol::Redfish => self.under_ipmi(target).await.map_err(failed)?,
         };
-        let lane = self.lane(&there);
+        let (own, lane) = (self.lane(target), self.lane(&there));
+        // The account is one, whichever way it is used: its failed logins count together, and a password that is being
+        // changed over Redfish is not tried over IPMI.
+        own.is_current(target).and_then(|()| own.may_log_in()).map_err(failed)?;
         let held = lane.run(settings, ipmi::open_console(&self.inner, &lane, &there, take_over)).await;
+        if target.protocol == Protocol::Redfish && matches!(held, Err(Fault::Login)) {
+            own.login_failed();
+        }
         let held = held.map_err(failed)?;
         let (says, heard) = mpsc::channel(HEARD);
         let (orders, ordered) = mpsc::channel(16);

@@ -99,3 +99,58 @@ pub struct SelEvent {
     pub deassert: bool,
     pub data: [u8; 3],
 }
+
+/// Adds the next part of each log. False: there was none.
+pub(crate) fn grow(logs: &mut [Log], parts: Vec<Log>) -> bool {
+    let mut grown = false;
+    for part in parts {
+        let Some(log) = logs.iter_mut().find(|log| log.name == part.name) else { continue };
+        // One that was cleared in between begins anew, and is not told twice.
+        if log.more && part.since == Since::Mark {
+            grown |= !part.entries.is_empty();
+            log.entries.extend(part.entries);
+            (log.mark, log.more) = (part.mark, part.more);
+        } else {
+            log.more = false;
+        }
+    }
+    grown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(id: &str) -> Log {
+        let entry = LogEntry {
+            log: "SEL".into(),
+            id: id.into(),
+            raw: vec![],
+            time: LogTime::Untold,
+            health: Health::Ok,
+            message_id: None,
+            component: None,
+            message: String::new(),
+            event: None,
+        };
+        let (entries, since) = (vec![entry], Since::Mark);
+        Log {
+            name: "SEL".into(),
+            entries,
+            since,
+            mark: None,
+            more: false,
+            clock_offset: None,
+            overflowed: false,
+            gap: None,
+        }
+    }
+
+    #[test]
+    fn a_long_log_is_put_together_of_its_parts_and_a_cleared_one_is_not() {
+        let mut logs = [Log { more: true, ..log("1") }];
+        assert!(grow(&mut logs, vec![log("2")]) && logs[0].entries.len() == 2 && !logs[0].more);
+        logs[0].more = true;
+        assert!(!grow(&mut logs, vec![Log { since: Since::Broken, ..log("3") }]) && logs[0].entries.len() == 2);
+    }
+}

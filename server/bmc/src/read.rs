@@ -1,6 +1,6 @@
 //! What is read of a BMC beyond power and boot: its machine's parts, its sensors and its event log.
 
-use crate::{Bmcs, Error, Hardware, Log, LogMark, Protocol, Reading, Target, ipmi, redfish};
+use crate::{Bmcs, Error, Hardware, Log, LogMark, Protocol, Reading, Target, ipmi, log, redfish};
 use muster_catalog::{BmcSigns, Catalog};
 
 impl Bmcs {
@@ -50,6 +50,31 @@ impl Bmcs {
             Protocol::Redfish => redfish::event_log(redfish::Visit::new(&self.inner, &lane, target), after).await,
         };
         read.map_err(|source| Error::ReadLog { bmc: target.address.clone(), source })
+    }
+
+    /// [`Bmcs::event_log`] with what follows of long logs, in so many parts at most. Where a later part does not read, what
+    /// was read stands, with the gap.
+    pub async fn event_log_on(&self, target: &Target, after: &[LogMark], parts: usize) -> Result<Vec<Log>, Error> {
+        let mut logs = self.event_log(target, after).await?;
+        for _ in 1..parts {
+            if !logs.iter().any(|log| log.more) {
+                break;
+            }
+            let known: Vec<LogMark> = logs.iter().filter_map(|log| log.mark.clone()).collect();
+            match self.event_log(target, &known).await {
+                Ok(more) => {
+                    if !log::grow(&mut logs, more) {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    let why = format!("what follows: {}", error.fault());
+                    logs.iter_mut().filter(|log| log.more).for_each(|log| log.gap = Some(why.clone()));
+                    break;
+                }
+            }
+        }
+        Ok(logs)
     }
 }
 

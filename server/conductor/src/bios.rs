@@ -5,9 +5,9 @@
 //! courier that died leaves nothing to settle but a look. Nothing here restarts a machine, and nothing writes firmware.
 
 use crate::apply;
-use crate::courier::{let_go, overtaken, postpone};
+use crate::courier::{let_go, overtaken, postpone, put_off, sends};
 use crate::error::store;
-use crate::facts::{Known, known, shadow, state_of};
+use crate::facts::{Known, known, shadow};
 use crate::hand::HandError;
 use crate::scribe::Write;
 use crate::{BmcBody, BmcOf, Conductor, Error, body, ledger, rim};
@@ -286,20 +286,8 @@ fn failed(error: HandError) -> Outcome {
 async fn durable(me: &Arc<Conductor>, work: &Work) -> Result<bool, Error> {
     let (courier, key, id) = (me.courier.clone(), work.row.key.clone(), work.id);
     me.scribe
-        .write(move |w| {
-            Box::pin(async move {
-                let freeze = muster_store::site::lock_ledger(w.tx).await.map_err(store)?;
-                let (_, epoch) = state_of(w.tx, id).await?;
-                if epoch != key.epoch || freeze.frozen {
-                    return Ok(false);
-                }
-                let until = Millis(w.now.0.saturating_add(CLAIM_MS));
-                if !acts::extend(w.tx, &key, &courier, until).await.map_err(store)? {
-                    return Ok(false);
-                }
-                Ok(acts::mark_sent(w.tx, &key, &courier, SENT, w.now).await.map_err(store)?
-                    || acts::set_phase(w.tx, &key, &courier, SENT).await.map_err(store)?)
-            })
+        .write(move |mut w| {
+            Box::pin(async move { Ok(sends(&mut w, id, &key, &courier, (SENT, CLAIM_MS)).await?.unwrap_or(false)) })
         })
         .await
 }
@@ -314,9 +302,7 @@ async fn settle(me: &Arc<Conductor>, work: Work, outcome: Outcome) -> Result<(),
                 let tries = work.row.attempts.saturating_add(1);
                 let outcome = match outcome {
                     Outcome::Later(why, most) if tries < most => {
-                        me.rails().insert(work.row.key.clone(), why);
-                        let later = Millis(w.now.0.saturating_add(LATER_MS));
-                        return acts::extend(w.tx, &work.row.key, &me.courier, later).await.map_err(store).map(drop);
+                        return put_off(&mut w, &me, &work.row.key, (why, LATER_MS)).await;
                     }
                     Outcome::Later(why, _) => Outcome::Unchanged(format!("given up after {tries} tries: {why}")),
                     outcome => outcome,

@@ -7,8 +7,7 @@ use crate::watching::{Visit, WatchHand};
 use arc_swap::ArcSwap;
 use futures_core::future::BoxFuture;
 use muster_bmc::{
-    Bmcs, BootDevice, BootOrder, Console, Error, Kind, Log, LogMark, PaceTold, PowerAction, Running, Secret, Target,
-    Trust,
+    Bmcs, BootDevice, BootOrder, Console, Error, Kind, LogMark, PaceTold, PowerAction, Running, Secret, Target, Trust,
 };
 use muster_catalog::{BiosTold, BmcAccess, Catalog, Placed, Protocol, Quirk};
 use muster_names::{BootTarget, FirmwareMode, Power};
@@ -129,30 +128,6 @@ impl Hand for BmcHand {
 /// Parts of a long log that one visit reads; the next one goes on.
 const MOST_PARTS: usize = 8;
 
-impl BmcHand {
-    async fn logs(&self, target: &Target, after: &[LogMark]) -> Result<Vec<Log>, Error> {
-        let (mut after, mut all) = (after.to_vec(), Vec::new());
-        for part in 0..MOST_PARTS {
-            let logs = match self.bmcs.event_log(target, &after).await {
-                Ok(logs) => logs,
-                // What was read of it counts.
-                Err(_) if part > 0 => break,
-                Err(error) => return Err(error),
-            };
-            for mark in logs.iter().filter_map(|log| log.mark.as_ref()) {
-                after.retain(|old| old.log != mark.log);
-                after.push(mark.clone());
-            }
-            let more = logs.iter().any(|log| log.more);
-            all.extend(logs);
-            if !more {
-                break;
-            }
-        }
-        Ok(all)
-    }
-}
-
 impl WatchHand for BmcHand {
     fn visit<'a>(&'a self, bmc: &'a BmcOf, after: &'a [LogMark]) -> BoxFuture<'a, Visit> {
         Box::pin(async move {
@@ -168,7 +143,7 @@ impl WatchHand for BmcHand {
                     Err(error) => return failed(told(&error)),
                 };
                 let readings = self.bmcs.sensors(&target).await.map_err(|error| told(&error));
-                let logs = self.logs(&target, after).await.map_err(|error| told(&error));
+                let logs = self.bmcs.event_log_on(&target, after, MOST_PARTS).await.map_err(|error| told(&error));
                 Visit { power: Ok(power), readings, logs }
             };
             self.bmcs.among_many(&target, visit).await

@@ -279,24 +279,47 @@ async fn perform(me: &Arc<Conductor>, work: &Work) -> Result<(), Stop> {
     procedure.run(&work.what, work.phase).await
 }
 
+/// That an order is about to leave is written, and the claim holds for so long more. `None`: the state has moved on,
+/// everything is frozen, or another courier has it.
+pub(crate) async fn sends(
+    w: &mut Write<'_>,
+    id: MachineId,
+    key: &Key,
+    courier: &str,
+    (phase, claim): (&str, i64),
+) -> Result<Option<bool>, Error> {
+    // The ledger before the machine, as in every claim: two daemons must not wait for one another.
+    let freeze = muster_store::site::lock_ledger(w.tx).await.map_err(store)?;
+    let (_, epoch) = state_of(w.tx, id).await?;
+    let until = Millis(w.now.0.saturating_add(claim));
+    if epoch != key.epoch || freeze.frozen || !acts::extend(w.tx, key, courier, until).await.map_err(store)? {
+        return Ok(None);
+    }
+    let first = acts::mark_sent(w.tx, key, courier, phase, w.now).await.map_err(store)?;
+    Ok(Some(first || acts::set_phase(w.tx, key, courier, phase).await.map_err(store)?))
+}
+
+/// It stays claimed and is looked at again in a while; people see why.
+pub(crate) async fn put_off(
+    w: &mut Write<'_>,
+    me: &Conductor,
+    key: &Key,
+    (why, wait): (String, i64),
+) -> Result<(), Error> {
+    me.rails().insert(key.clone(), why);
+    let later = Millis(w.now.0.saturating_add(wait));
+    acts::extend(w.tx, key, &me.courier, later).await.map_err(store).map(drop)
+}
+
 /// Writes the phase before its order is sent, renews the claim, and looks whether the state still stands.
 async fn durable(me: &Arc<Conductor>, id: MachineId, key: Key, phase: Phase) -> Result<bool, Error> {
     let courier = me.courier.clone();
     me.scribe
         .write(move |mut w| {
             Box::pin(async move {
-                // The ledger before the machine, as in every claim: two daemons must not wait for one another.
-                let freeze = muster_store::site::lock_ledger(w.tx).await.map_err(store)?;
-                let (_, epoch) = state_of(w.tx, id).await?;
-                if epoch != key.epoch || freeze.frozen {
+                let Some(sent) = sends(&mut w, id, &key, &courier, (phase.word(), CLAIM_MS)).await? else {
                     return Ok(false);
-                }
-                let until = Millis(w.now.0.saturating_add(CLAIM_MS));
-                if !acts::extend(w.tx, &key, &courier, until).await.map_err(store)? {
-                    return Ok(false);
-                }
-                let sent = acts::mark_sent(w.tx, &key, &courier, phase.word(), w.now).await.map_err(store)?
-                    || acts::set_phase(w.tx, &key, &courier, phase.word()).await.map_err(store)?;
+                };
                 let cause = format!("phase/{}/{}/{}", key.epoch.0, key.slot, phase.word());
                 let detail = serde_json::json!({ "slot": key.slot, "phase": phase.word() });
                 apply::note(&mut w, id, &cause, "act-phase", "courier", detail).await?;

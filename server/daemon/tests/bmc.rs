@@ -108,7 +108,7 @@ async fn ipmi(traits: Traits) -> (IpmiSim, String) {
 // ---- the power of many
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_bmcs_are_asked_at_once_and_a_dead_one_is_unknown_and_holds_up_nobody() {
+async fn many_bmcs_are_asked_in_one_go_and_a_dead_one_is_unknown_beside_the_others() {
     let (_redfish, web) = redfish().await;
     let (first, one) = ipmi(Traits::default()).await;
     let (_second, two) = ipmi(Traits::default()).await;

@@ -4,7 +4,7 @@
 //! of sixty sensors beside every number would be most of the database.
 
 use crate::error::Error;
-use crate::sql::{Row, Sql, cells, sql, two};
+use crate::sql::{Row, Sql, cells, sql, two, whole};
 use crate::tx::Tx;
 use muster_names::{MachineId, Millis};
 
@@ -54,12 +54,8 @@ const NEWEST_SENSORS: Sql = sql(
     "read the newest list of a BMC's sensors",
     "select number, body from bmc_sensors where machine = $1 order by number desc limit 1",
 );
-const FORGET_SENSORS: Sql = sql(
-    "forget lists of sensors that no numbers follow",
-    "delete from bmc_sensors where not exists (select 1 from bmc_series s where s.machine = bmc_sensors.machine \
-     and s.sensors = bmc_sensors.number) \
-     and number < (select max(o.number) from bmc_sensors o where o.machine = bmc_sensors.machine)",
-);
+const FORGET_SENSORS: Sql =
+    sql("forget a BMC's oldest lists of sensors", "delete from bmc_sensors where machine = $1 and number <= $2");
 const SEEN_OF: Sql = sql("read what a BMC said last", "select machine, at, body from bmc_seen where machine = $1");
 const KEEP_SENSORS: Sql = sql(
     "keep a list of sensors",
@@ -103,7 +99,7 @@ pub async fn seen_of(tx: &mut Tx, machine: MachineId) -> Result<Option<SeenRow>,
 }
 
 pub async fn keep_seen(tx: &mut Tx, row: &SeenRow) -> Result<(), Error> {
-    let body = row.body.replace('\0', "\u{fffd}");
+    let body = whole(&row.body);
     tx.run(KEEP_SEEN, cells![row.machine, row.at, body.as_str()]).await.map(drop)
 }
 
@@ -118,14 +114,13 @@ pub async fn newest_sensors(tx: &mut Tx, machine: MachineId) -> Result<Option<(i
     row.map(|row| Ok((row.int("number")?, row.text("body")?))).transpose()
 }
 
-/// Forgets the lists that no numbers follow any more, but the newest of each BMC.
-pub async fn forget_sensors(tx: &mut Tx) -> Result<u64, Error> {
-    tx.run(FORGET_SENSORS, cells![]).await
-}
-
-pub async fn keep_sensors(tx: &mut Tx, machine: MachineId, number: i64, body: &str) -> Result<(), Error> {
-    let body = body.replace('\0', "\u{fffd}");
-    tx.run(KEEP_SENSORS, cells![machine, number, body.as_str()]).await.map(drop)
+/// Keeps a list, and the newest `most` of this BMC: numbers that follow one that is gone are not told any more.
+pub async fn keep_sensors(tx: &mut Tx, machine: MachineId, number: i64, body: &str, most: i64) -> Result<(), Error> {
+    let body = whole(body);
+    if tx.run(KEEP_SENSORS, cells![machine, number, body.as_str()]).await? > 0 {
+        tx.run(FORGET_SENSORS, cells![machine, number.saturating_sub(most)]).await?;
+    }
+    Ok(())
 }
 
 /// A span that is kept again is replaced.
@@ -162,7 +157,7 @@ pub async fn keep_logged(
     let newest = tx.one(NEWEST_LOGGED, cells![machine]).await?.map_or(Ok(0), |row| row.int("n"))?;
     let rows: Vec<_> = (newest + 1..)
         .zip(bodies)
-        .map(|(n, body)| serde_json::json!([machine.to_string(), n, at.0, body.replace('\0', "\u{fffd}")]))
+        .map(|(n, body)| serde_json::json!([machine.to_string(), n, at.0, whole(body)]))
         .collect();
     let last = newest.saturating_add(i64::try_from(rows.len()).unwrap_or(i64::MAX));
     tx.run(KEEP_LOGGED, cells![serde_json::Value::Array(rows).to_string()]).await?;

@@ -4,7 +4,7 @@
 //! for a count or a scan, and a boot is bounded by the number of its slots.
 
 use crate::error::Error;
-use crate::sql::{Row, Sql, cells, sql, two};
+use crate::sql::{Row, Sql, cells, sql, two, whole};
 use crate::tx::Tx;
 use muster_names::{Mac, Millis};
 use std::collections::BTreeMap;
@@ -97,11 +97,6 @@ pub async fn keep_entries(tx: &mut Tx, entries: &[BootEntry]) -> Result<(), Erro
     }
     let rows = serde_json::Value::Array(last.into_values().collect());
     tx.run(KEEP_ENTRIES, cells![rows.to_string()]).await.map(drop)
-}
-
-/// A NUL is what one of the two databases does not take.
-fn whole(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
 }
 
 /// Forgets a port's boots up to a number.

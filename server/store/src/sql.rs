@@ -199,6 +199,11 @@ macro_rules! words {
 }
 pub(crate) use words;
 
+/// Without the NUL that one of the two databases does not take: for text of machines.
+pub(crate) fn whole(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// Bytes as lower-case hex digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_secs(5);
@@ -30,6 +31,8 @@ const BOOTING: [&str; 7] =
 
 /// One machine that is recorded, or will be.
 enum Kept {
+    /// Its BMC is asked.
+    Opening,
     On(mpsc::Sender<Ask>),
     /// Not before this.
     Later(Millis),
@@ -37,16 +40,21 @@ enum Kept {
 
 /// Records booting machines if `record`, until `cancel`; then waits until every console is given back.
 pub async fn keep_consoles(me: Arc<Conductor>, record: bool, cancel: CancellationToken) {
-    let mut kept = BTreeMap::new();
-    while !cancel.is_cancelled() {
-        if record && let Err(error) = round(&me, &mut kept).await {
-            tracing::warn!(error = %error, label = error.label(), "no console was looked at");
-        }
+    let (mut kept, mut opening) = (BTreeMap::new(), Opening::new());
+    let (room, mut every) = (Arc::new(Semaphore::new(AT_ONCE)), tokio::time::interval(EVERY));
+    loop {
         tokio::select! {
-            () = cancel.cancelled() => {}
-            () = tokio::time::sleep(EVERY) => {}
+            () = cancel.cancelled() => break,
+            _ = every.tick(), if record => {
+                if let Err(error) = round(&me, &mut kept, &mut opening, &room).await {
+                    tracing::warn!(error = %error, label = error.label(), "no console was looked at");
+                }
+            }
+            Some(Ok((id, one))) = opening.join_next() => opened(&mut kept, id, one),
         }
     }
+    // Those that wait for a BMC are given up: what they had begun gives itself back.
+    opening.shutdown().await;
     for (_, one) in kept {
         if let Kept::On(room) = one {
             let _ = room.try_send(Ask::Keep(false));
@@ -56,29 +64,35 @@ pub async fn keep_consoles(me: Arc<Conductor>, record: bool, cancel: Cancellatio
     let _ = tokio::time::timeout(PARTING, me.consoles.rooms.wait()).await;
 }
 
-async fn round(me: &Arc<Conductor>, kept: &mut BTreeMap<MachineId, Kept>) -> Result<(), Error> {
+type Opening = JoinSet<(MachineId, Result<mpsc::Sender<Ask>, Error>)>;
+
+async fn round(
+    me: &Arc<Conductor>,
+    kept: &mut BTreeMap<MachineId, Kept>,
+    opening: &mut Opening,
+    room: &Arc<Semaphore>,
+) -> Result<(), Error> {
     let (wanted, now) = (booting(me).await?, rim::now());
-    let due = settle(kept, &wanted, now);
-    let room = Arc::new(Semaphore::new(AT_ONCE));
-    let mut opening = tokio::task::JoinSet::new();
-    for id in due {
+    for id in settle(kept, &wanted, now) {
+        kept.insert(id, Kept::Opening);
         let (me, room) = (me.clone(), room.clone());
         opening.spawn(async move {
             let _seat = room.acquire_owned().await;
             (id, me.record_console(id).await)
         });
     }
-    while let Some(Ok((id, opened))) = opening.join_next().await {
-        let one = opened.map_or_else(
-            |error| {
-                tracing::debug!(machine = %id, %error, "its console is not recorded");
-                Kept::Later(Millis(now.0.saturating_add(AGAIN_MS)))
-            },
-            Kept::On,
-        );
-        kept.insert(id, one);
-    }
     Ok(())
+}
+
+fn opened(kept: &mut BTreeMap<MachineId, Kept>, id: MachineId, opened: Result<mpsc::Sender<Ask>, Error>) {
+    let one = opened.map_or_else(
+        |error| {
+            tracing::debug!(machine = %id, %error, "its console is not recorded");
+            Kept::Later(Millis(rim::now().0.saturating_add(AGAIN_MS)))
+        },
+        Kept::On,
+    );
+    kept.insert(id, one);
 }
 
 /// Lets go of those that boot no more, and says whose turn it is.
@@ -88,6 +102,8 @@ fn settle(kept: &mut BTreeMap<MachineId, Kept>, wanted: &BTreeSet<MachineId>, no
             _ if wanted.contains(id) => true,
             // A room that is busy is told at the next round.
             Kept::On(room) => matches!(room.try_send(Ask::Keep(false)), Err(mpsc::error::TrySendError::Full(_))),
+            // Until it is known what came of it.
+            Kept::Opening => true,
             Kept::Later(_) => false,
         }
     });
@@ -99,7 +115,7 @@ fn settle(kept: &mut BTreeMap<MachineId, Kept>, wanted: &BTreeSet<MachineId>, no
     let due = |id: &&MachineId| match kept.get(id) {
         None => true,
         Some(Kept::Later(at)) => *at <= now,
-        Some(Kept::On(_)) => false,
+        Some(Kept::On(_) | Kept::Opening) => false,
     };
     wanted.iter().filter(due).copied().collect()
 }

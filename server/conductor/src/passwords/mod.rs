@@ -11,7 +11,7 @@ pub use schedule::{PasswordAge, change_old_passwords};
 pub use vault::{SiteKey, Vault};
 
 use crate::apply;
-use crate::courier::postpone;
+use crate::courier::{postpone, put_off};
 use crate::error::store;
 use crate::facts::{Known, known, shadow};
 use crate::hand::Login;
@@ -393,9 +393,7 @@ async fn settle(me: &Arc<Conductor>, work: Work, outcome: Outcome) -> Result<(),
             Box::pin(async move {
                 let outcome = match outcome {
                     Outcome::Later(why, wait) if work.row.attempts < ATTEMPTS => {
-                        me.rails().insert(work.row.key.clone(), why);
-                        let later = Millis(w.now.0.saturating_add(wait));
-                        return acts::extend(w.tx, &work.row.key, &me.courier, later).await.map_err(store).map(drop);
+                        return put_off(&mut w, &me, &work.row.key, (why, wait)).await;
                     }
                     Outcome::Later(why, _) => Outcome::Unchanged(format!("given up after {ATTEMPTS} tries: {why}")),
                     outcome => outcome,

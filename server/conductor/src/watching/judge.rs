@@ -227,8 +227,7 @@ fn read(before: &Seen, logs: &[Log], seen: &mut Seen, news: &mut Vec<News>) {
     let many = seen.marks.len().saturating_sub(MOST_MARKS);
     seen.marks.drain(..many);
     // What was logged before anybody watched is history.
-    let is_history = |log: &Log| logs.iter().any(|one| one.name == log.name && one.since == Since::Beginning);
-    let new = logs.iter().filter(|log| !is_history(log)).flat_map(|log| &log.entries);
+    let new = logs.iter().filter(|log| log.since != Since::Beginning).flat_map(|log| &log.entries);
     let bad = |entry: &&LogEntry| matches!(entry.health, Health::Warning | Health::Critical);
     let told: Vec<&LogEntry> = new.filter(bad).collect();
     for entry in told.iter().take(MOST_NEWS) {

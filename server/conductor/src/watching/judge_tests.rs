@@ -118,7 +118,7 @@ fn the_fans_of_a_machine_that_is_off_alarm_nobody() {
 #[test]
 fn what_was_logged_before_anybody_watched_is_history_and_what_follows_is_news() {
     let bad = |id| entry(id, Health::Critical);
-    let first = visit(Power::On, vec![], vec![log(Since::Beginning, vec![bad("1")]), log(Since::Mark, vec![bad("2")])]);
+    let first = visit(Power::On, vec![], vec![log(Since::Beginning, vec![bad("1"), bad("2")])]);
     let then = visit(Power::On, vec![], vec![log(Since::Mark, vec![bad("3"), entry("4", Health::Ok)])]);
     let (seen, told) = course(&[first, then]);
     assert_eq!(told, [vec![], vec!["bmc-logged"]]);

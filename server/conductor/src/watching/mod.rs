@@ -31,6 +31,8 @@ const FLEET: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_secs(1);
 /// Entries of its logs that are kept of each BMC.
 const MOST_LOGGED: i64 = 2_000;
+/// Lists of its sensors: one that is fitted with another part has another list.
+const MOST_LISTS: i64 = 64;
 
 /// What a visit brought. Without power nothing else was asked.
 #[derive(Clone, Debug)]
@@ -223,7 +225,7 @@ impl Conductor {
                 Box::pin(async move {
                     bmc_watch::keep_seen(w.tx, &row).await.map_err(store)?;
                     if let Some((number, names)) = sensors.filter(|_| !series.is_empty()) {
-                        bmc_watch::keep_sensors(w.tx, machine, number, &names).await.map_err(store)?;
+                        bmc_watch::keep_sensors(w.tx, machine, number, &names, MOST_LISTS).await.map_err(store)?;
                         bmc_watch::keep_series(w.tx, &series).await.map_err(store)?;
                     }
                     if !entries.is_empty() {
@@ -365,7 +367,7 @@ impl Conductor {
                         let before = Millis(w.now.0.saturating_sub(kept));
                         bmc_watch::forget_series(w.tx, grain.millis(), before).await.map_err(store)?;
                     }
-                    bmc_watch::forget_sensors(w.tx).await.map(drop).map_err(store)
+                    Ok(())
                 })
             })
             .await

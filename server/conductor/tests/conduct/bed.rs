@@ -408,8 +408,8 @@ impl WatchHand for Bmcs {
     fn visit<'a>(&'a self, bmc: &'a BmcOf, after: &'a [LogMark]) -> BoxFuture<'a, Visit> {
         let visit = self.of(&bmc.access.address, |fake| {
             fake.asked_after.push(after.to_vec());
-            if fake.silent {
-                let error = silence();
+            if fake.silent || fake.file_gone {
+                let error = HandError { later: fake.silent, ..silence() };
                 return Visit { power: Err(error.clone()), readings: Err(error.clone()), logs: Err(error) };
             }
             // As a BMC has it: what follows the mark, in the order of its ids.

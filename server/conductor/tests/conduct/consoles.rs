@@ -176,6 +176,17 @@ async fn a_console_that_cannot_be_had_is_told_with_the_reason_and_leaves_nothing
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_as_the_last_one_leaves_has_the_console_and_not_our_own_session_in_the_way() {
+    let (_folder, site) = Site::sqlite().await;
+    let (sim, id) = bed(&site).await;
+    for _ in 0..12 {
+        drop(sit(&site, id, visitor("ann", true)).await);
+        tokio::task::yield_now().await;
+    }
+    left(&site, &sim).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_that_boots_is_recorded_with_nobody_there_beside_its_boot_and_let_go_afterwards() {
     let (_folder, site) = Site::sqlite().await;
     let (sim, id) = bed(&site).await;

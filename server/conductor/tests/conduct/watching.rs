@@ -143,3 +143,22 @@ async fn the_watch_visits_all_that_are_ours_and_no_order_leaves_by_it() {
     assert_eq!((fake.asked_after.len(), fake.log.len()), (1, 0), "one visit in a period, and nothing is switched");
     assert!(site.me.watched(site.id("bare1").await).is_none(), "it has no BMC");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a5_6_a_login_that_was_refused_is_not_tried_again_because_the_daemon_starts_again() {
+    let (_folder, site) = Site::sqlite().await;
+    let (refused, other) = (site.id("r1-n1").await, site.id("r1-n2").await);
+    site.with_bmc(refused, |fake| fake.file_gone = true).await;
+    assert_eq!((visit(&site, refused).await, visit(&site, other).await), (u32::MAX, 0));
+    assert_eq!(told(&site, refused).await, ["bmc-refused"]);
+    let site = site.restarted().await;
+    site.me.remember_bmcs().await.unwrap();
+    let cancel = CancellationToken::new();
+    let watch = tokio::spawn(watch_bmcs(site.me.clone(), Duration::from_secs(300), cancel.clone()));
+    let visits = async |id| site.with_bmc(id, |fake| fake.asked_after.len()).await;
+    site.when("the others' visits", async || visits(other).await == 2).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(visits(refused).await, 1);
+    cancel.cancel();
+    watch.await.unwrap();
+}

@@ -16,17 +16,7 @@ const CLOCK_IS_RIGHT: i64 = 60;
 
 pub async fn look(bmcs: &Bmcs, target: &Target, since: &[String], output: Output) -> Result<()> {
     let marks: Vec<LogMark> = since.iter().map(|text| mark(text)).collect();
-    let mut logs = bmcs.event_log(target, &marks).await?;
-    for _ in 0..MOST_PARTS {
-        if !logs.iter().any(|log| log.more) {
-            break;
-        }
-        let known: Vec<LogMark> = logs.iter().filter_map(|log| log.mark.clone()).collect();
-        if !grow(&mut logs, bmcs.event_log(target, &known).await?) {
-            break;
-        }
-    }
-    let logs = named(logs, &marks)?;
+    let logs = named(bmcs.event_log_on(target, &marks, MOST_PARTS).await?, &marks)?;
     for remark in remarks(&logs, &marks) {
         eprintln!("muster: {}", plain_text(&remark));
     }
@@ -41,23 +31,6 @@ pub async fn look(bmcs: &Bmcs, target: &Target, since: &[String], output: Output
 fn mark(text: &str) -> LogMark {
     let (log, id) = text.rsplit_once('=').unwrap_or(("", text));
     LogMark { log: log.into(), id: id.into(), print: String::new() }
-}
-
-/// Adds the next part of each log. False: there was none.
-fn grow(logs: &mut [Log], parts: Vec<Log>) -> bool {
-    let mut grown = false;
-    for part in parts {
-        let Some(log) = logs.iter_mut().find(|log| log.name == part.name) else { continue };
-        // One that was cleared in between begins anew, and is not told twice.
-        if log.more && part.since == Since::Mark {
-            grown |= !part.entries.is_empty();
-            log.entries.extend(part.entries);
-            (log.mark, log.more) = (part.mark, part.more);
-        } else {
-            log.more = false;
-        }
-    }
-    grown
 }
 
 /// The logs that a mark names; all of them without one.
@@ -224,15 +197,6 @@ mod tests {
         assert_eq!(names(&["Managers/1/Log=7"]).unwrap(), ["Managers/1/Log"]);
         let said = names(&["nosuch=7"]).unwrap_err().to_string();
         assert!(said.contains("nosuch") && said.contains("Managers/1/Log"), "{said}");
-    }
-
-    #[test]
-    fn a_long_log_is_put_together_of_its_parts_and_a_cleared_one_is_not() {
-        let mut logs = [Log { more: true, ..log("SEL", &[("1", LogTime::Untold)]) }];
-        let part = Log { since: Since::Mark, ..log("SEL", &[("2", LogTime::Untold)]) };
-        assert!(grow(&mut logs, vec![part.clone()]) && logs[0].entries.len() == 2 && !logs[0].more);
-        logs[0].more = true;
-        assert!(!grow(&mut logs, vec![Log { since: Since::Broken, ..part }]) && logs[0].entries.len() == 2);
     }
 
     #[test]

@@ -23,8 +23,9 @@ both! {
 
     async fn a_span_that_is_kept_again_is_replaced_and_old_ones_go_by_their_length(bed: Bed) {
         let mut tx = bed.write().await;
-        bmc_watch::keep_sensors(&mut tx, ONE, 1, "[\"CPU\"]").await.unwrap();
-        bmc_watch::keep_sensors(&mut tx, ONE, 1, "[\"other\"]").await.unwrap();
+        for body in ["[\"CPU\"]", "[\"other\"]"] {
+            bmc_watch::keep_sensors(&mut tx, ONE, 1, body, 2).await.unwrap();
+        }
         bmc_watch::keep_series(&mut tx, &[span(0, 10, "[1]"), span(0, 20, "[2]"), span(60, 0, "[3]")]).await.unwrap();
         bmc_watch::keep_series(&mut tx, &[span(60, 0, "[4]")]).await.unwrap();
         assert_eq!(bmc_watch::forget_series(&mut tx, 0, Millis(15)).await.unwrap(), 1);
@@ -40,11 +41,12 @@ both! {
         assert_eq!(bmc_watch::sensors(&mut tx, ONE).await.unwrap(), [(1, "[\"CPU\"]".to_owned())]);
         drop(tx);
         let mut tx = bed.write().await;
-        for number in 2..=3 {
-            bmc_watch::keep_sensors(&mut tx, ONE, number, "[]").await.unwrap();
+        for number in 2..=4 {
+            bmc_watch::keep_sensors(&mut tx, ONE, number, "[]", 2).await.unwrap();
         }
-        assert_eq!(bmc_watch::forget_sensors(&mut tx).await.unwrap(), 1, "numbers follow the first, the third is the newest");
-        assert_eq!(bmc_watch::newest_sensors(&mut tx, ONE).await.unwrap(), Some((3, "[]".to_owned())));
+        let kept = bmc_watch::sensors(&mut tx, ONE).await.unwrap();
+        assert_eq!(kept.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(bmc_watch::newest_sensors(&mut tx, ONE).await.unwrap(), Some((4, "[]".to_owned())));
         assert_eq!(bmc_watch::seen_of(&mut tx, ONE).await.unwrap(), None);
     }
 
