@@ -7,11 +7,13 @@
 // A simulator is test code in a library's clothes: it may fall over.
 #![allow(clippy::indexing_slicing, clippy::expect_used)]
 
+mod hail;
 mod server;
 mod sol;
 mod store;
 mod users;
 
+pub use hail::Hail;
 pub use server::{Factors, compact, controller, ddr4, event, fru, fru_locator, full, store};
 pub use sol::Sol;
 pub use store::Store;
@@ -42,6 +44,8 @@ pub struct Traits {
     pub refuses_boot_timeout: bool,
     /// Takes a boot override and does nothing with it.
     pub forgets_boot: bool,
+    /// What it tells without a login.
+    pub hail: Hail,
 }
 
 impl Default for Traits {
@@ -55,6 +59,7 @@ impl Default for Traits {
             tells_capabilities: true,
             refuses_boot_timeout: false,
             forgets_boot: false,
+            hail: Hail::default(),
         }
     }
 }
@@ -83,6 +88,8 @@ pub struct State {
     pub on: bool,
     /// Boot option 5 as set last.
     pub boot: [u8; 5],
+    /// The locate light: off, on for a while, on.
+    pub light: u8,
     /// What it keeps of sensors, parts and events.
     pub store: Store,
     /// Who has which number, and what becomes of their passwords.
@@ -156,6 +163,7 @@ impl IpmiSim {
             traits,
             on: false,
             boot: [0; 5],
+            light: 0,
             store: Store::default(),
             users: Users::default(),
             sol: Sol::default(),
@@ -249,14 +257,7 @@ impl State {
         }
         if *bytes.get(4)? == 0 {
             let (request, data) = bytes.get(14..bytes.len() - 1)?.split_at_checked(6)?;
-            let known = request[1] >> 2 == 6 && request[5] == 0x38 && self.traits.tells_capabilities;
-            // Channel 1, IPMI 2.0 data present, users have names; 2.0 and 1.5 connections.
-            let answer = [0x01, 0x80 | 0x14, 0x04, 0x03, 0, 0, 0, 0];
-            let _ = data;
-            return known.then(|| {
-                let message = message(request, 0, &answer);
-                vec![[&[6, 0, 0xff, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, message.len() as u8], &message[..]].concat()]
-            });
+            return self.hailed(request, data).map(|reply| vec![reply]);
         }
         let kind = *bytes.get(5)?;
         let length = usize::from(u16::from_le_bytes([*bytes.get(14)?, *bytes.get(15)?]));
@@ -431,6 +432,9 @@ impl State {
             self.sessions.remove(&managed);
             self.sol.active.take_if(|active| *active == managed);
         }
+        if (net_fn, command, completion) == (6, 0x02, 0) {
+            self.restart();
+        }
         let mut replies = match mishap {
             Mishap::LoseReply => Vec::new(),
             Mishap::Triple => vec![reply; 3],
@@ -458,7 +462,12 @@ impl State {
                 let Traits { user, password, .. } = &mut self.traits;
                 self.users.answer(command, data, user, password)
             }
-            (0x00, 0x01, _) => (0, vec![u8::from(self.on) | 0x60, 0x10, 0x40]),
+            (0x00, 0x01, _) => (0, vec![u8::from(self.on) | 0x60, 0x10, 0x40 | self.light << 4]),
+            (0x00, 0x04, [seconds, rest @ ..]) => {
+                self.light = if rest.first() == Some(&1) { 2 } else { u8::from(*seconds > 0) };
+                (0, Vec::new())
+            }
+            (0x06, 0x02, _) => (0, Vec::new()),
             // Some BMCs call it an error to switch off what is off.
             (0x00, 0x02, [0x00 | 0x05, ..]) if !self.on => (0xd5, Vec::new()),
             (0x00, 0x02, [0x02 | 0x03, ..]) if !self.on => (0xd5, Vec::new()),

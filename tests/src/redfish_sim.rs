@@ -8,9 +8,13 @@
 
 mod accounts;
 mod bios;
+mod manager;
+mod site;
 
 pub use accounts::Accounts;
 pub use bios::BiosStore;
+pub use manager::Manager;
+pub use site::Site;
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -91,6 +95,14 @@ pub enum Habit {
     BiosLocked,
     /// PATCH of BIOS attributes closes the connection after having taken them.
     DropsBiosReply,
+    /// `IndicatorLED` takes Lit and Off, and 400 comes for Blinking.
+    LampDoesNotBlink,
+    /// `IndicatorLED` takes Blinking and Lit, and 400 comes for Off.
+    LampIsNeverOff,
+    /// PATCH of a light answers 200 and changes nothing.
+    ForgetsLight,
+    /// Manager.Reset closes the connection after having begun.
+    DropsRestartReply,
 }
 
 pub struct State {
@@ -102,6 +114,10 @@ pub struct State {
     pub accounts: Accounts,
     /// The settings of system 1; `None`: it has no Bios resource.
     pub bios: Option<BiosStore>,
+    /// The BMC itself.
+    pub manager: Manager,
+    /// Chassis 1, as served; null: there is none.
+    pub chassis: Value,
     /// What is served before all that, by its path without a slash at its end: a whole recording, if need be.
     pub tree: BTreeMap<String, Value>,
     pub slots: usize,
@@ -171,7 +187,11 @@ impl Identity {
         let key = rcgen::KeyPair::generate().expect("a key");
         let certificate = rcgen::CertificateParams::new(vec!["bmc".into()]).expect("names");
         let certificate = certificate.self_signed(&key).expect("a certificate");
-        let public = rcgen::PublicKeyData::subject_public_key_info(&key);
+        Self::of(&certificate, &key)
+    }
+
+    fn of(certificate: &rcgen::Certificate, key: &rcgen::KeyPair) -> Self {
+        let public = rcgen::PublicKeyData::subject_public_key_info(key);
         let pin = ring::digest::digest(&ring::digest::SHA256, &public);
         Self {
             certificate: certificate.der().to_vec(),
@@ -225,6 +245,8 @@ impl RedfishSim {
             systems: BTreeMap::from([("1".to_string(), system("SN-1"))]),
             accounts: Accounts::default(),
             bios: None,
+            manager: Manager::default(),
+            chassis: Value::Null,
             tree: BTreeMap::new(),
             slots: 16,
             seen: Vec::new(),
@@ -367,6 +389,9 @@ impl State {
         self.credentials += usize::from(secret);
         self.basics += usize::from(asked.headers.contains_key("authorization"));
         let path = asked.path.trim_end_matches('/');
+        if self.is_away() {
+            return None;
+        }
         if let Some(root) = self.tree.get("/redfish/v1").filter(|_| path == "/redfish/v1") {
             return Some(told(200, root.clone()));
         }
@@ -393,7 +418,7 @@ impl State {
         if let Some(body) = self.tree.get(path).filter(|_| asked.method == "GET") {
             return Some(told(200, body.clone()));
         }
-        if let Some(told) = self.bios_service(asked, path) {
+        if let Some(told) = self.bios_service(asked, path).or_else(|| self.manager_service(asked, path)) {
             return told;
         }
         match (asked.method.as_str(), path.split('/').skip(3).collect::<Vec<_>>().as_slice()) {
@@ -413,10 +438,6 @@ impl State {
             ("GET", ["Systems", _, "SD"]) => Some(told(200, json!({"Name": "Pending"}))),
             ("PATCH", ["Systems", id] | ["Systems", id, "SD"]) => Some(self.patch(id, asked)),
             ("POST", ["Systems", id, "Actions", "ComputerSystem.Reset"]) => self.reset(id, asked),
-            ("GET", ["Managers", "1"]) => Some(told(
-                200,
-                json!({"FirmwareVersion": "4.2", "Links": {"Oem": {"Dell": {"Jobs": {"@odata.id": "/redfish/v1/Jobs"}}}}}),
-            )),
             ("GET", ["Jobs"]) => Some(told(200, json!({"Members": [{"@odata.id": "/redfish/v1/Jobs/JID_7"}]}))),
             ("GET", ["Jobs", id]) => Some(self.job(id)),
             (_, ["AccountService", rest @ ..]) => self.account_service(asked, rest),
@@ -432,7 +453,7 @@ impl State {
         if self.has(&Habit::AccountIsLocked) {
             return refused(403, "iBMC.1.0.UserLocked");
         }
-        if asked.body["UserName"] != self.user || asked.body["Password"] != self.password {
+        if self.is_starting() || asked.body["UserName"] != self.user || asked.body["Password"] != self.password {
             return refused(401, "Base.1.12.InsufficientPrivilege");
         }
         if self.has(&Habit::NoSessionBeforeNewPassword) {
@@ -471,6 +492,7 @@ impl State {
         if self.bios.is_some() {
             system["Bios"] = json!({"@odata.id": format!("/redfish/v1/Systems/{id}/Bios")});
         }
+        self.hide(&mut system);
         if let Some(reset) = system.pointer_mut("/Actions/#ComputerSystem.Reset") {
             reset["target"] = format!("/redfish/v1/Systems/{id}/Actions/ComputerSystem.Reset").into();
         }
@@ -495,6 +517,9 @@ impl State {
     fn patch(&mut self, id: &str, asked: &Asked) -> Told {
         if let Some(refusal) = self.tag_refusal(asked) {
             return refusal;
+        }
+        if asked.body["Boot"].is_null() {
+            return self.switch_light(id, asked);
         }
         if let Some(id) = self.boot_refusal(id, &asked.body["Boot"]) {
             return refused(400, id);

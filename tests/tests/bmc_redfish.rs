@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use muster_bmc::{
-    Bmcs, BootDevice, BootOrder, Fault, Kind, Pin, PowerAction, PowerSet, Protocol, Quirk, Secret, Settings, Target,
-    Trust,
+    Authority, Bmcs, BootDevice, BootOrder, Fault, Kind, Pin, PowerAction, PowerSet, Protocol, Quirk, Secret, Settings,
+    Target, Trust,
 };
 use muster_names::{FirmwareMode, Power};
-use muster_tests::redfish_sim::{Habit, Identity, RedfishSim, system};
+use muster_tests::redfish_sim::{Habit, Identity, RedfishSim, Site, system};
 use serde_json::json;
 use std::time::Duration;
 
@@ -289,4 +289,76 @@ async fn a_pinned_key_is_served_and_plain_http_is_not_without_leave() {
     assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off);
     target.address = format!("http://{}", sim.address);
     assert_eq!(bmcs.power(&target).await.unwrap_err().label(), "plain-http");
+}
+
+// ---- the site's authority
+
+fn under(site: &Site) -> Bmcs {
+    Bmcs::new(Settings { authority: Some(Authority::read(&site.pem()).unwrap()), ..brisk() })
+}
+
+fn pinned(sim: &RedfishSim, identity: &Identity) -> Target {
+    let mut target = tls(sim);
+    target.trust = Trust::Pinned(Pin::read(&identity.pin).unwrap());
+    target
+}
+
+#[tokio::test]
+async fn a5_9_what_the_sites_authority_signed_is_taken_although_the_key_is_new() {
+    let (site, before) = (Site::new(), Identity::new());
+    let renewed = site.signs("127.0.0.1");
+    let sim = RedfishSim::start(vec![], Some(&renewed)).await;
+    let (bmcs, target) = (under(&site), pinned(&sim, &before));
+    assert_eq!(bmcs.pin(&target), None, "nobody was asked yet");
+    assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off);
+    assert_eq!(bmcs.pin(&target).unwrap().to_string(), renewed.pin, "the key to pin from now on");
+    // Without the authority it is a foreign key.
+    assert_eq!(Bmcs::new(brisk()).power(&target).await.unwrap_err().label(), "foreign-key");
+}
+
+#[tokio::test]
+async fn a5_9_a_key_seen_first_gives_way_to_the_authority_and_to_nobody_else() {
+    let (site, before) = (Site::new(), Identity::new());
+    let mut sim = RedfishSim::start(vec![], Some(&before)).await;
+    let (bmcs, target, address) = (under(&site), tls(&sim), sim.address);
+    bmcs.power(&target).await.unwrap();
+    let renewed = site.signs("127.0.0.1");
+    for (identity, taken) in [(&renewed, true), (&before, false), (&Identity::new(), false), (&renewed, true)] {
+        bmcs.close(&target).await;
+        drop(sim);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        sim = RedfishSim::start_at(address, vec![], Some(identity)).await;
+        match bmcs.power(&target).await {
+            Ok(_) => assert!(taken),
+            Err(error) => assert!(!taken && error.label() == "foreign-key" && asked(&sim) == (0, 0), "{error:?}"),
+        }
+        assert_eq!(bmcs.pin(&target).unwrap().to_string(), renewed.pin);
+    }
+}
+
+#[tokio::test]
+async fn a5_9_beside_the_authority_a_foreign_key_gets_no_credential() {
+    let (site, real) = (Site::new(), Identity::new());
+    let other = site.signs("127.0.0.2");
+    let named = site.signs("bmc.example");
+    for (stranger, who) in [
+        (Identity::new(), "self-made"),
+        (other, "signed for another address"),
+        (named, "signed for a name"),
+        (Site::new().signs("127.0.0.1"), "signed by somebody else"),
+    ] {
+        let sim = RedfishSim::start(vec![], Some(&stranger)).await;
+        let error = under(&site).power(&pinned(&sim, &real)).await.unwrap_err();
+        assert_eq!((error.kind(), error.label()), (Kind::Refused, "foreign-key"), "{who}: {error:?}");
+        assert_eq!((asked(&sim), sim.state().basics), ((0, 0), 0), "{who}");
+    }
+}
+
+#[tokio::test]
+async fn a5_9_a_pinned_key_needs_no_authority() {
+    let (site, real) = (Site::new(), Identity::new());
+    let sim = RedfishSim::start(vec![], Some(&real)).await;
+    let (bmcs, target) = (under(&site), pinned(&sim, &real));
+    assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off);
+    assert_eq!(bmcs.pin(&target).unwrap().to_string(), real.pin);
 }

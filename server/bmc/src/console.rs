@@ -138,9 +138,10 @@ impl Bmcs {
         // changed over Redfish is not tried over IPMI.
         own.is_current(target).and_then(|()| own.may_log_in()).map_err(failed)?;
         let held = lane.run(settings, ipmi::open_console(&self.inner, &lane, &there, take_over)).await;
-        if target.protocol == Protocol::Redfish && matches!(held, Err(Fault::Login)) {
-            own.login_failed();
-        }
+        let held = match held {
+            Err(Fault::Login) if target.protocol == Protocol::Redfish => Err(own.login_failed(target)),
+            held => held,
+        };
         let held = held.map_err(failed)?;
         let (says, heard) = mpsc::channel(HEARD);
         let (orders, ordered) = mpsc::channel(16);

@@ -81,6 +81,34 @@ pub enum Error {
         #[source]
         source: Fault,
     },
+    #[error("{bmc}: whether a BMC is there could not be found out")]
+    Hail {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: its locate light could not be read")]
+    ReadLocate {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: its locate light could not be switched{}", maybe(*.sent))]
+    SetLocate {
+        bmc: String,
+        /// The order left this host and no refusal came back.
+        sent: bool,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: it could not be restarted{}", maybe(*.sent))]
+    ResetBmc {
+        bmc: String,
+        /// The order left this host and no refusal came back.
+        sent: bool,
+        #[source]
+        source: Fault,
+    },
     #[error("BMC {bmc}: the sensors could not be read")]
     ReadSensors {
         bmc: String,
@@ -140,6 +168,10 @@ impl Error {
             | Self::TryLogin { source, .. }
             | Self::ReadAccounts { source, .. }
             | Self::Identify { source, .. }
+            | Self::Hail { source, .. }
+            | Self::ReadLocate { source, .. }
+            | Self::SetLocate { source, .. }
+            | Self::ResetBmc { source, .. }
             | Self::ReadSensors { source, .. }
             | Self::ReadLog { source, .. }
             | Self::ReadBios { source, .. }
@@ -161,7 +193,10 @@ impl Error {
     /// Whether the act may have been carried out although no good answer came. Always false for readings.
     pub fn may_have_happened(&self) -> bool {
         let doubtful = matches!(self, Self::SetPower { sent: true, .. } | Self::SetBoot { sent: true, .. });
-        doubtful || matches!(self, Self::SetPassword { sent: true, .. } | Self::SetBios { sent: true, .. })
+        let of_settings = matches!(self, Self::SetPassword { sent: true, .. } | Self::SetBios { sent: true, .. });
+        doubtful
+            || of_settings
+            || matches!(self, Self::SetLocate { sent: true, .. } | Self::ResetBmc { sent: true, .. })
     }
 }
 
@@ -172,7 +207,7 @@ pub enum Fault {
     NoAnswer(Duration),
     #[error("{0} is no address this host can resolve; expected host, host:port or, for Redfish, a URL")]
     NoAddress(String),
-    #[error("it failed too often in a row; it is left alone for another {0:?}")]
+    #[error("it is left alone for another {0:?}: it failed too often in a row, or was restarted and is not back")]
     Resting(Duration),
     #[error(
         "it does not take this user and password. This was one failed login, and many BMCs lock the account after three: \
@@ -193,6 +228,8 @@ pub enum Fault {
         "the key behind the address is {found}, expected {expected}; no credential was sent. If the BMC was replaced, pin its new key"
     )]
     ForeignKey { expected: Pin, found: Pin },
+    #[error("what is at this address is no BMC that is known here: {0}; look whether the address is a BMC's own")]
+    NoBmc(String),
     #[error("the address says http://, but plain HTTP was not allowed for this BMC; use https:// or allow it")]
     PlainHttp,
     #[error("all its session slots are taken; they free themselves within minutes, or close one in its web page")]
@@ -237,6 +274,7 @@ impl Fault {
             | Self::UnfitPassword(_)
             | Self::ForeignKey { .. }
             | Self::PlainHttp
+            | Self::NoBmc(_)
             | Self::Declined(_)
             | Self::NotOffered(_)
             | Self::BiosDiffers { .. }
@@ -258,6 +296,7 @@ impl Fault {
             Self::UnfitPassword(_) => "unfit-password",
             Self::ForeignKey { .. } => "foreign-key",
             Self::PlainHttp => "plain-http",
+            Self::NoBmc(_) => "no-bmc",
             Self::NoSlot => "no-slot",
             Self::ConsoleTaken(_) => "console-taken",
             Self::Busy(_) => "busy",

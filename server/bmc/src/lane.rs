@@ -33,8 +33,12 @@ pub struct Settings {
     pub rest_after: u32,
     /// For so long, doubled with each failed probe, at most sixteen times.
     pub rest: Duration,
+    /// A BMC that was restarted may be away for so long, and not know its users for a while when it is back.
+    pub restart: Duration,
     /// So many BMCs are read at once at most, however well that goes: one takes a file descriptor or two.
     pub most_at_once: usize,
+    /// Whose word is taken for a BMC's key, beside its pin (Redfish).
+    pub authority: Option<redfish::Authority>,
 }
 
 impl Default for Settings {
@@ -49,11 +53,15 @@ impl Default for Settings {
             console_look: Duration::from_secs(15),
             rest_after: 5,
             rest: Duration::from_secs(15),
+            restart: Duration::from_secs(300),
             most_at_once: 2048,
+            authority: None,
         }
     }
 }
 
+/// Logins that a BMC may refuse because it is still starting.
+const MOST_EXCUSED: usize = 2;
 /// Two failures within the hour, and nobody tries a third.
 const MOST_FAILED_LOGINS: usize = 2;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -115,6 +123,17 @@ struct Health {
     heard: Option<Instant>,
     /// A user and the password that was changed, or may have been.
     superseded: Option<(String, Secret)>,
+    restarted: Option<Restarted>,
+}
+
+/// A restart of the BMC that we asked for.
+#[derive(Debug)]
+struct Restarted {
+    /// Who asked: the BMC took this credential just before.
+    by: (String, Secret),
+    until: Instant,
+    rest: Duration,
+    excused: usize,
 }
 
 impl Lane {
@@ -246,12 +265,42 @@ impl Lane {
         }
     }
 
-    pub fn login_failed(&self) {
-        self.health().failed_logins.push(Instant::now());
+    /// What a refused login is: a failure that counts, or the word of a BMC that is still starting. Only a credential that
+    /// held before the restart is excused, and twice at most, because the account may be one that locks.
+    pub fn login_failed(&self, target: &Target) -> Fault {
+        let (mut health, now) = (self.health(), Instant::now());
+        if let Some(restarted) = health.restarted.as_mut()
+            && now < restarted.until
+            && is_of(&restarted.by, target)
+            && restarted.excused < MOST_EXCUSED
+        {
+            restarted.excused += 1;
+            let rest = restarted.rest;
+            health.rests_until = Some(now + rest);
+            return Fault::Resting(rest);
+        }
+        health.failed_logins.push(now);
+        Fault::Login
     }
 
     pub fn login_worked(&self) {
-        self.health().failed_logins.clear();
+        let mut health = self.health();
+        health.failed_logins.clear();
+        health.restarted = None;
+    }
+
+    /// The BMC was told to restart, or may have been: what was had of it is void, and it is left alone for a while. A
+    /// session is dropped and not closed, since nobody is there to close it.
+    pub async fn restarts(&self, settings: &Settings, target: &Target) {
+        {
+            let (mut health, now) = (self.health(), Instant::now());
+            let by = (target.user.clone(), target.password.clone());
+            health.restarted = Some(Restarted { by, until: now + settings.restart, rest: settings.rest, excused: 0 });
+            health.silent = settings.rest_after;
+            health.rests_until = Some(now + settings.rest);
+        }
+        self.records.forget();
+        self.redfish.lock().await.take();
     }
 
     /// Asked before an operation, and before every login it makes: whether nobody has changed this password since.
@@ -445,11 +494,39 @@ mod tests {
     #[test]
     fn a5_6_two_failed_logins_hold_the_third_for_the_hour() {
         let (lane, start) = (Lane::default(), Instant::now());
-        lane.login_failed();
+        let target = Target::new(Protocol::Ipmi, "10.0.0.1", "admin", Secret::new("wrong"));
+        lane.login_failed(&target);
         assert!(lane.may_log_in().is_ok());
-        lane.login_failed();
+        lane.login_failed(&target);
         let later = start + Duration::from_secs(1800);
         assert!(matches!(lane.may_log_in_at(later), Err(Fault::LoginsHeld(left)) if left <= Duration::from_secs(1801)));
         assert!(lane.may_log_in_at(Instant::now() + HOUR).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a5_6_a_bmc_that_is_starting_is_excused_twice_and_for_the_credential_that_held_before_alone() {
+        let (lane, settings) = (Lane::default(), Settings { rest: Duration::ZERO, ..Settings::default() });
+        let held = Target::new(Protocol::Redfish, "10.0.0.1", "admin", Secret::new("secret"));
+        let wrong = Target { password: Secret::new("wrong"), ..held.clone() };
+        lane.restarts(&settings, &held).await;
+        assert!(matches!(lane.login_failed(&wrong), Fault::Login));
+        let told: Vec<bool> = (0..3).map(|_| matches!(lane.login_failed(&held), Fault::Resting(_))).collect();
+        assert_eq!(told, [true, true, false]);
+        assert!(lane.may_log_in().is_err(), "one of the wrong password, one of the other");
+        lane.login_worked();
+        assert!(matches!(lane.login_failed(&held), Fault::Login), "once it is back nothing is excused");
+        let late = Settings { restart: Duration::ZERO, ..settings };
+        lane.restarts(&late, &held).await;
+        assert!(matches!(lane.login_failed(&held), Fault::Login), "nor when it was long ago");
+    }
+
+    #[tokio::test]
+    async fn a_bmc_that_was_restarted_rests_and_is_then_probed_by_one() {
+        let (lane, settings) = (Lane::default(), brisk());
+        lane.restarts(&settings, &Target::new(Protocol::Ipmi, "10.0.0.1", "admin", Secret::new("x"))).await;
+        assert!(matches!(lane.run(&settings, async { Ok(()) }).await, Err(Fault::Resting(_))));
+        tokio::time::sleep(settings.rest).await;
+        assert!(matches!(fails(&lane, &settings, silence()).await, Fault::NoAnswer(_)));
+        assert!(matches!(fails(&lane, &settings, silence()).await, Fault::Resting(_)), "one silence is enough");
     }
 }

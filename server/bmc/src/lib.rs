@@ -12,25 +12,30 @@ mod accounts;
 mod console;
 mod error;
 mod firmware;
+mod hail;
 mod hardware;
 mod ipmi;
 mod lane;
+mod locate;
 mod log;
 mod pace;
 mod read;
 mod reading;
 mod redfish;
+mod restart;
 mod target;
 
 pub use console::{Console, ConsoleEnd, Heard, Keys, Mark};
 pub use error::{Error, Fault, Kind};
 pub use firmware::{BiosSet, Running};
+pub use hail::{Exposure, Hail};
 pub use hardware::{Controller, Drive, Fan, Firmware, Gap, Hardware, Memory, Nic, Other, PowerSupply, Processor};
 pub use ipmi::parse;
 pub use lane::Settings;
 pub use log::{Log, LogEntry, LogMark, LogTime, SelEvent, Since};
 pub use pace::PaceTold;
 pub use reading::{Health, Reading, ReadingKind, Thresholds};
+pub use redfish::Authority;
 pub use target::{
     BootDevice, BootOrder, BootSet, Identity, Pin, PowerAction, PowerSet, Protocol, Quirk, Secret, Target, Trust,
 };
@@ -53,6 +58,7 @@ struct Inner {
     records: ipmi::Alike,
     pace: Arc<Pace>,
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
+    strangers: hail::Places,
 }
 
 impl Bmcs {
@@ -61,7 +67,9 @@ impl Bmcs {
     pub fn new(settings: Settings) -> Self {
         let sockets = ipmi::Sockets::default();
         let pace = Arc::new(Pace::new(settings.most_at_once));
-        let inner = Inner { settings, sockets, records: Default::default(), pace, lanes: Default::default() };
+        let strangers = hail::Places::new(settings.most_at_once);
+        let inner =
+            Inner { settings, sockets, records: Default::default(), pace, lanes: Default::default(), strangers };
         let inner = Arc::new(inner);
         tokio::spawn(close_idle(Arc::downgrade(&inner)));
         Self { inner }
@@ -169,6 +177,12 @@ impl Bmcs {
         lane.run(&self.inner.settings, reading)
             .await
             .map_err(|source| Error::Identify { bmc: target.address.clone(), source })
+    }
+
+    /// The key that was proved last behind an address (Redfish over TLS); `None` before the first operation there.
+    pub fn pin(&self, target: &Target) -> Option<Pin> {
+        let lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.get(&target.address.to_ascii_lowercase())?.seen.pin()
     }
 
     /// Gives the BMC its session slot back. The next operation logs in again.

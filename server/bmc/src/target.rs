@@ -1,6 +1,7 @@
 //! What a caller says of a BMC, and what it asks for.
 
 use muster_names::{FirmwareMode, Power};
+use serde::{Serialize, Serializer};
 use std::fmt;
 
 pub use muster_catalog::{Protocol, Quirk};
@@ -50,6 +51,12 @@ impl fmt::Display for Pin {
     }
 }
 
+impl Serialize for Pin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl fmt::Debug for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pin({self})")
@@ -61,6 +68,7 @@ impl fmt::Debug for Pin {
 pub enum Trust {
     /// Take the key seen first and hold on to it for as long as the engine lives; [`crate::Identity::tls_pin`] tells
     /// it, so that the caller keeps it and says [`Trust::Pinned`] from then on.
+    /// What the site's authority vouches for ([`crate::Settings::authority`]) is taken with a new key too.
     #[default]
     FirstUse,
     /// This key and no other. With another one the handshake ends before a credential is sent.

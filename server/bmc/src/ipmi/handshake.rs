@@ -54,10 +54,7 @@ pub async fn log_in(engine: &Inner, lane: &Lane, target: &Target) -> Result<Sess
                 return Ok(session);
             }
             Err(Failed::Suite(fault)) => last = fault,
-            Err(Failed::Login) => {
-                lane.login_failed();
-                return Err(Fault::Login);
-            }
+            Err(Failed::Login) => return Err(lane.login_failed(target)),
             Err(Failed::Other(fault)) => return Err(fault),
         }
     }
@@ -71,7 +68,7 @@ enum Failed {
     Other(Fault),
 }
 
-async fn resolve(address: &str) -> Result<SocketAddr, Fault> {
+pub async fn resolve(address: &str) -> Result<SocketAddr, Fault> {
     let bare = address.trim_start_matches('[').trim_end_matches(']');
     if let Ok(ip) = bare.parse::<std::net::IpAddr>() {
         return Ok((ip, 623).into());
@@ -81,11 +78,11 @@ async fn resolve(address: &str) -> Result<SocketAddr, Fault> {
     found.ok().and_then(|mut found| found.next()).ok_or_else(|| Fault::NoAddress(address.into()))
 }
 
-fn random<T: Random>() -> Result<T, Fault> {
+pub fn random<T: Random>() -> Result<T, Fault> {
     T::random().ok_or_else(|| Fault::Broken("no random numbers".into()))
 }
 
-trait Random: Sized {
+pub trait Random: Sized {
     fn random() -> Option<Self>;
 }
 

@@ -13,8 +13,10 @@ mod event;
 mod field;
 mod fru;
 mod guid;
+mod hail;
 mod handshake;
 mod inventory;
+mod locate;
 mod packet;
 mod record;
 mod sdr;
@@ -29,8 +31,10 @@ mod visit;
 
 pub use accounts::{password_limit, set_password};
 pub use console::open_console;
+pub use hail::hail;
 pub use handshake::log_in;
 pub use inventory::inspect;
+pub use locate::{locate, reset_bmc, set_locate};
 pub use sdr::{Alike, Kept};
 pub use sel::event_log;
 pub use sensors::sensors;
@@ -254,6 +258,7 @@ pub async fn identify(turn: &mut Turn<'_>) -> Result<Identity, Fault> {
 /// Every reader of this room on any bytes: for the fuzzer. It has no effect and cannot fail.
 pub fn parse(bytes: &[u8]) {
     handshake::parse(bytes);
+    hail::parse(bytes);
     let _ = session_reply(bytes);
     let _ = boot::read(bytes, true);
     let _ = (fru::Fru::read(bytes), spd::read(bytes), field::id_string(bytes));

@@ -133,6 +133,10 @@ impl Alike {
 }
 
 impl Kept {
+    pub fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn get(&self, version: Version) -> Option<Arc<Records>> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let copy = kept.as_ref().filter(|copy| copy.version == version)?;

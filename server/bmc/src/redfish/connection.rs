@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 /// As the standard has it, and as some BMCs want it all the same.
-const ROOTS: [&str; 2] = ["/redfish/v1/", "/redfish/v1"];
+pub const ROOTS: [&str; 2] = ["/redfish/v1/", "/redfish/v1"];
 const MOST_BYTES: usize = 4 << 20;
 const CONNECT: Duration = Duration::from_secs(5);
 const REQUEST: Duration = Duration::from_secs(20);
@@ -139,17 +139,9 @@ impl Connection {
 
     fn new(engine: &crate::Inner, lane: &Lane, target: &Target) -> Result<Self, Fault> {
         let (base, settings, seen) = (base(target)?, &engine.settings, lane.seen.clone());
-        let broken = |error: reqwest::Error| Fault::Broken(format!("no HTTP client: {error}"));
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls::config(target.trust, seen.clone())?)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT.min(settings.deadline))
-            .timeout(REQUEST.min(settings.deadline))
-            .pool_max_idle_per_host(2)
-            .pool_idle_timeout(settings.idle_close)
-            .build()
-            .map_err(broken)?;
+        let tls = tls::config(target.trust, seen.clone(), settings.authority.clone())?;
+        let limits = (CONNECT.min(settings.deadline), REQUEST.min(settings.deadline));
+        let client = client(tls, limits, settings.idle_close)?;
         Ok(Self(Arc::new(Inner {
             client,
             base,
@@ -318,11 +310,16 @@ impl Connection {
         lane.may_log_in()?;
         let outcome = self.send(lane, request, Pass::Basic, sent).await?;
         match outcome {
-            Outcome::Bad(401, _) => lane.login_failed(),
-            Outcome::Good(_) => lane.login_worked(),
-            Outcome::Bad(..) => {}
+            Outcome::Bad(401, _) => match lane.login_failed(&self.0.login) {
+                Fault::Login => Ok(outcome),
+                away => Err(away),
+            },
+            Outcome::Good(_) => {
+                lane.login_worked();
+                Ok(outcome)
+            }
+            Outcome::Bad(..) => Ok(outcome),
         }
-        Ok(outcome)
     }
 
     /// The session's token; a new one when there is none, or when it is still the `stale` one. `None`: the BMC has no
@@ -382,10 +379,10 @@ impl Connection {
                         *self.0.own_account.lock().unwrap_or_else(PoisonError::into_inner) = account.clone();
                         self.without_sessions(access, fault)
                     }
-                    (400 | 401 | 403, other) if !matches!(other, Fault::Busy(_)) => {
-                        lane.login_failed();
-                        Err(json::refused_login(&body))
-                    }
+                    (400 | 401 | 403, other) if !matches!(other, Fault::Busy(_)) => match lane.login_failed(login) {
+                        Fault::Login => Err(json::refused_login(&body)),
+                        away => Err(away),
+                    },
                     _ => Err(fault),
                 }
             }
@@ -420,7 +417,7 @@ impl Connection {
             sent.mark();
         }
         let asked = Instant::now();
-        let mut outcome = self.receive(request).await;
+        let mut outcome = receive(request, &inner.seen, MOST_BYTES).await;
         self.touch();
         if outcome.is_ok() {
             self.timed(lane, asked.elapsed());
@@ -438,32 +435,48 @@ impl Connection {
         }
         outcome
     }
+}
 
-    async fn receive(&self, request: reqwest::RequestBuilder) -> Result<Outcome, Fault> {
-        let failed = |error: reqwest::Error| self.0.seen.foreign().unwrap_or(Fault::Http(error.without_url()));
-        let mut response = request.send().await.map_err(failed)?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > MOST_BYTES {
-                return Err(Fault::Garbled(format!("an answer of more than {MOST_BYTES} bytes")));
-            }
+/// One that goes to the address it is given and nowhere else. The limits are for the connection and for a whole exchange.
+pub fn client(tls: rustls::ClientConfig, limits: (Duration, Duration), idle: Duration) -> Result<Client, Fault> {
+    let (connect, whole) = limits;
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(connect)
+        .timeout(whole)
+        .pool_max_idle_per_host(2)
+        .pool_idle_timeout(idle)
+        .build()
+        .map_err(|error| Fault::Broken(format!("no HTTP client: {error}")))
+}
+
+/// Sends it and reads the answer, `most` bytes of it at most.
+pub async fn receive(request: reqwest::RequestBuilder, seen: &Seen, most: usize) -> Result<Outcome, Fault> {
+    let failed = |error: reqwest::Error| seen.foreign().unwrap_or(Fault::Http(error.without_url()));
+    let mut response = request.send().await.map_err(failed)?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > most {
+            return Err(Fault::Garbled(format!("an answer of more than {most} bytes")));
         }
-        let body = match serde_json::from_slice(&bytes) {
-            Ok(body) => body,
-            Err(_) if bytes.iter().all(u8::is_ascii_whitespace) || !status.is_success() => Value::Null,
-            Err(error) => return Err(Fault::Garbled(format!("no JSON, line {}: {error}", error.line()))),
-        };
-        Ok(match status.is_success() {
-            true => Outcome::Good(Answer { status, body, headers }),
-            false => Outcome::Bad(status.as_u16(), body),
-        })
     }
+    let body = match serde_json::from_slice(&bytes) {
+        Ok(body) => body,
+        Err(_) if bytes.iter().all(u8::is_ascii_whitespace) || !status.is_success() => Value::Null,
+        Err(error) => return Err(Fault::Garbled(format!("no JSON, line {}: {error}", error.line()))),
+    };
+    Ok(match status.is_success() {
+        true => Outcome::Good(Answer { status, body, headers }),
+        false => Outcome::Bad(status.as_u16(), body),
+    })
 }
 
 /// `https://host:port`, from whatever form the address has.
-fn base(target: &Target) -> Result<String, Fault> {
+pub fn base(target: &Target) -> Result<String, Fault> {
     let address = target.address.trim();
     let (scheme, host) = match address.split_once("://") {
         Some(("http", _)) if target.trust != Trust::Plain => return Err(Fault::PlainHttp),

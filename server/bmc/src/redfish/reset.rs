@@ -1,8 +1,9 @@
-//! `ComputerSystem.Reset`: which of its words a power act is, and the restart that takes two of them (B7.9).
+//! `ComputerSystem.Reset`: which of its words a power act is, and the restart that takes two of them (B7.9); and
+//! `Manager.Reset`, which is the BMC's own.
 
 use super::{Request, Turn, finish, json, power, power_of, quirks};
 use crate::lane::Sent;
-use crate::redfish::connection::Outcome;
+use crate::redfish::connection::{Answer, Outcome};
 use crate::{Fault, PowerAction, PowerSet, Quirk};
 use muster_names::Power;
 use reqwest::Method;
@@ -16,6 +17,8 @@ const OFF_PAUSE: Duration = Duration::from_secs(1);
 const ON_SENDS: u32 = 5;
 const ON_PAUSE: Duration = Duration::from_secs(2);
 
+const MANAGERS: &str = "/redfish/v1/Managers";
+const RESTART: &[&str] = &["GracefulRestart", "ForceRestart"];
 const ON: &[&str] = &["On", "ForceOn"];
 
 pub async fn set_power(turn: &Turn<'_>, action: PowerAction, sent: &Sent) -> Result<PowerSet, Fault> {
@@ -24,7 +27,7 @@ pub async fn set_power(turn: &Turn<'_>, action: PowerAction, sent: &Sent) -> Res
     if action.ends_in() == Some(now) {
         return Ok(PowerSet::AlreadySo);
     }
-    let reset = Reset::of(turn, &system.body).await?;
+    let reset = Reset::of(turn, &system.body, "ComputerSystem.Reset").await?;
     let in_two = matches!(action, PowerAction::Reset | PowerAction::Cycle) && now == Power::On;
     if in_two && turn.target.has(Quirk::RestartByOffOn) {
         return restart(turn, &reset, sent).await;
@@ -47,14 +50,19 @@ struct Reset {
 }
 
 impl Reset {
-    async fn of(turn: &Turn<'_>, system: &Value) -> Result<Self, Fault> {
-        let reset = system.pointer("/Actions/#ComputerSystem.Reset").unwrap_or(&Value::Null);
+    async fn of(turn: &Turn<'_>, resource: &Value, name: &str) -> Result<Self, Fault> {
+        let reset = resource.pointer(&format!("/Actions/#{name}")).unwrap_or(&Value::Null);
         let path = json::text(reset, "/target").and_then(|path| json::path(&path));
-        let path = path.ok_or_else(|| Fault::NotOffered("ComputerSystem.Reset".into()))?;
+        let path = path.ok_or_else(|| Fault::NotOffered(name.into()))?;
         Ok(Self { path, allowed: allowed(turn, reset).await? })
     }
 
     async fn send(&self, turn: &Turn<'_>, wanted: &[&str], action: PowerAction, sent: &Sent) -> Result<(), Fault> {
+        let answer = self.post(turn, wanted, &format!("power {action}"), sent).await?;
+        finish(turn, &answer, sent).await
+    }
+
+    async fn post(&self, turn: &Turn<'_>, wanted: &[&str], what: &str, sent: &Sent) -> Result<Answer, Fault> {
         let kind = match &self.allowed {
             Some(allowed) => wanted.iter().find(|kind| allowed.iter().any(|word| word == *kind)),
             None => wanted.first(),
@@ -63,10 +71,25 @@ impl Reset {
         let body = json!({"ResetType": kind});
         let request = Request { method: Method::POST, path: &self.path, body: Some(&body), etag: None };
         match turn.send(&request, sent).await? {
-            Outcome::Good(answer) => finish(turn, &answer, sent).await,
-            Outcome::Bad(status, body) => Err(json::fault(status, &body, &format!("power {action}"))),
+            Outcome::Good(answer) => Ok(answer),
+            Outcome::Bad(status, body) => Err(json::fault(status, &body, what)),
         }
     }
+}
+
+/// The BMC's own restart, by the mildest word it has. What task it makes of that is not followed: it takes that away too.
+pub async fn reset_bmc(turn: &Turn<'_>, sent: &Sent) -> Result<(), Fault> {
+    let (_, system) = turn.system().await?;
+    let manager = match json::link(&system.body, "/Links/ManagedBy/0") {
+        Some(manager) => manager,
+        None => {
+            let managers = json::members(&turn.get(MANAGERS).await?.body);
+            managers.into_iter().next().ok_or_else(|| Fault::NotOffered("a manager that could be restarted".into()))?
+        }
+    };
+    let manager = turn.get(&manager).await?.body;
+    let reset = Reset::of(turn, &manager, "Manager.Reset").await?;
+    reset.post(turn, RESTART, "its restart", sent).await.map(|_| ())
 }
 
 /// Off, off read back, on: within one operation, so that nothing else comes in between.
