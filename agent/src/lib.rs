@@ -15,6 +15,7 @@ macro_rules! say {
     }};
 }
 
+pub mod bmc_account;
 pub mod bytes;
 pub mod check;
 pub mod commission;
@@ -23,6 +24,7 @@ pub mod error;
 pub mod init;
 pub mod install;
 pub mod inventory;
+pub mod kcs;
 pub mod link;
 pub mod lldp;
 pub mod modes;

@@ -1,12 +1,14 @@
 //! The two lives of the agent: in the boot image, where it may write disks when an order stands, and resident in the
 //! installed system, where it only looks and never writes one.
 
+use crate::bmc_account;
 use crate::check;
 use crate::commission;
 use crate::error::chain;
 use crate::init;
 use crate::install;
 use crate::inventory::{self, Roots, disks};
+use crate::kcs::Kcs;
 use crate::link::desk::{Desk, Job};
 use crate::link::http;
 use crate::link::key::{Key, boot_id};
@@ -17,8 +19,8 @@ use crate::wipe;
 use crate::{Error, Kind, Result};
 use muster_names::{Epoch, Inventory, Neighbor, OrderId};
 use muster_wire::{
-    AgentConfig, Commission, DiskRef, Identity, InstallFailure, InstallOrder, MayProceed, Mode, Permission, Progress,
-    Report, Standing, Started, Step, WipeOrder,
+    AccountMade, AgentConfig, Commission, DiskRef, Identity, InstallFailure, InstallOrder, MayProceed, Mode,
+    Permission, Progress, Report, Standing, Started, Step, WipeOrder,
 };
 use nix::sys::reboot::RebootMode;
 use std::collections::BTreeMap;
@@ -225,7 +227,14 @@ impl Agent {
             job.progress(Progress { step: Step::Measure, done, total, unit: "tests".into() });
             !job.cancelled()
         });
-        Report::Commissioned { epoch, figures }
+        let bmc_account = commission.bmc_account.as_ref().map(|account| {
+            let made = match Kcs::open(&self.roots.path("dev/ipmi0")) {
+                Some(bus) => bmc_account::make(&bus, account),
+                None => Err("there is no way to the BMC inside the machine".into()),
+            };
+            made.map_or_else(AccountMade::Failed, |()| AccountMade::Made)
+        });
+        Report::Commissioned { epoch, figures, bmc_account }
     }
 
     fn install(&self, epoch: Epoch, order: &InstallOrder, job: &Job<'_>) -> Report {

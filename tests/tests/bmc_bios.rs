@@ -265,12 +265,13 @@ async fn from_a_plan_to_the_bmc_what_is_wanted_waits_there_for_the_next_boot() {
     let db = Store::open(&Place::Sqlite(dir.clone())).await.unwrap();
     let vault = Arc::new(Vault::new(db.clone(), SiteKey::read(&"5a".repeat(32)).unwrap()));
     let in_force = Arc::new(ArcSwap::from_pointee(catalog.clone()));
-    let hand = Arc::new(BmcHand::new(vault.clone(), dir.join("secrets"), in_force));
+    let hand = Arc::new(BmcHand::new(vault.clone(), dir.join("secrets"), in_force, None));
     let hands = Hands::of(hand, vault);
     let settings = muster_conductor::Settings {
         agent_url: "https://10.0.0.1:8443".into(),
         boot_http: "http://10.0.0.1:8080".into(),
         ca_pem: "a certificate".into(),
+        bmc_accounts: false,
         name: "daemon".into(),
         tapes: muster_conductor::console::Tapes { folder: dir.join("console"), kept: 1 << 20 },
     };

@@ -67,12 +67,13 @@ impl Daemon {
         let db = Store::open(&Place::Sqlite(folder.0.clone())).await.unwrap();
         let vault = Arc::new(Vault::new(db.clone(), SiteKey::read(&"5a".repeat(32)).unwrap()));
         let in_force = Arc::new(ArcSwap::from_pointee(catalog.clone()));
-        let hand = Arc::new(BmcHand::new(vault.clone(), folder.0.join("secrets"), in_force));
+        let hand = Arc::new(BmcHand::new(vault.clone(), folder.0.join("secrets"), in_force, None));
         let hands = Hands::of(hand.clone(), vault.clone());
         let settings = Settings {
             agent_url: "https://10.0.0.1:8443".into(),
             boot_http: "http://10.0.0.1:8080".into(),
             ca_pem: "a certificate".into(),
+            bmc_accounts: false,
             name: "daemon".into(),
             tapes: muster_conductor::console::Tapes { folder: folder.0.join("console"), kept: 1 << 20 },
         };

@@ -29,7 +29,7 @@ impl Bed {
         let db = Store::open(&Place::Sqlite(dir.clone())).await.unwrap();
         let vault = Arc::new(Vault::new(db.clone(), SiteKey::read(&"5a".repeat(32)).unwrap()));
         let catalog = Arc::new(ArcSwap::from_pointee(Catalog::default()));
-        let hand = Arc::new(BmcHand::new(vault, dir.join("secrets"), catalog));
+        let hand = Arc::new(BmcHand::new(vault, dir.join("secrets"), catalog, None));
         Self { dir, db, hand }
     }
 
@@ -40,7 +40,8 @@ impl Bed {
 }
 
 fn bmc(n: u128, protocol: Protocol, address: String) -> BmcOf {
-    let access = BmcAccess { protocol, address, user: "admin".into(), password_file: "bmc".into() };
+    let access =
+        BmcAccess { protocol, address, user: "admin".into(), password_file: Some("bmc".into()), profile: None };
     BmcOf { machine: MachineId(n), access }
 }
 

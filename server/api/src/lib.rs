@@ -3,6 +3,7 @@
 //! Every route is one row of [`routes()`], with its policy in it; the router, the OpenAPI document and the test that tries
 //! every role on every route are made of the same rows, so that none can be without a policy.
 
+mod adoption;
 mod agent;
 mod bmcs;
 mod boots;

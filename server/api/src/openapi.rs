@@ -1,7 +1,7 @@
 //! The OpenAPI document, made of the table of routes and the types' own schemas. `docs/openapi.json` is its golden copy.
 
 use crate::policy::{Policy, Row};
-use crate::{bmcs, boots, console, events, machines, plans, problem, site, tokens};
+use crate::{adoption, bmcs, boots, console, events, machines, plans, problem, site, tokens};
 use muster_conductor::{import, plans as made};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -87,6 +87,12 @@ fn schema(generator: &mut SchemaGenerator, name: &str) -> Value {
         "Orders" => of::<Vec<site::OrderShown>>(generator),
         "Tickets" => of::<Vec<site::TicketShown>>(generator),
         "Conflicts" => of::<Vec<site::ConflictShown>>(generator),
+        "FoundBmcs" => of::<Vec<muster_conductor::FoundBmc>>(generator),
+        "Scan" => of::<muster_conductor::ScanTold>(generator),
+        "AwaitedBmcs" => of::<Vec<muster_conductor::AwaitedShown>>(generator),
+        "Manifest" => of::<muster_conductor::Manifest>(generator),
+        "ManifestPlanned" => of::<muster_conductor::ManifestPlanned>(generator),
+        "TrustRequest" => of::<adoption::TrustRequest>(generator),
         "Bmc" => of::<bmcs::BmcShown>(generator),
         "BmcEntries" => of::<Vec<bmcs::BmcEntryShown>>(generator),
         "Readings" => of::<Vec<bmcs::ReadingShown>>(generator),

@@ -2,7 +2,7 @@
 
 use crate::guard::guard;
 use crate::policy::{Policy, Role, Row};
-use crate::{App, bmcs, boots, console, document, events, firmware, machines, metrics, plans, site, tokens};
+use crate::{App, adoption, bmcs, boots, console, document, events, firmware, machines, metrics, plans, site, tokens};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Router};
@@ -179,6 +179,41 @@ fn of_bmcs() -> Vec<Row> {
             "Its sensors over time: grain=visit|hour|day, sensor=NAME, from=MILLIS, until=MILLIS",
             gives("Readings"),
             || get(bmcs::readings),
+        ),
+        row(
+            ("PUT", "/api/v1/machines/{id}/bmc/pin"),
+            CHANGE,
+            "The key that the machine's BMC is known by",
+            (Some("TrustRequest"), None),
+            || put(adoption::trust),
+        ),
+        row(
+            ("GET", "/api/v1/bmcs/found"),
+            READ,
+            "BMCs that answered, whoever they belong to",
+            gives("FoundBmcs"),
+            || get(adoption::found),
+        ),
+        row(("GET", "/api/v1/bmcs/scan"), READ, "How far the newest scan is", gives("Scan"), || get(adoption::scanned)),
+        row(("POST", "/api/v1/bmcs/scan"), RACK, "Scan the configured ranges now", gives("Scan"), || {
+            post(adoption::scan)
+        }),
+        row(("GET", "/api/v1/bmcs/awaited"), READ, "BMCs that are said to be ours", gives("AwaitedBmcs"), || {
+            get(adoption::awaited)
+        }),
+        row(
+            ("DELETE", "/api/v1/bmcs/awaited/{id}"),
+            CHANGE,
+            "Forget such an entry; what was adopted stays",
+            PLAIN,
+            || delete(adoption::forget),
+        ),
+        row(
+            ("POST", "/api/v1/bmcs/manifest"),
+            CHANGE,
+            "Look at a manifest of BMCs; with the digest of that look, take it",
+            (Some("Manifest"), Some("ManifestPlanned")),
+            || post(adoption::manifest),
         ),
     ]
 }

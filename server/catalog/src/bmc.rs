@@ -4,7 +4,9 @@
 //! A workaround is written once, in the `bmc` crate; here it has only its name. A new kind of workaround is one
 //! variant here and one function there.
 
+use crate::client::oui;
 use crate::{BiosRow, Evidence, Pattern, Recognise, usable_for_writes};
+use muster_names::Mac;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +106,9 @@ pub struct BmcProfile {
     /// How it is told from others. Any one of them is enough; none: it is never recognised, only named by a model or a rack layout.
     #[serde(default)]
     pub recognise: Vec<Recognise>,
+    /// How it shows when it asks for an address. It tells where to look for a BMC, and nothing more.
+    #[serde(default)]
+    pub dhcp: BmcDhcp,
     /// Places that the standard does not name and that lead to more of the inventory.
     #[serde(default)]
     pub link: Vec<Link>,
@@ -121,6 +126,25 @@ impl BmcProfile {
     pub fn quirks_in_force(&self) -> Vec<Quirk> {
         let writes = usable_for_writes(&self.evidence);
         self.quirks.iter().copied().filter(|quirk| writes || !quirk.is_for_writes()).collect()
+    }
+}
+
+/// What a BMC's DHCP packets look like: any of it is enough.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct BmcDhcp {
+    /// Option 60, the vendor class.
+    pub class: Vec<Pattern>,
+    /// The first three octets of its MAC address, like `02:00:5e`.
+    pub oui: Vec<String>,
+}
+
+impl BmcDhcp {
+    /// Whether a client that calls itself so, with this address, may be such a BMC.
+    pub fn fits(&self, class: Option<&str>, mac: Mac) -> bool {
+        let Mac([a, b, c, ..]) = mac;
+        class.is_some_and(|class| self.class.iter().any(|pattern| pattern.fits(class)))
+            || self.oui.iter().any(|text| oui(text) == Some([a, b, c]))
     }
 }
 
@@ -177,6 +201,15 @@ fn patience() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bmc_shows_by_its_vendor_class_or_by_its_makers_part_of_the_mac() {
+        let signs = BmcDhcp { class: vec![Pattern("iLO*".into())], oui: vec!["02:00:5e".into(), "odd".into()] };
+        let (own, other) = (Mac([2, 0, 0x5e, 1, 2, 3]), Mac([2, 0, 0x5f, 1, 2, 3]));
+        assert!(signs.fits(Some("ilo 9"), other) && signs.fits(None, own) && signs.fits(Some("PXEClient"), own));
+        assert!(!signs.fits(Some("PXEClient:Arch:00007"), other) && !signs.fits(None, other));
+        assert!(!BmcDhcp::default().fits(Some(""), other));
+    }
 
     #[test]
     fn a_made_up_profile_reads_with_its_quirks_and_writes_without() {

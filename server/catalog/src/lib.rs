@@ -27,7 +27,7 @@ mod slip;
 mod version;
 
 pub use bios::{BiosAttribute, BiosRow, BiosSetting, BiosTold, BiosWants, BootSource, PowerProfile, Switch};
-pub use bmc::{BmcProfile, Link, Protocol, Quirk, Resource};
+pub use bmc::{BmcDhcp, BmcProfile, Link, Protocol, Quirk, Resource};
 pub use client::BootClient;
 pub use compare::{Difference, Identified, compare, identify};
 pub use document::Document;

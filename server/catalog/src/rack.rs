@@ -53,8 +53,12 @@ pub struct BmcAccess {
     /// `10.0.0.5`, `10.0.0.5:623`, `bmc-r1-14.example.org`, `https://...`
     pub address: String,
     pub user: String,
-    /// A file in the daemon's directory of secrets.
-    pub password_file: String,
+    /// A file in the daemon's directory of secrets; left out, the password came with a manifest of BMCs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+    /// A [`crate::BmcProfile`] by id, where it is known better than by the machine's model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
 }
 
 fn one() -> u8 {

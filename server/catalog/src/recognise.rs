@@ -7,6 +7,7 @@
 //! turned down is a score over all profiles: nobody can say why it came out so.
 
 use crate::{BmcProfile, Catalog, policy};
+use muster_names::Mac;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +144,11 @@ impl BmcProfile {
 }
 
 impl Catalog {
+    /// A profile whose BMCs look so when they ask for an address.
+    pub fn bmc_heard(&self, class: Option<&str>, mac: Mac) -> Option<&BmcProfile> {
+        self.bmcs.iter().find(|profile| profile.dhcp.fits(class, mac))
+    }
+
     /// The one profile that knows this BMC best; `None` where none does, or two know it equally well.
     pub fn recognise(&self, signs: &BmcSigns) -> Option<&BmcProfile> {
         let scored: Vec<(usize, &BmcProfile)> =

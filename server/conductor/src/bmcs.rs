@@ -1,15 +1,17 @@
 //! The hand that reaches real BMCs: passwords are read at each use, from the vault or else from their files, so that a
 //! changed one is taken at once and none stays in memory longer than its call.
 
+use crate::adoption::{FindHand, Met};
 use crate::hand::{BmcOf, ConsoleHand, FirmwareHand, Hand, HandError, Login, PasswordHand};
 use crate::passwords::Vault;
-use crate::watching::{Visit, WatchHand};
+use crate::watching::{Shown, Visit, WatchHand};
 use arc_swap::ArcSwap;
 use futures_core::future::BoxFuture;
 use muster_bmc::{
-    Bmcs, BootDevice, BootOrder, Console, Error, Kind, LogMark, PaceTold, PowerAction, Running, Secret, Target, Trust,
+    Authority, Bmcs, BootDevice, BootOrder, Console, Error, Hail, Kind, LogMark, PaceTold, PowerAction, Running,
+    Secret, Target, Trust,
 };
-use muster_catalog::{BiosTold, BmcAccess, Catalog, Placed, Protocol, Quirk};
+use muster_catalog::{BiosTold, BmcAccess, BmcSigns, Catalog, Placed, Protocol, Quirk};
 use muster_names::{BootTarget, FirmwareMode, Power};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,20 +29,38 @@ pub struct BmcHand {
 
 impl BmcHand {
     /// Call inside a tokio runtime.
-    pub fn new(vault: Arc<Vault>, secrets: PathBuf, catalog: Arc<ArcSwap<Catalog>>) -> Self {
-        Self { bmcs: Bmcs::new(muster_bmc::Settings::default()), vault, secrets, catalog }
+    pub fn new(
+        vault: Arc<Vault>,
+        secrets: PathBuf,
+        catalog: Arc<ArcSwap<Catalog>>,
+        authority: Option<Authority>,
+    ) -> Self {
+        let settings = muster_bmc::Settings { authority, ..muster_bmc::Settings::default() };
+        Self { bmcs: Bmcs::new(settings), vault, secrets, catalog }
     }
 
-    /// What the layout's model says of the BMC at this address.
+    /// What its profile says of the BMC, or the layout's model of the BMC at this address.
     fn quirks(&self, bmc: &BmcAccess) -> Vec<Quirk> {
         let catalog = self.catalog.load();
+        if let Some(profile) = bmc.profile.as_deref().and_then(|id| catalog.bmc_profile(id)) {
+            return profile.quirks_in_force();
+        }
         let behind = |placed: &Placed<'_>| placed.machine.bmc.as_ref().is_some_and(|one| one.address == bmc.address);
         let model = catalog.machines().find(behind).and_then(|placed| catalog.model(&placed.machine.model));
         model.and_then(|model| catalog.bmc_of(model)).map(|profile| profile.quirks).unwrap_or_default()
     }
 
     async fn target(&self, bmc: &BmcOf) -> Result<Target, HandError> {
-        self.with(&bmc.access, self.vault.in_use(bmc).await?).await
+        self.of(bmc, self.vault.in_use(bmc).await?).await
+    }
+
+    /// With the key that is known of it.
+    async fn of(&self, bmc: &BmcOf, own: Option<Secret>) -> Result<Target, HandError> {
+        let mut target = self.with(&bmc.access, own).await?;
+        if bmc.access.protocol == Protocol::Redfish && target.trust != Trust::Plain {
+            target.trust = self.vault.pin_of(bmc.machine).await?.map_or(Trust::FirstUse, Trust::Pinned);
+        }
+        Ok(target)
     }
 
     /// With this password, or with that of its file.
@@ -58,13 +78,26 @@ impl BmcHand {
     }
 
     async fn file(&self, bmc: &BmcAccess) -> Result<Secret, HandError> {
-        let file = self.secrets.join(&bmc.password_file);
+        let Some(name) = &bmc.password_file else {
+            let reason = "no password of its BMC is known: name its password-file in the rack layout, or enter it with \
+                          `muster bmc manifest`";
+            return Err(HandError { reason: reason.into(), may_have_happened: false, later: false });
+        };
+        let file = self.secrets.join(name);
         let text = tokio::fs::read_to_string(&file).await.map_err(|error| HandError {
             reason: format!("its password file {} does not read: {error}", file.display()),
             may_have_happened: false,
             later: false,
         })?;
         Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+    }
+}
+
+impl BmcHand {
+    /// The key of a BMC that is not known by one yet, and whose it says it is.
+    async fn shown(&self, target: &Target) -> Option<Shown> {
+        let identity = self.bmcs.identify(target).await.ok()?;
+        Some(Shown { pin: identity.tls_pin?, serial: identity.serial })
     }
 }
 
@@ -131,8 +164,12 @@ const MOST_PARTS: usize = 8;
 impl WatchHand for BmcHand {
     fn visit<'a>(&'a self, bmc: &'a BmcOf, after: &'a [LogMark]) -> BoxFuture<'a, Visit> {
         Box::pin(async move {
-            let failed =
-                |error: HandError| Visit { power: Err(error.clone()), readings: Err(error.clone()), logs: Err(error) };
+            let failed = |error: HandError| Visit {
+                power: Err(error.clone()),
+                readings: Err(error.clone()),
+                logs: Err(error),
+                shown: None,
+            };
             let target = match self.target(bmc).await {
                 Ok(target) => target,
                 Err(error) => return failed(error),
@@ -144,7 +181,11 @@ impl WatchHand for BmcHand {
                 };
                 let readings = self.bmcs.sensors(&target).await.map_err(|error| told(&error));
                 let logs = self.bmcs.event_log_on(&target, after, MOST_PARTS).await.map_err(|error| told(&error));
-                Visit { power: Ok(power), readings, logs }
+                let shown = match target.trust {
+                    Trust::FirstUse if bmc.access.protocol == Protocol::Redfish => self.shown(&target).await,
+                    Trust::FirstUse | Trust::Pinned(_) | Trust::Plain => None,
+                };
+                Visit { power: Ok(power), readings, logs, shown }
             };
             self.bmcs.among_many(&target, visit).await
         })
@@ -167,14 +208,14 @@ impl ConsoleHand for BmcHand {
 impl PasswordHand for BmcHand {
     fn password_limit<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<usize, HandError>> {
         Box::pin(async move {
-            let target = self.with(&bmc.access, self.vault.before(bmc).await?).await?;
+            let target = self.of(bmc, self.vault.before(bmc).await?).await?;
             self.bmcs.password_limit(&target).await.map_err(|error| told(&error))
         })
     }
 
     fn set_password<'a>(&'a self, bmc: &'a BmcOf, next: &'a Secret) -> BoxFuture<'a, Result<(), HandError>> {
         Box::pin(async move {
-            let target = self.with(&bmc.access, self.vault.before(bmc).await?).await?;
+            let target = self.of(bmc, self.vault.before(bmc).await?).await?;
             self.bmcs.set_password(&target, next).await.map_err(|error| told(&error))
         })
     }
@@ -185,13 +226,41 @@ impl PasswordHand for BmcHand {
                 Login::With(secret) => Some(secret.clone()),
                 Login::InForce => self.vault.before(bmc).await?,
             };
-            let target = self.with(&bmc.access, secret).await?;
+            let target = self.of(bmc, secret).await?;
             self.bmcs.may_log_in(&target).await.map_err(|error| told(&error))
         })
     }
 
     fn of_file<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Secret, HandError>> {
         Box::pin(self.file(&bmc.access))
+    }
+}
+
+impl FindHand for BmcHand {
+    fn hail<'a>(&'a self, protocol: Protocol, address: &'a str) -> BoxFuture<'a, Result<Hail, HandError>> {
+        Box::pin(async move { self.bmcs.hail(protocol, address).await.map_err(|error| told(&error)) })
+    }
+
+    fn meet<'a>(&'a self, access: &'a BmcAccess, secret: &'a Secret) -> BoxFuture<'a, Result<Met, HandError>> {
+        Box::pin(async move {
+            let hail = self.bmcs.hail(access.protocol, &access.address).await.map_err(|error| told(&error))?;
+            let signs = BmcSigns {
+                root_vendor: hail.vendor,
+                root_product: hail.product,
+                maker_number: hail.maker_number,
+                ..BmcSigns::default()
+            };
+            let profile = self.catalog.load().recognise(&signs).map(|profile| profile.id.clone());
+            let known = BmcAccess { profile, ..access.clone() };
+            let mut target = self.with(&known, Some(secret.clone())).await?;
+            if let (Trust::FirstUse, Some(pin)) = (target.trust, hail.tls_pin) {
+                // Whoever answered the greeting, and nobody else.
+                target.trust = Trust::Pinned(pin);
+            }
+            let identity = self.bmcs.identify(&target).await.map_err(|error| told(&error))?;
+            self.bmcs.close(&target).await;
+            Ok(Met { identity, profile: known.profile })
+        })
     }
 }
 

@@ -36,6 +36,19 @@ pub struct Kept {
     /// Who asked for what the machine is doing.
     pub requester: String,
     pub why: Option<String>,
+    /// How its BMC came to us, where no rack layout names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Adopted>,
+}
+
+/// A BMC that was adopted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Adopted {
+    /// Its own port's, where it was known.
+    pub mac: Option<Mac>,
+    /// The entry that said it is ours.
+    pub entry: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,6 +1,7 @@
 //! What a courier asks of a BMC, and no more. Procedures are written against these few words, so that they can be broken
 //! in every place by a test.
 
+use crate::adoption::FindHand;
 use crate::passwords::Vault;
 use crate::watching::WatchHand;
 use futures_core::future::BoxFuture;
@@ -95,6 +96,7 @@ pub struct Hands {
     pub watch: Arc<dyn WatchHand>,
     pub firmware: Arc<dyn FirmwareHand>,
     pub consoles: Arc<dyn ConsoleHand>,
+    pub finder: Arc<dyn FindHand>,
     pub vault: Arc<Vault>,
 }
 
@@ -102,14 +104,15 @@ impl Hands {
     /// One hand for everything.
     pub fn of<H>(hand: Arc<H>, vault: Arc<Vault>) -> Self
     where
-        H: Hand + PasswordHand + WatchHand + FirmwareHand + ConsoleHand + 'static,
+        H: Hand + PasswordHand + WatchHand + FirmwareHand + ConsoleHand + FindHand + 'static,
     {
         Self {
             power: hand.clone(),
             passwords: hand.clone(),
             watch: hand.clone(),
             firmware: hand.clone(),
-            consoles: hand,
+            consoles: hand.clone(),
+            finder: hand,
             vault,
         }
     }

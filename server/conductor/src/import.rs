@@ -421,7 +421,7 @@ async fn begin(
     Ok(())
 }
 
-fn blank(name: String, now: Millis) -> Result<muster_store::Machine, Error> {
+pub(crate) fn blank(name: String, now: Millis) -> Result<muster_store::Machine, Error> {
     let id = MachineId(rim::fresh_id()?);
     Ok(muster_store::Machine {
         id,

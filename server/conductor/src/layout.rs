@@ -48,7 +48,10 @@ async fn follow(w: &mut Write<'_>, catalog: &Catalog, placed: Placed<'_>) -> Res
     if placed.machine.serial.is_some() {
         record.serial.clone_from(&placed.machine.serial);
     }
-    record.bmc = placed.machine.bmc.as_ref().map(|bmc| body::write("bmc", &record.id, bmc)).transpose()?;
+    // One that was adopted is ours without the layout.
+    if placed.machine.bmc.is_some() || kept.adopted.is_none() {
+        record.bmc = placed.machine.bmc.as_ref().map(|bmc| body::write("bmc", &record.id, bmc)).transpose()?;
+    }
     kept.expected_model = Some(placed.machine.model.clone());
     if new {
         record.data = body::write("record", &record.id, &kept)?;

@@ -3,6 +3,7 @@
 //! Sense (boot path, agents, BMCs) -> judge (`lifecycle`, `diagnosis`, `catalog`: pure) -> record (one transaction) ->
 //! act (couriers) -> the result comes back as an event. Nothing here decides what a machine should do next.
 
+mod adoption;
 mod agents;
 mod apply;
 mod bios;
@@ -36,10 +37,14 @@ pub mod timeline;
 mod view;
 mod watching;
 
+pub use adoption::{
+    AwaitedShown, Candidates, Entry, EntryPlanned, FindHand, FoundBmc, Manifest, ManifestPlanned, ManifestVerdict, Met,
+    ScanTold, Standing, Told as BmcTold, Way, adopt_bmcs, find_bmcs,
+};
 pub use agents::{Live, MOST_REPORTS};
 pub use apply::{ActBody, Applied, LogBody};
 pub use bmcs::BmcHand;
-pub use body::{AgentSeen, BmcBody, Fault, Kept, OrderBody};
+pub use body::{Adopted, AgentSeen, BmcBody, Fault, Kept, OrderBody};
 pub use boot::BootAnswer;
 pub use conflicts::{CONFLICT_KINDS, OpenConflict, keep_conflicts};
 pub use courier::{couriers, deadlines};
@@ -48,13 +53,13 @@ pub use facts::{Known, known};
 pub use firmware::{FirmwareReport, MachineFirmware, weigh};
 pub use hand::{BmcOf, ConsoleHand, FirmwareHand, Hand, HandError, Hands, Login, PasswordHand};
 pub use leases::{commit_leases, leases_of, load_leases};
-pub use muster_bmc::{Console, Firmware, Running, Secret};
+pub use muster_bmc::{Authority, Console, Firmware, Hail, Pin, Running, Secret};
 pub use passwords::{PasswordAge, SiteKey, Vault, change_old_passwords};
 pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use session::{Caller, TurnedAway};
 pub use tidy::tidy;
 pub use view::hosts;
-pub use watching::{Grain, Reach, Seen, Sum, Unwell, Visit, Visits, WatchHand, Watched, watch_bmcs};
+pub use watching::{Grain, Reach, Seen, Shown, Sum, Unwell, Visit, Visits, WatchHand, Watched, watch_bmcs};
 
 use agents::Agents;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -87,6 +92,8 @@ pub struct Settings {
     pub ca_pem: String,
     /// This daemon's name among couriers.
     pub name: String,
+    /// A machine of ours whose BMC nobody named gets an account on it by its agent.
+    pub bmc_accounts: bool,
     /// What consoles say is kept there.
     pub tapes: Tapes,
 }
@@ -134,6 +141,10 @@ pub struct Conductor {
     pub(crate) hands_console: Arc<dyn ConsoleHand>,
     pub(crate) consoles: Consoles,
     pub(crate) vault: Arc<Vault>,
+    pub(crate) finder: Arc<dyn FindHand>,
+    pub(crate) finding: adoption::Finding,
+    /// Rung when an entry may have its BMC now.
+    pub(crate) adoption: Notify,
     pub(crate) watcher: Arc<dyn WatchHand>,
     pub(crate) watching: watching::Watching,
     catalog: ArcSwap<Catalog>,
@@ -166,6 +177,7 @@ pub struct Tasks {
     pub scribe: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
     pub conflicts: mpsc::Receiver<Conflict>,
     pub timeline: mpsc::Receiver<Note>,
+    pub candidates: adoption::Candidates,
     pub refresher: mpsc::UnboundedReceiver<BTreeSet<MachineId>>,
 }
 
@@ -180,6 +192,7 @@ impl Conductor {
     ) -> (Arc<Self>, Tasks) {
         let (conflicts, met) = Conflicts::new();
         let (timeline, notes) = Timeline::new();
+        let (finding, candidates) = adoption::Finding::new();
         let (touched, refresher) = mpsc::unbounded_channel();
         let (newest, _) = watch::channel(Seq(0));
         let tell = newest.clone();
@@ -205,6 +218,9 @@ impl Conductor {
             hands_console: hands.consoles,
             consoles,
             vault: hands.vault,
+            finder: hands.finder,
+            finding,
+            adoption: Notify::new(),
             watcher: hands.watch,
             watching: Default::default(),
             catalog: ArcSwap::from_pointee(catalog),
@@ -227,7 +243,7 @@ impl Conductor {
             newest,
             courier,
         };
-        (Arc::new(me), Tasks { scribe: Box::pin(task), conflicts: met, timeline: notes, refresher })
+        (Arc::new(me), Tasks { scribe: Box::pin(task), conflicts: met, timeline: notes, candidates, refresher })
     }
 
     pub fn catalog(&self) -> Arc<Catalog> {

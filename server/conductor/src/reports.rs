@@ -1,5 +1,6 @@
 //! What each report of an agent means for the machine's life. Reports are evidence; `lifecycle` decides.
 
+use crate::adoption::by_agent;
 use crate::apply::{self, Happened, WRITE_SLOT};
 use crate::body::{self, OrderBody};
 use crate::error::store;
@@ -41,7 +42,12 @@ pub(crate) async fn take(
         Report::Inventory { .. } | Report::Unknown => {
             apply::note(w, id, &cause, "report-unknown", "agent", json!(null)).await.map(drop)
         }
-        Report::Commissioned { epoch, figures } => commissioned(w, me, id, cause, epoch, figures).await,
+        Report::Commissioned { epoch, figures, bmc_account } => {
+            if let Some(made) = bmc_account {
+                by_agent::answered(w, me, id, made).await?;
+            }
+            commissioned(w, me, id, cause, epoch, figures).await
+        }
         Report::Installed(installed) => installed_reported(w, me, id, cause, installed).await,
         Report::InstallFailed { epoch, order, failure } => {
             end_write(w, id, epoch).await?;
@@ -197,6 +203,10 @@ async fn inventory_reported(
     let detail = json!({ "model": model, "differences": differences, "located": located,
         "summary": summary(&inventory) });
     machine.kept.located = Some(located);
+    if let Some(bmc) = &inventory.bmc {
+        me.agent_told_of_bmc(id, inventory.system.serial.clone(), bmc);
+    }
+    by_agent::begin(w, me, &machine, &inventory).await?;
     machine.record.inventory = Some(body::write("inventory", &id, &inventory)?);
     machine.record.inventory_at = Some(w.now);
     apply::keep(w, &mut machine.record, &machine.kept).await?;

@@ -3,6 +3,7 @@
 //! An order is served only to the boot that was ordered for it (the token's epoch is the state's epoch): an agent left
 //! over in RAM from an earlier boot is about to be reset and must not begin to write.
 
+use crate::adoption::by_agent;
 use crate::apply::{self, WRITE_SLOT};
 use crate::error::store;
 use crate::facts::{Known, known, shadow};
@@ -35,7 +36,9 @@ pub(crate) async fn standing(me: &Conductor, id: MachineId, session: &Session, m
     Ok(match (plan.want.agent, mode) {
         (AgentTask::Discover, Mode::Ram) => Standing::Discover { epoch },
         (AgentTask::Commission, Mode::Ram) => {
-            Standing::Commission { epoch, commission: Commission { budget_ms: COMMISSION_MS } }
+            let nobodys = machine.record.bmc.is_none();
+            let bmc_account = if nobodys { by_agent::account(&mut tx, me, id).await? } else { None };
+            Standing::Commission { epoch, commission: Commission { budget_ms: COMMISSION_MS, bmc_account } }
         }
         (AgentTask::Install(order), Mode::Ram) if ordered_boot => {
             let found = orders::get(&mut tx, order).await.map_err(store)?;

@@ -45,8 +45,9 @@ impl Conductor {
             tracing::warn!(%error, "old recordings of consoles stay");
         }
         self.scribe
-            .write(move |w| {
+            .write(move |mut w| {
                 Box::pin(async move {
+                    crate::adoption::forget(&mut w).await?;
                     boot_tokens::forget(w.tx, Millis(w.now.0.saturating_sub(DAY_MS))).await.map_err(store)?;
                     boots::forget(w.tx, Millis(w.now.0.saturating_sub(90 * DAY_MS))).await.map_err(store)?;
                     boots::keep_newest(w.tx, MOST_MACS).await.map(drop).map_err(store)

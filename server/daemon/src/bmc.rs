@@ -1,11 +1,12 @@
-//! `muster bmc`: what a BMC tells, asked from here and without a daemon, and its machine's console. No setting is ever
-//! changed.
+//! `muster bmc`: what a BMC tells, asked from here and without a daemon, and its machine's console; no setting is ever
+//! changed that way. And, by way of the daemon, which BMCs there are and which of them are ours.
 
 mod console;
 mod inspect;
 mod log;
 mod power;
 mod sensors;
+pub mod site;
 
 use crate::cli::Output;
 use crate::data;
@@ -57,6 +58,54 @@ pub enum BmcCommand {
     /// Exit codes: 0 left; 1 refused or ended by the BMC, the message says why; 3 no answer or in other hands, the same
     /// again may work later.
     Console(console::OpenConsole),
+    /// List the BMCs that answered on the network, whoever they belong to
+    ///
+    /// The daemon greets, without a login, what asked for an address and looks like a BMC, what the agents tell of, and the
+    /// ranges of `scan` in its configuration. Only what a manifest or a person says is ours is adopted.
+    Found,
+    /// Greet every address of the configured ranges now, and say how many BMCs answered
+    Scan,
+    /// Say which BMCs are ours, from a file: each is adopted as soon as it answers
+    ///
+    /// Adopting logs in with the password that the BMC came with, checks that its machine has the serial number of the
+    /// entry, gives it to a machine, and changes the password to one that nobody knows. Everything is shown first; an entry
+    /// that conflicts keeps all others from being taken.
+    Manifest(site::ReadManifest),
+    /// Say that the BMC at an address is ours, and adopt it
+    Adopt(site::Adopt),
+    /// List the entries of manifests: what is awaited, what was refused and why, what was adopted
+    Awaited,
+    /// Drop an entry; what was adopted stays adopted
+    Forget {
+        /// As `muster bmc awaited` lists it, like mac/02:00:00:00:00:05
+        entry: String,
+    },
+    /// Say by which key a machine's BMC is known: with another one no password is sent there
+    Trust {
+        machine: String,
+        /// SHA-256 of its public key, as the refusal printed it: compare it with what the BMC shows by another way
+        #[arg(value_name = "SHA256", required_unless_present = "next")]
+        pin: Option<String>,
+        /// Whatever key it shows next
+        #[arg(long, conflicts_with = "pin")]
+        next: bool,
+    },
+}
+
+impl BmcCommand {
+    /// Whether it is the daemon's to answer.
+    pub fn is_of_the_site(&self) -> bool {
+        match self {
+            Self::Inspect(_) | Self::Power(_) | Self::Sensors(_) | Self::Log(_) | Self::Console(_) => false,
+            Self::Found
+            | Self::Scan
+            | Self::Manifest(_)
+            | Self::Adopt(_)
+            | Self::Awaited
+            | Self::Forget { .. }
+            | Self::Trust { .. } => true,
+        }
+    }
 }
 
 /// A BMC and how to get in.
@@ -107,6 +156,13 @@ pub fn run(command: BmcCommand, output: Output, runtime: &tokio::runtime::Runtim
             BmcCommand::Sensors(at) => sensors::look(&bmcs, &at.target()?, output).await.map(done),
             BmcCommand::Log(asked) => log::look(&bmcs, &asked.at.target()?, &asked.since, output).await.map(done),
             BmcCommand::Console(asked) => console::show(&bmcs, asked).await.map(done),
+            BmcCommand::Found
+            | BmcCommand::Scan
+            | BmcCommand::Manifest(_)
+            | BmcCommand::Adopt(_)
+            | BmcCommand::Awaited
+            | BmcCommand::Forget { .. }
+            | BmcCommand::Trust { .. } => Err(anyhow::anyhow!("this is the daemon's to answer")),
         };
         bmcs.close_all().await;
         ended(read)

@@ -86,7 +86,7 @@ pub enum Command {
     /// Exit codes: 0 left; 1 refused, or the console ended, the message says why; 3 no answer or in other hands, the same
     /// again may work later.
     Console(Sit),
-    /// BMCs: what one tells and its console, asked from here
+    /// BMCs: what one tells and its console, asked from here; which there are, and which are ours
     #[command(subcommand)]
     Bmc(BmcCommand),
     /// Firmware and BIOS attributes: what differs from the models, and attributes set for the next boot
@@ -446,7 +446,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Dhcp(DhcpCommand::Shadow(shadow)) => crate::shadow::shadow(&shadow, cli.output, runtime()?),
-        Command::Bmc(command) => bmc::run(command, cli.output, &runtime()?),
+        Command::Bmc(command) if !command.is_of_the_site() => bmc::run(command, cli.output, &runtime()?),
         Command::Check { config } => check::check(&config, cli.output == Output::Json),
         Command::ExampleConfig => {
             print!("{}", config::EXAMPLE);

@@ -68,8 +68,40 @@ pub struct BmcConfig {
     /// The file with the key that BMC passwords are sealed with; `site.key` in the data folder without it.
     #[serde(default)]
     pub site_key: Option<PathBuf>,
+    /// Addresses that are greeted to find BMCs: `10.0.8.0/24`, `10.0.9.10-10.0.9.90`. Nothing is changed there, and no
+    /// password is sent.
+    #[serde(default)]
+    pub scan: Vec<String>,
+    /// Every so many minutes; 0: when a person asks.
+    #[serde(default = "scan_minutes")]
+    pub scan_minutes: u32,
+    /// A machine of ours whose BMC nobody named gets an account `muster` on it while it is commissioned, made by its agent
+    /// from inside, and its BMC is adopted with that.
+    #[serde(default)]
+    pub accounts_by_agent: bool,
+    /// The site's certificate authority for BMCs: what it signed is trusted, whatever key it has.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
     #[serde(default)]
     pub console: ConsoleConfig,
+}
+
+/// The first and the last address of `10.0.8.0/24` or `10.0.9.10-10.0.9.90`. Of a network the host addresses.
+pub fn scan_range(text: &str) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    if let Some((first, last)) = text.split_once('-') {
+        let (first, last) = (first.trim().parse::<Ipv4Addr>().ok()?, last.trim().parse::<Ipv4Addr>().ok()?);
+        return (first <= last).then_some((first, last));
+    }
+    let (address, bits) = text.split_once('/').unwrap_or((text, "32"));
+    let (address, bits) = (address.trim().parse::<Ipv4Addr>().ok()?.to_bits(), bits.trim().parse::<u32>().ok()?);
+    let mask = u32::MAX.checked_shl(32_u32.checked_sub(bits)?).unwrap_or(0);
+    let (first, last) = (address & mask, address | !mask);
+    let inner = u32::from(bits < 31);
+    Some((Ipv4Addr::from_bits(first + inner), Ipv4Addr::from_bits(last - inner)))
+}
+
+fn scan_minutes() -> u32 {
+    60
 }
 
 /// What becomes of what machines say on their serial consoles.
@@ -91,11 +123,31 @@ impl Default for ConsoleConfig {
 
 impl Default for BmcConfig {
     fn default() -> Self {
-        Self { watch_minutes: watch_minutes(), password_days: None, site_key: None, console: ConsoleConfig::default() }
+        Self {
+            watch_minutes: watch_minutes(),
+            password_days: None,
+            site_key: None,
+            scan: Vec::new(),
+            scan_minutes: scan_minutes(),
+            accounts_by_agent: false,
+            ca: None,
+            console: ConsoleConfig::default(),
+        }
     }
 }
 
 impl BmcConfig {
+    /// The ranges to look for BMCs in; what does not read is a slip, and told there.
+    pub fn ranges(&self) -> Vec<(Ipv4Addr, Ipv4Addr)> {
+        self.scan.iter().filter_map(|text| scan_range(text)).collect()
+    }
+
+    /// How often; `None`: when a person asks.
+    pub fn scan_every(&self) -> Option<Duration> {
+        let minutes = Some(self.scan_minutes).filter(|minutes| *minutes > 0 && !self.scan.is_empty())?;
+        Some(Duration::from_secs(u64::from(minutes) * 60))
+    }
+
     /// How long a round takes; `None`: nobody watches.
     pub fn watch(&self) -> Option<Duration> {
         (self.watch_minutes > 0).then(|| Duration::from_secs(u64::from(self.watch_minutes) * 60))
@@ -279,7 +331,13 @@ impl Config {
         let folders =
             [&mut config.data, &mut config.files, &mut config.boot_image, &mut config.images, &mut config.secrets];
         let boot = &mut config.boot;
-        let more = [&mut config.boot_image_arm64, &mut config.bmc.site_key, &mut boot.https_cert, &mut boot.https_key];
+        let more = [
+            &mut config.boot_image_arm64,
+            &mut config.bmc.site_key,
+            &mut config.bmc.ca,
+            &mut boot.https_cert,
+            &mut boot.https_key,
+        ];
         for path in folders.into_iter().chain(more.into_iter().flatten()) {
             *path = base.join(&path);
         }
@@ -578,6 +636,8 @@ mod tests {
             ),
             ("[boot]", "[boot]\nhttp-port = 8444", "cannot both have port 8444"),
             ("[boot]", "[bmc.console]\nkept-bytes = 100\n[boot]", "is not within 65536"),
+            ("[boot]", "[bmc]\nscan = [\"10.0.0.9-10.0.0.3\"]\n[boot]", "is no range"),
+            ("[boot]", "[bmc]\nscan = [\"10.0.0.0/8\"]\n[boot]", "65536"),
             ("dedicated = true", "dhcp.mode = \"proxy\"", "has no range of ours"),
             ("range     = [\"10.77.0.50\", \"10.77.0.200\"]", "", "no range of addresses to hand out"),
             ("dedicated = true", "dhcp.boot-lease-seconds = 5", "at least 60 seconds"),

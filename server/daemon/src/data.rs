@@ -100,7 +100,8 @@ pub fn passwords(config: &Config, catalog: &Catalog) -> Vec<String> {
     let mut named: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for placed in catalog.machines() {
         if let Some(bmc) = &placed.machine.bmc {
-            named.entry(&bmc.password_file).or_default().push(&placed.machine.name);
+            let file = bmc.password_file.iter();
+            file.for_each(|file| named.entry(file).or_default().push(&placed.machine.name));
         }
     }
     let wrong = |(name, machines): (&str, Vec<&str>)| {

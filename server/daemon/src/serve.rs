@@ -12,8 +12,8 @@ use muster_bootserver::{dhcp, dhcp6, http, ra, syslog, tftp};
 use muster_catalog::Catalog;
 use muster_conductor::console::{Tapes, keep_consoles};
 use muster_conductor::{
-    BmcHand, Conductor, Hands, PasswordAge, Settings, change_old_passwords, couriers, deadlines, fresh_id, fresh_token,
-    keep_conflicts, refresh, tidy, timeline, watch_bmcs,
+    Authority, BmcHand, Candidates, Conductor, Hands, PasswordAge, Settings, adopt_bmcs, change_old_passwords,
+    couriers, deadlines, find_bmcs, fresh_id, fresh_token, keep_conflicts, refresh, tidy, timeline, watch_bmcs,
 };
 use muster_store::{Place, Store};
 use std::fmt::Write as _;
@@ -56,6 +56,7 @@ pub async fn serve(config: Config) -> Result<()> {
         ca_pem: secured.ca_pem.clone(),
         // A new name each start: it is the fence against a courier that was thought dead.
         name: format!("muster/{:032x}", fresh_id()?),
+        bmc_accounts: config.bmc.accounts_by_agent,
         tapes: Tapes { folder: config.data.join("console"), kept: config.bmc.console.kept_bytes },
     };
     let in_force = Arc::new(ArcSwap::from_pointee(catalog.clone()));
@@ -118,7 +119,7 @@ pub async fn serve(config: Config) -> Result<()> {
     running.spawn(named("tidying", tidy(me.clone(), cancel.clone()), cancel.clone()));
     let consoles = keep_consoles(me.clone(), config.bmc.console.record, cancel.clone());
     running.spawn(named("consoles", consoles, cancel.clone()));
-    over_bmcs(&config, &me, &mut running, &cancel).await?;
+    over_bmcs(&config, &me, tasks.candidates, &mut running, &cancel).await?;
     running.spawn(named("deadlines", deadlines(me.clone(), cancel.clone()), cancel.clone()));
     let counted = boot_servers(&config, &path, &networks, &mut running, &cancel)?;
 
@@ -143,13 +144,17 @@ pub async fn serve(config: Config) -> Result<()> {
     ended
 }
 
-/// What is done at BMCs by the clock.
+/// What is done at BMCs by the clock, and at those that are nobody's yet.
 async fn over_bmcs(
     config: &Config,
     me: &Arc<Conductor>,
+    candidates: Candidates,
     running: &mut JoinSet<Result<&'static str>>,
     cancel: &CancellationToken,
 ) -> Result<()> {
+    let found = find_bmcs(me.clone(), candidates, config.bmc.ranges(), config.bmc.scan_every(), cancel.clone());
+    running.spawn(named("finding of BMCs", found, cancel.clone()));
+    running.spawn(named("adoption of BMCs", adopt_bmcs(me.clone(), cancel.clone()), cancel.clone()));
     if let Some(days) = config.bmc.password_days {
         let old = change_old_passwords(me.clone(), PasswordAge { days }, cancel.clone());
         running.spawn(named("old passwords", old, cancel.clone()));
@@ -166,8 +171,16 @@ async fn hands(config: &Config, db: &Store, in_force: Arc<ArcSwap<Catalog>>) -> 
     let (vault, said) = vault::open(config, db).await?;
     said.iter().for_each(|line| tracing::warn!("{line}"));
     let vault = Arc::new(vault);
-    let hand = Arc::new(BmcHand::new(vault.clone(), config.secrets.clone(), in_force));
+    let hand = Arc::new(BmcHand::new(vault.clone(), config.secrets.clone(), in_force, authority(config)?));
     Ok(Hands::of(hand, vault))
+}
+
+/// Whoever signs certificates for the BMCs of this site.
+fn authority(config: &Config) -> Result<Option<Authority>> {
+    let Some(file) = &config.bmc.ca else { return Ok(None) };
+    let shown = file.display();
+    let pem = std::fs::read_to_string(file).with_context(|| format!("the authority for BMCs {shown} does not read"))?;
+    Authority::read(&pem).map(Some).map_err(|why| anyhow::anyhow!("the authority for BMCs {shown}: {why}"))
 }
 
 /// One daemon a data folder. The file tells who has it, for the second one's message.

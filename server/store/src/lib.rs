@@ -20,6 +20,7 @@
 //! rolled back to a savepoint. [`Error::kind`] says what to do next.
 
 pub mod acts;
+pub mod bmc_adoption;
 pub mod bmc_watch;
 pub mod boot_tokens;
 pub mod boots;

@@ -25,6 +25,7 @@ const MAIN: &[Step] = &[
     Step { tables: include_str!("../migrations/0003-boots.sql"), lite: "", pg: "" },
     Step { tables: include_str!("../migrations/0004-bmc-passwords.sql"), lite: "", pg: "" },
     Step { tables: include_str!("../migrations/0005-bmc-watch.sql"), lite: "", pg: "" },
+    Step { tables: include_str!("../migrations/0006-bmc-adoption.sql"), lite: "", pg: "" },
 ];
 
 /// Leases are a database of their own on SQLite.

@@ -69,6 +69,16 @@ const DROP_OPEN: Sql = sql(
     "update bmc_password set state = 'dropped', settled = $2 where machine = $1 and state in ('made', 'sent')",
 );
 
+const MOVE_TO: Sql = sql(
+    "keep where a BMC's password is taken",
+    "update bmc_password set address = $2 where machine = $1 and state = 'current'",
+);
+
+/// The BMC with the password in force has another address now. `false`: none is in force.
+pub async fn move_to(tx: &mut Tx, machine: MachineId, address: &str) -> Result<bool, Error> {
+    Ok(tx.run(MOVE_TO, cells![machine, address]).await? == 1)
+}
+
 /// All of a machine's, oldest first.
 pub async fn of(tx: &mut Tx, machine: MachineId) -> Result<Vec<Password>, Error> {
     tx.all(OF, cells![machine]).await?.iter().map(password).collect()

@@ -76,6 +76,7 @@ cell_from! { 'a
     Option<OrderId>: v => Cell::from(v.map(|id| id.to_string()));
     TicketId: v => Cell::from(v.to_string());
     Mac: v => Cell::from(v.to_string());
+    Option<Mac>: v => Cell::from(v.map(|mac| mac.to_string()));
     Digest: v => Cell::from(v.to_string());
 }
 

@@ -9,12 +9,12 @@ mod order;
 mod report;
 
 pub use order::{
-    Bond, Commission, DiskRef, Identity, ImageRef, InstallOrder, Interface, NetworkConfig, Resident, Seed, User, Vlan,
-    WipeOrder,
+    BmcAccount, Bond, Commission, DiskRef, Identity, ImageRef, InstallOrder, Interface, NetworkConfig, Resident, Seed,
+    User, Vlan, WipeOrder,
 };
 pub use report::{
-    Checked, Doing, Figure, InstallFailure, Installed, Mode, Numbered, Progress, Report, Started, Step, Wiped,
-    WipedDisk,
+    AccountMade, Checked, Doing, Figure, InstallFailure, Installed, Mode, Numbered, Progress, Report, Started, Step,
+    Wiped, WipedDisk,
 };
 
 use muster_names::{BootId, Epoch, MachineId, OrderId};

@@ -193,4 +193,20 @@ pub struct WipeOrder {
 pub struct Commission {
     /// How long the agent may measure, in milliseconds.
     pub budget_ms: u64,
+    /// An account that the BMC beside the agent shall have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bmc_account: Option<BmcAccount>,
+}
+
+/// A user and a password for a machine's own BMC.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BmcAccount {
+    pub user: String,
+    pub password: String,
+}
+
+impl std::fmt::Debug for BmcAccount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BmcAccount({:?}, ***)", self.user)
+    }
 }

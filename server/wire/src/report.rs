@@ -34,6 +34,9 @@ pub enum Report {
     Commissioned {
         epoch: Epoch,
         figures: Vec<Figure>,
+        /// What became of the account that the BMC was to have.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bmc_account: Option<AccountMade>,
     },
     Installed(Installed),
     InstallFailed {
@@ -54,6 +57,15 @@ pub enum Report {
     },
     #[serde(other)]
     Unknown,
+}
+
+/// Whether a BMC has the account that it was to have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccountMade {
+    Made,
+    /// Why not, in words.
+    Failed(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

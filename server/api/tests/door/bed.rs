@@ -6,10 +6,10 @@ use axum::http::{Request, StatusCode, header};
 use futures_core::future::BoxFuture;
 use muster_api::{App, Role, agent_router, mint, router};
 use muster_bmc::{Health, Log, LogEntry, LogMark, LogTime, PaceTold, Reading, ReadingKind, Since, Thresholds};
-use muster_catalog::{BiosTold, Catalog, read};
+use muster_catalog::{BiosTold, BmcAccess, Catalog, Protocol, read};
 use muster_conductor::{
-    BmcOf, Conductor, ConsoleHand, FirmwareHand, Hand, HandError, Hands, Login, PasswordHand, Running, Secret,
-    Settings, SiteKey, Vault, Visit, WatchHand,
+    BmcOf, Conductor, ConsoleHand, FindHand, FirmwareHand, Hail, Hand, HandError, Hands, Login, Met, PasswordHand,
+    Running, Secret, Settings, SiteKey, Vault, Visit, WatchHand,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
@@ -81,7 +81,9 @@ impl WatchHand for Nobody {
             overflowed: false,
             gap: None,
         };
-        Box::pin(async move { Visit { power: Ok(Power::On), readings: Ok(vec![thermal]), logs: Ok(vec![log]) } })
+        Box::pin(async move {
+            Visit { power: Ok(Power::On), readings: Ok(vec![thermal]), logs: Ok(vec![log]), shown: None }
+        })
     }
 
     fn pace(&self) -> PaceTold {
@@ -106,6 +108,15 @@ impl PasswordHand for Nobody {
         silence()
     }
     fn of_file<'a>(&'a self, _: &'a BmcOf) -> BoxFuture<'a, Result<Secret, HandError>> {
+        silence()
+    }
+}
+
+impl FindHand for Nobody {
+    fn hail<'a>(&'a self, _: Protocol, _: &'a str) -> BoxFuture<'a, Result<Hail, HandError>> {
+        silence()
+    }
+    fn meet<'a>(&'a self, _: &'a BmcAccess, _: &'a Secret) -> BoxFuture<'a, Result<Met, HandError>> {
         silence()
     }
 }
@@ -190,6 +201,7 @@ impl Bed {
             agent_url: "https://10.0.0.1:8443".into(),
             boot_http: "http://10.0.0.1:8080".into(),
             ca_pem: "a certificate".into(),
+            bmc_accounts: true,
             name: "daemon".into(),
             tapes: muster_conductor::console::Tapes { folder: dir.join("console"), kept: 1 << 20 },
         };

@@ -33,6 +33,15 @@ pub fn profile(read: &Read<'_, BmcProfile>, slips: &mut Vec<Slip>) {
             say(&format!("recognise.{at}.product-number"), message.into());
         }
     }
+    hollow("dhcp.class", &profile.dhcp.class, &mut say);
+    for (at, text) in profile.dhcp.oui.iter().enumerate() {
+        if crate::client::oui(text).is_none() {
+            say(
+                &format!("dhcp.oui.{at}"),
+                format!("{text:?} must be the first half of a MAC address, like \"02:00:5e\""),
+            );
+        }
+    }
     hollow("firmware-not-running", &profile.firmware_not_running, &mut say);
     for (at, link) in profile.link.iter().enumerate() {
         if !is_pointer(&link.at) {

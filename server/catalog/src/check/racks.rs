@@ -106,8 +106,8 @@ fn one_machine(read: &Read<'_, Rack>, at: usize, machine: &RackMachine, slips: &
     if bmc.address.trim().is_empty() || bmc.address.contains(char::is_whitespace) {
         say("bmc.address", format!("{:?} is no address of a BMC", bmc.address));
     }
-    if !is_file_name(&bmc.password_file) {
-        let message = format!("{:?} must be {FILE_NAME}, in the daemon's directory of secrets", bmc.password_file);
+    if let Some(file) = bmc.password_file.as_ref().filter(|file| !is_file_name(file)) {
+        let message = format!("{file:?} must be {FILE_NAME}, in the daemon's directory of secrets");
         say("bmc.password-file", message);
     }
 }

@@ -8,6 +8,7 @@ mod schedule;
 mod vault;
 
 pub use schedule::{PasswordAge, change_old_passwords};
+pub(crate) use vault::fresh_password;
 pub use vault::{SiteKey, Vault};
 
 use crate::apply;
@@ -89,6 +90,10 @@ pub(crate) async fn obstacle(
     let id = machine.record.id;
     if goal == Goal::File && under_way(&acts::acts_of(w.tx, Subject::Bmc(id)).await.map_err(store)?) {
         return Ok(Some("its password is being changed; wait until that has ended".into()));
+    }
+    let access: BmcBody = body::read("bmc", &id, machine.record.bmc.as_deref().unwrap_or_default())?;
+    if goal == Goal::File && access.password_file.is_none() {
+        return Ok(Some("it has no password file: its BMC came with a manifest".into()));
     }
     let own = |row: &Password| matches!(row.state, PasswordState::Sent | PasswordState::Current);
     if goal == Goal::File && !passwords::of(w.tx, id).await.map_err(store)?.iter().any(own) {

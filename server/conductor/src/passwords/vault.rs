@@ -3,7 +3,7 @@
 
 use crate::error::store;
 use crate::{BmcOf, Error, HandError, rim};
-use muster_bmc::Secret;
+use muster_bmc::{Pin, Secret};
 use muster_catalog::BmcAccess;
 use muster_names::MachineId;
 use muster_store::passwords::{self, Password, PasswordState};
@@ -124,6 +124,11 @@ fn context(machine: MachineId, number: i64, account: &str) -> String {
     format!("bmc-password/{machine}/{number}/{account}")
 }
 
+/// The same of a password that its BMC came with.
+fn entry_context(entry: &str, account: &str) -> String {
+    format!("bmc-awaited/{entry}/{account}")
+}
+
 /// The shortest password that is worth setting, and the longest that IPMI carries.
 const LENGTHS: std::ops::RangeInclusive<usize> = 12..=20;
 /// Letters and digits that nobody mixes up.
@@ -133,7 +138,7 @@ const SIGNS: &[u8] = b"-_";
 
 /// A new password of at most `limit` characters: a letter first, each kind of character in it and none twice running, as
 /// the strictest rules of BMCs want it.
-pub(super) fn fresh_password(limit: usize) -> Result<Secret, String> {
+pub(crate) fn fresh_password(limit: usize) -> Result<Secret, String> {
     if limit < *LENGTHS.start() {
         return Err(format!("it takes passwords of {limit} characters at most, and {} are the least", LENGTHS.start()));
     }
@@ -251,7 +256,7 @@ impl Vault {
         self.key.open(&context(row.machine, row.number, &row.account), &row.sealed).map(Secret::new)
     }
 
-    pub(super) fn seal(
+    pub(crate) fn seal(
         &self,
         machine: MachineId,
         number: i64,
@@ -259,6 +264,28 @@ impl Vault {
         secret: &Secret,
     ) -> Result<String, Error> {
         self.key.seal(&context(machine, number, account), secret.reveal())
+    }
+
+    pub(crate) fn seal_awaited(&self, entry: &str, account: &str, secret: &Secret) -> Result<String, Error> {
+        self.key.seal(&entry_context(entry, account), secret.reveal())
+    }
+
+    pub(crate) fn open_awaited(&self, entry: &str, account: &str, sealed: &str) -> Result<Secret, String> {
+        self.key.open(&entry_context(entry, account), sealed).map(Secret::new)
+    }
+
+    /// The key that the machine's BMC proved, if one was taken down.
+    ///
+    /// # Errors
+    /// It does not read: nobody logs in without knowing whether there is one.
+    pub async fn pin_of(&self, machine: MachineId) -> Result<Option<Pin>, HandError> {
+        let fault = |reason: String| HandError { reason, may_have_happened: false, later: true };
+        let read = async {
+            let mut tx = self.db.read().await?;
+            muster_store::bmc_adoption::pin_of(&mut tx, machine).await
+        };
+        let row = read.await.map_err(|error| fault(format!("its BMC's key was not read: {error}")))?;
+        row.map(|row| Pin::read(&row.pin).ok_or_else(|| fault("its BMC's key as stored is none".into()))).transpose()
     }
 
     /// Machines whose passwords this daemon's key does not open.
@@ -338,7 +365,13 @@ mod tests {
 
     fn access(address: &str, user: &str) -> BmcAccess {
         let (address, user) = (address.to_owned(), user.to_owned());
-        BmcAccess { protocol: muster_catalog::Protocol::Ipmi, address, user, password_file: "file".into() }
+        BmcAccess {
+            protocol: muster_catalog::Protocol::Ipmi,
+            address,
+            user,
+            password_file: Some("file".into()),
+            profile: None,
+        }
     }
 
     #[test]

@@ -134,7 +134,8 @@ fn access() -> BmcOf {
         protocol: muster_catalog::Protocol::Ipmi,
         address: "127.0.0.1:623".into(),
         user: "u".into(),
-        password_file: "p".into(),
+        password_file: Some("p".into()),
+        profile: None,
     };
     BmcOf { machine: muster_names::MachineId(1), access }
 }

@@ -46,6 +46,11 @@ pub async fn keep_timeline(me: Arc<Conductor>, mut queue: mpsc::Receiver<Note>, 
             () = cancel.cancelled() => return,
             count = queue.recv_many(&mut batch, BATCH) => if count == 0 { return },
         }
+        for note in &batch {
+            if let Note::Seen(sighting) = note {
+                me.may_be_bmc(sighting);
+            }
+        }
         let entries: Vec<(Mac, Entry)> = batch
             .iter()
             .map(|note| match note {

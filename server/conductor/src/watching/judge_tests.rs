@@ -38,12 +38,12 @@ fn log(since: Since, entries: Vec<LogEntry>) -> Log {
 }
 
 fn visit(power: Power, readings: Vec<Reading>, logs: Vec<Log>) -> Visit {
-    Visit { power: Ok(power), readings: Ok(readings), logs: Ok(logs) }
+    Visit { power: Ok(power), readings: Ok(readings), logs: Ok(logs), shown: None }
 }
 
 fn failed(later: bool) -> Visit {
     let error = HandError { reason: "no answer".into(), may_have_happened: false, later };
-    Visit { power: Err(error.clone()), readings: Err(error.clone()), logs: Err(error) }
+    Visit { power: Err(error.clone()), readings: Err(error.clone()), logs: Err(error), shown: None }
 }
 
 /// What a row of visits leaves behind, and the kinds of its news, a list a visit.

@@ -10,13 +10,18 @@ mod series;
 pub use judge::{Reach, Seen, Unwell};
 pub use series::{Grain, Sum};
 
+use crate::apply::{self, Happened};
 use crate::error::store;
 use crate::hand::{BmcOf, HandError};
+use crate::scribe::Write;
 use crate::{BmcBody, Conductor, Error, body};
 use futures_core::future::BoxFuture;
 use judge::{News, judge};
-use muster_bmc::{Health, Log, LogMark, PaceTold, Reading};
+use muster_bmc::{Health, Log, LogMark, PaceTold, Pin, Reading};
+use muster_catalog::Catalog;
+use muster_lifecycle::machine::Event as Life;
 use muster_names::{Cause, Epoch, MachineId, Millis, Power, Subject};
+use muster_store::bmc_adoption::{self, PinRow};
 use muster_store::bmc_watch::{self, SeenRow, SeriesRow};
 use muster_store::{Event, machines};
 use series::Span;
@@ -40,6 +45,16 @@ pub struct Visit {
     pub power: Result<Power, HandError>,
     pub readings: Result<Vec<Reading>, HandError>,
     pub logs: Result<Vec<Log>, HandError>,
+    /// The key of a BMC that is not known by one yet.
+    pub shown: Option<Shown>,
+}
+
+/// By what a BMC would be known from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    pub pin: Pin,
+    /// Of the machine that it says it speaks for.
+    pub serial: Option<String>,
 }
 
 /// What the watch asks of a BMC.
@@ -219,10 +234,15 @@ impl Conductor {
             _ => Vec::new(),
         };
         let sensors = after.sensors.clone().map(|(number, names)| (number, serde_json::json!(names).to_string()));
+        let shown = visit.shown.clone();
+        let catalog = self.catalog();
         let row = SeenRow { machine, at: now, body: body::write("bmc seen", &machine, &after.seen)? };
         self.scribe
-            .write(move |w| {
+            .write(move |mut w| {
                 Box::pin(async move {
+                    if let Some(shown) = shown {
+                        know(&mut w, &catalog, machine, shown).await?;
+                    }
                     bmc_watch::keep_seen(w.tx, &row).await.map_err(store)?;
                     if let Some((number, names)) = sensors.filter(|_| !series.is_empty()) {
                         bmc_watch::keep_sensors(w.tx, machine, number, &names, MOST_LISTS).await.map_err(store)?;
@@ -372,6 +392,30 @@ impl Conductor {
             })
             .await
     }
+}
+
+/// A key is taken down at first sight where the BMC speaks for the machine that it is said to be of; a BMC of another
+/// machine is an impostor.
+async fn know(w: &mut Write<'_>, catalog: &Catalog, machine: MachineId, shown: Shown) -> Result<(), Error> {
+    let Some(record) = machines::get(w.tx, machine).await.map_err(store)? else { return Ok(()) };
+    if bmc_adoption::pin_of(w.tx, machine).await.map_err(store)?.is_some() {
+        return Ok(());
+    }
+    let said = shown.serial.as_deref().map(str::trim).filter(|serial| !serial.is_empty());
+    if let (Some(known), Some(said)) = (record.serial.as_deref(), said)
+        && known != said
+    {
+        let why = format!("its BMC speaks for the machine with serial number {said}, and its own is {known}");
+        let detail = serde_json::json!({ "why": why, "tls-pin": shown.pin.to_string() });
+        let happened =
+            Happened { cause: format!("bmc-foreign/{said}"), actor: "bmc", event: Life::ImpostorSeen, detail };
+        return apply::apply(w, catalog, machine, happened).await.map(drop);
+    }
+    let (pin, serial) = (shown.pin.to_string(), said.map(str::to_owned));
+    let detail = serde_json::json!({ "before": null, "after": pin, "serial": serial });
+    let row = PinRow { machine, pin, serial, at: w.now, actor: "first-use".into() };
+    bmc_adoption::put_pin(w.tx, &row).await.map_err(store)?;
+    apply::note(w, machine, &format!("bmc-trusted/{}", w.now.0), "bmc-trusted", "first-use", detail).await.map(drop)
 }
 
 /// What an older program wrote and this one does not read is forgotten: the log is read from its beginning.

@@ -192,7 +192,7 @@ pub async fn ready(site: &Site, name: &str, n: u8) -> (MachineId, Agent) {
     let serial = site.known(id).await.record.serial.unwrap();
     let (mut agent, reply) = Agent::boot(site, &inventory(&serial, n), true).await;
     let Standing::Commission { epoch, .. } = reply.standing else { panic!("{:?}", reply.standing) };
-    agent.say(site, vec![Report::Commissioned { epoch, figures: Vec::new() }]).await.unwrap();
+    agent.say(site, vec![Report::Commissioned { epoch, figures: Vec::new(), bmc_account: None }]).await.unwrap();
     assert_eq!(site.label(id).await, "ready");
     (id, agent)
 }

@@ -2,13 +2,13 @@
 //! BMCs that remember, and all of the conductor's tasks.
 
 use futures_core::future::BoxFuture;
-use muster_bmc::{Console, Log, LogEntry, LogMark, PaceTold, Reading, Since, Target};
-use muster_catalog::{BiosSetting, BiosTold, BmcAccess, Catalog, Image, Manifest, read};
+use muster_bmc::{Console, Hail, Identity, Log, LogEntry, LogMark, PaceTold, Pin, Reading, Since, Target};
+use muster_catalog::{BiosSetting, BiosTold, BmcAccess, Catalog, Image, Manifest, Protocol, read};
 use muster_conductor::console::Tapes;
 use muster_conductor::plans::{Action, Executed, PlanRequest};
 use muster_conductor::{
-    BmcOf, Built, Conductor, ConsoleHand, Error, FirmwareHand, Hand, HandError, Hands, Known, Login, PasswordHand,
-    Running, Secret, Settings, SiteKey, Vault, Visit, WatchHand, known,
+    BmcOf, Built, Conductor, ConsoleHand, Error, FindHand, FirmwareHand, Hand, HandError, Hands, Known, Login, Met,
+    PasswordHand, Running, Secret, Settings, Shown, SiteKey, Vault, Visit, WatchHand, known,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, ImageId, MachineId, Power, Seq, Subject, TargetSet};
@@ -134,6 +134,10 @@ pub struct Fake {
     pub asked_after: Vec<Vec<LogMark>>,
     pub bios: BiosTold,
     pub runs: Running,
+    /// The key that it shows to the watch.
+    pub shown: Option<Shown>,
+    /// What it says to whoever finds it.
+    pub greets: Option<Greets>,
     /// Where a BMC with a console answers for it.
     pub console: Option<std::net::SocketAddr>,
 }
@@ -179,6 +183,8 @@ impl Default for Fake {
             asked_after: Vec::new(),
             bios: settings(&[("CStates", "Enabled"), ("Turbo", "Enabled"), ("Numa", "Disabled")]),
             runs: Running::default(),
+            shown: None,
+            greets: None,
             console: None,
         }
     }
@@ -203,6 +209,52 @@ impl Bmcs {
         let vault = self.1.lock().unwrap().clone().unwrap();
         let own = vault.before(bmc).await?;
         Ok(own.map_or_else(|| FACTORY.to_owned(), |secret| secret.reveal().to_owned()))
+    }
+}
+
+/// A BMC that is nobody's yet.
+#[derive(Clone, Debug)]
+pub struct Greets {
+    pub protocol: Protocol,
+    pub serial: Option<String>,
+    pub pin: Option<Pin>,
+}
+
+impl FindHand for Bmcs {
+    fn hail<'a>(&'a self, protocol: Protocol, address: &'a str) -> BoxFuture<'a, Result<Hail, HandError>> {
+        let greets =
+            self.0.lock().unwrap().get(address).filter(|fake| !fake.silent).and_then(|fake| fake.greets.clone());
+        let greets = greets.filter(|greets| greets.protocol == protocol).ok_or_else(silence);
+        Box::pin(async move {
+            let Greets { pin, .. } = greets?;
+            Ok(Hail {
+                protocol,
+                vendor: Some("Acme".into()),
+                product: None,
+                uuids: vec![],
+                version: None,
+                maker_number: None,
+                tls_pin: pin,
+                exposures: vec![],
+            })
+        })
+    }
+
+    fn meet<'a>(&'a self, access: &'a BmcAccess, secret: &'a Secret) -> BoxFuture<'a, Result<Met, HandError>> {
+        let met = self.of(&access.address, |fake| {
+            let Some(greets) = fake.greets.clone().filter(|_| !fake.silent) else { return Err(silence()) };
+            if fake.password != secret.reveal() {
+                fake.refused += 1;
+                return Err(HandError {
+                    reason: "the password is wrong".into(),
+                    may_have_happened: false,
+                    later: false,
+                });
+            }
+            let identity = Identity { serial: greets.serial, tls_pin: greets.pin, ..Identity::default() };
+            Ok(Met { identity, profile: None })
+        });
+        Box::pin(async move { met })
     }
 }
 
@@ -410,7 +462,12 @@ impl WatchHand for Bmcs {
             fake.asked_after.push(after.to_vec());
             if fake.silent || fake.file_gone {
                 let error = HandError { later: fake.silent, ..silence() };
-                return Visit { power: Err(error.clone()), readings: Err(error.clone()), logs: Err(error) };
+                return Visit {
+                    power: Err(error.clone()),
+                    readings: Err(error.clone()),
+                    logs: Err(error),
+                    shown: None,
+                };
             }
             // As a BMC has it: what follows the mark, in the order of its ids.
             let entries: Vec<LogEntry> = match after.first() {
@@ -428,7 +485,12 @@ impl WatchHand for Bmcs {
                 overflowed: false,
                 gap: None,
             };
-            Visit { power: Ok(fake.power), readings: Ok(fake.readings_told.clone()), logs: Ok(vec![log]) }
+            Visit {
+                power: Ok(fake.power),
+                readings: Ok(fake.readings_told.clone()),
+                logs: Ok(vec![log]),
+                shown: fake.shown.clone(),
+            }
         });
         Box::pin(async move { visit })
     }
@@ -476,6 +538,7 @@ impl Site {
             agent_url: "https://10.0.0.1:8443".into(),
             boot_http: "http://10.0.0.1:8080".into(),
             ca_pem: "a certificate".into(),
+            bmc_accounts: true,
             name: "daemon-a".into(),
             tapes: tapes_of(&place),
         };
@@ -492,6 +555,7 @@ impl Site {
         running.spawn(muster_conductor::keep_conflicts(me.clone(), tasks.conflicts, cancel.clone()));
         running.spawn(muster_conductor::timeline::keep_timeline(me.clone(), tasks.timeline, cancel.clone()));
         running.spawn(muster_conductor::deadlines(me.clone(), cancel.clone()));
+        running.spawn(muster_conductor::find_bmcs(me.clone(), tasks.candidates, vec![], None, cancel.clone()));
         me.take_over().await.unwrap();
         if couriers {
             running.spawn(muster_conductor::couriers(me.clone(), cancel.clone()));

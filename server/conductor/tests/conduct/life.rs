@@ -27,7 +27,8 @@ async fn whole_life(site: &Site) {
     let (mut agent, reply) = Agent::boot(site, &body, true).await;
     let Standing::Commission { epoch, .. } = reply.standing else { panic!("{:?}", reply.standing) };
     assert_eq!(site.known(id).await.record.model.as_deref(), Some("qemu-q35"));
-    let reply = agent.say(site, vec![Report::Commissioned { epoch, figures: vec![] }]).await.unwrap();
+    let reply =
+        agent.say(site, vec![Report::Commissioned { epoch, figures: vec![], bmc_account: None }]).await.unwrap();
     assert_eq!((site.label(id).await, reply.standing), ("ready", Standing::Idle));
 
     let program = AgentProgram { path: "/boot/muster-agent".into(), digest: Digest([7; 32]) };
@@ -160,7 +161,7 @@ async fn a_repaired_machine_without_an_owner_does_not_repair_for_ever() {
     site.until(id, "commissioning").await;
     let mut agent = old;
     let Standing::Commission { epoch, .. } = agent.standing(&site).await else { panic!() };
-    agent.say(&site, vec![Report::Commissioned { epoch, figures: vec![] }]).await.unwrap();
+    agent.say(&site, vec![Report::Commissioned { epoch, figures: vec![], bmc_account: None }]).await.unwrap();
     assert_eq!(site.label(id).await, "ready", "{:?}", site.states(id).await);
     assert!(site.known(id).await.kept.case.is_none());
 }

@@ -1,11 +1,11 @@
 //! The watch over BMCs: what it keeps, what it tells, and that nothing is lost when the daemon or the database goes away.
 
 use crate::bed::{Fake, Site, folder};
-use muster_bmc::{Health, LogEntry, LogTime, Reading, ReadingKind, Thresholds};
-use muster_conductor::{BmcOf, Grain, Reach, watch_bmcs};
+use muster_bmc::{Health, LogEntry, LogTime, Pin, Reading, ReadingKind, Thresholds};
+use muster_conductor::{BmcOf, Grain, Reach, Shown, watch_bmcs};
 use muster_diagnosis::Budgets;
 use muster_names::{MachineId, Millis, Power, Subject};
-use muster_store::bmc_watch;
+use muster_store::{bmc_adoption, bmc_watch};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -161,4 +161,28 @@ async fn a5_6_a_login_that_was_refused_is_not_tried_again_because_the_daemon_sta
     assert_eq!(visits(refused).await, 1);
     cancel.cancel();
     watch.await.unwrap();
+}
+
+#[tokio::test]
+async fn a5_9_a_key_is_taken_down_at_first_sight_and_that_of_another_machines_bmc_never() {
+    let (_folder, site) = Site::sqlite().await;
+    let pinned = async |id| {
+        let mut tx = site.me.db.read().await.unwrap();
+        bmc_adoption::pin_of(&mut tx, id).await.unwrap().map(|row| row.pin)
+    };
+    let visit = async |name: &str, serial: &str, key: u8| {
+        let id = site.id(name).await;
+        let shown = Some(Shown { pin: Pin([key; 32]), serial: Some(serial.into()) });
+        site.with_bmc(id, |fake| fake.shown = shown).await;
+        let access = serde_json::from_str(site.known(id).await.record.bmc.as_deref().unwrap()).unwrap();
+        site.me.visit(&BmcOf { machine: id, access }).await.unwrap();
+        id
+    };
+    let id = visit("r2-n1", "r2-S1 ", 7).await;
+    assert_eq!(pinned(id).await, Some(Pin([7; 32]).to_string()));
+    visit("r2-n1", "r2-S1", 8).await;
+    assert_eq!(pinned(id).await, Some(Pin([7; 32]).to_string()), "a key that is known is not replaced");
+    let id = visit("r2-n2", "somebody else", 9).await;
+    assert_eq!(pinned(id).await, None);
+    assert!(site.kinds(id).await.contains(&"impostor-seen".to_owned()), "{:?}", site.kinds(id).await);
 }

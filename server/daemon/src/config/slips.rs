@@ -9,6 +9,8 @@ use muster_diagnosis::Budget;
 use muster_netboot::{BadNetwork, Loaders, Networks};
 use std::net::{IpAddr, Ipv4Addr};
 
+/// Addresses of all ranges.
+const MOST_SCANNED: u64 = 65_536;
 /// Of one machine's console; it is read whole.
 const KEPT: std::ops::RangeInclusive<u64> = 65_536..=67_108_864;
 
@@ -30,6 +32,18 @@ pub fn slips(config: &Config, document: &Document<'_>) -> Vec<Slip> {
     if config.bmc.password_days == Some(0) {
         let said = "0 days would change every password for ever; leave it out to change them by hand".to_owned();
         found.push(document.slip_at("bmc.password-days", said));
+    }
+    for (at, text) in config.bmc.scan.iter().enumerate() {
+        if super::scan_range(text).is_none() {
+            let said = format!("{text:?} is no range of addresses; write 10.0.8.0/24 or 10.0.9.10-10.0.9.90");
+            found.push(document.slip_at(&format!("bmc.scan.{at}"), said));
+        }
+    }
+    let size = |(first, last): (Ipv4Addr, Ipv4Addr)| u64::from(last.to_bits() - first.to_bits()) + 1;
+    let addresses: u64 = config.bmc.ranges().into_iter().map(size).sum();
+    if addresses > MOST_SCANNED {
+        let said = format!("{addresses} addresses take too long to look through; {MOST_SCANNED} are the most");
+        found.push(document.slip_at("bmc.scan", said));
     }
     if !KEPT.contains(&config.bmc.console.kept_bytes) {
         let (least, most) = (KEPT.start(), KEPT.end());

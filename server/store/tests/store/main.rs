@@ -5,6 +5,7 @@
 #[macro_use]
 mod bed;
 mod acts;
+mod bmc_adoption;
 mod bmc_watch;
 mod crash;
 mod leases;

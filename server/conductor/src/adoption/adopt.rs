@@ -1,0 +1,398 @@
+//! Adopting: a BMC that is said to be ours is logged in to, has to be whose it was said to be, and gets a machine and a
+//! password of its own.
+//!
+//! The password it came with is in force, sealed, in the same transaction that makes it ours; the change of it is an act
+//! like any other. A crash before that transaction has changed nothing, one after it has forgotten nothing.
+
+use super::judge::{Candidate, Found, Signs, Where, Whose, host, protocols, whereabouts, whose};
+use super::{Met, Ours, find};
+use crate::apply::{self, Happened};
+use crate::body::{self, Adopted, Kept};
+use crate::error::store;
+use crate::facts::{known, state_of};
+use crate::passwords as change;
+use crate::scribe::Write;
+use crate::{BmcBody, Conductor, Error, rim};
+use muster_bmc::Secret;
+use muster_catalog::{BmcAccess, Protocol};
+use muster_lifecycle::machine::{At, Event, Machine};
+use muster_names::{Epoch, MachineId, Millis, Subject, TicketId};
+use muster_store::bmc_adoption::{self, AwaitedRow, AwaitedState, PinRow};
+use muster_store::passwords::{self, PasswordState};
+use muster_store::{Reservation, machines, reservations, tickets};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+const EVERY: Duration = Duration::from_secs(30);
+/// Logins at BMCs that are nobody's yet: a manifest with a slip in it shall show at a few.
+const AT_ONCE: usize = 16;
+const SOON_MS: i64 = 60_000;
+const LATEST_MS: i64 = 3_600_000;
+
+/// What came of a look at an entry.
+#[derive(Debug)]
+enum Outcome {
+    Met(Box<(BmcAccess, Secret, Met)>),
+    /// It is looked at again later.
+    Later(String),
+    /// A person looks first: the same again would come to the same, and a wrong password is one of the few that it allows.
+    Refused(String),
+}
+
+/// Adopts what is awaited and there, until `cancel`.
+pub async fn adopt_bmcs(me: Arc<Conductor>, cancel: CancellationToken) {
+    while !cancel.is_cancelled() {
+        if let Err(error) = me.adopt_bmcs_once().await {
+            tracing::warn!(error = %error, label = error.label(), "BMCs that are awaited were not looked at");
+        }
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = me.adoption.notified() => {}
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+impl Conductor {
+    /// One round; says how many entries it looked at.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn adopt_bmcs_once(self: &Arc<Self>) -> Result<usize, Error> {
+        let mut tx = self.db.read().await.map_err(store)?;
+        if muster_store::site::frozen(&mut tx).await.map_err(store)?.frozen {
+            return Ok(0);
+        }
+        let due = bmc_adoption::due_awaited(&mut tx, rim::now(), u32::MAX).await.map_err(store)?;
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let rows = bmc_adoption::found(&mut tx).await.map_err(store)?;
+        drop(tx);
+        let found: Vec<Found> = rows.iter().map(find::of_row).collect();
+        let (mut going, mut looked) = (JoinSet::new(), 0);
+        for row in due {
+            let ours: Ours = body::read("awaited bmc", &row.id, &row.body)?;
+            let place = whereabouts(&ours, &found);
+            if place == Where::Nowhere {
+                continue;
+            }
+            looked += 1;
+            if going.len() >= AT_ONCE {
+                told(going.join_next().await);
+            }
+            let me = self.clone();
+            going.spawn(async move { me.look_at(row, ours, place).await });
+        }
+        while let Some(done) = going.join_next().await {
+            told(Some(done));
+        }
+        self.work.notify_one();
+        Ok(looked)
+    }
+
+    async fn look_at(self: &Arc<Self>, row: AwaitedRow, ours: Ours, place: Where) -> Result<(), Error> {
+        let (outcome, found) = match place {
+            Where::Nowhere => return Ok(()),
+            Where::Unclear(why) => (Outcome::Refused(why), None),
+            Where::At { address, found } => (self.meet(&row, &ours, &address, found.as_deref()).await, found),
+        };
+        let me = self.clone();
+        let written = self.scribe.write(move |mut w| {
+            Box::pin(async move { settle(&mut w, &me, row, ours, outcome, found.as_deref()).await })
+        });
+        written.await
+    }
+
+    /// Greets it first: the password goes to what speaks like a BMC, and to the protocol that it speaks.
+    async fn meet(&self, row: &AwaitedRow, ours: &Ours, address: &str, found: Option<&Found>) -> Outcome {
+        let secret = match self.vault.open_awaited(&row.id, &ours.user, &row.sealed) {
+            Ok(secret) => secret,
+            Err(why) => return Outcome::Refused(format!("the password of its entry: {why}; enter it again")),
+        };
+        let mut why = String::new();
+        for protocol in protocols(ours, found) {
+            let address = reached(protocol, address);
+            if let Err(error) = self.finder.hail(protocol, &address).await {
+                why = error.reason;
+                continue;
+            }
+            let access = BmcAccess { protocol, address, user: ours.user.clone(), password_file: None, profile: None };
+            return match self.finder.meet(&access, &secret).await {
+                Ok(met) => {
+                    let access = BmcAccess { profile: met.profile.clone(), ..access };
+                    Outcome::Met(Box::new((access, secret, met)))
+                }
+                Err(error) if error.later => Outcome::Later(error.reason),
+                Err(error) => Outcome::Refused(error.reason),
+            };
+        }
+        Outcome::Later(format!("nothing answers there as a BMC does: {why}"))
+    }
+}
+
+fn told(done: Option<Result<Result<(), Error>, tokio::task::JoinError>>) {
+    match done {
+        Some(Ok(Err(error))) => tracing::warn!(error = %error, label = error.label(), "a BMC was not adopted"),
+        Some(Err(error)) => tracing::error!(%error, "looking at a BMC failed"),
+        Some(Ok(Ok(()))) | None => {}
+    }
+}
+
+/// Redfish is asked over TLS unless a person wrote something else.
+fn reached(protocol: Protocol, address: &str) -> String {
+    match protocol {
+        Protocol::Redfish if !address.contains("://") => format!("https://{address}"),
+        Protocol::Redfish | Protocol::Ipmi => address.to_owned(),
+    }
+}
+
+async fn settle(
+    w: &mut Write<'_>,
+    me: &Arc<Conductor>,
+    row: AwaitedRow,
+    ours: Ours,
+    outcome: Outcome,
+    found: Option<&Found>,
+) -> Result<(), Error> {
+    // Entered anew, or dropped, while its BMC was being looked at.
+    let now = bmc_adoption::awaited_of(w.tx, &row.id).await.map_err(store)?;
+    if now.is_none_or(|now| now.state != AwaitedState::Awaited || now.sealed != row.sealed) {
+        return Ok(());
+    }
+    let outcome = match outcome {
+        Outcome::Met(met) => match adopt(w, me, &row, &ours, &met, found).await? {
+            Ok(()) => return Ok(()),
+            Err(outcome) => outcome,
+        },
+        outcome => outcome,
+    };
+    match outcome {
+        Outcome::Later(why) => {
+            let wait = SOON_MS.saturating_mul(1 << ours.tries.min(10)).min(LATEST_MS);
+            let tries = ours.tries.saturating_add(1);
+            let body = body::write("awaited bmc", &row.id, &Ours { why: Some(why), tries, ..ours })?;
+            let due = Millis(w.now.0.saturating_add(wait));
+            bmc_adoption::put_awaited(w.tx, &AwaitedRow { due, body, ..row }).await.map_err(store)
+        }
+        Outcome::Refused(why) => refuse(w, row, ours, why).await,
+        Outcome::Met(_) => Ok(()),
+    }
+}
+
+/// A person looks at it: nothing is tried again by itself.
+pub(super) async fn refuse(w: &mut Write<'_>, row: AwaitedRow, ours: Ours, why: String) -> Result<(), Error> {
+    let title = format!(
+        "The BMC {} was not adopted: {why}. Put its entry right and enter it again (`muster bmc manifest`), or drop it \
+         (`muster bmc forget {}`)",
+        row.id, row.id
+    );
+    let id = TicketId(rim::fresh_id()?);
+    tickets::open_ticket(w.tx, id, Subject::Site, &ticket(&row.id), &title, "{}", w.now).await.map_err(store)?;
+    let detail = serde_json::json!({ "entry": row.id, "why": why });
+    site(w, &format!("bmc-entry-refused/{}/{}", row.id, w.now.0), "bmc-entry-refused", "adoption", detail).await?;
+    let tries = ours.tries.saturating_add(1);
+    let body = body::write("awaited bmc", &row.id, &Ours { why: Some(why), tries, ..ours })?;
+    bmc_adoption::put_awaited(w.tx, &AwaitedRow { state: AwaitedState::Refused, body, ..row }).await.map_err(store)
+}
+
+/// What the ticket of an entry is called.
+pub(super) fn ticket(entry: &str) -> String {
+    format!("bmc-entry/{entry}")
+}
+
+pub(super) async fn site(
+    w: &mut Write<'_>,
+    cause: &str,
+    kind: &str,
+    actor: &str,
+    detail: serde_json::Value,
+) -> Result<(), Error> {
+    let event = muster_store::Event {
+        subject: Subject::Site,
+        cause: muster_names::Cause(cause.to_owned()),
+        kind: kind.to_owned(),
+        actor: actor.to_owned(),
+        epoch: Epoch(0),
+        body: detail.to_string(),
+        at: w.now,
+    };
+    w.tx.append(event).await.map_err(store).map(drop)
+}
+
+async fn candidate(w: &mut Write<'_>, record: muster_store::Machine) -> Result<Candidate, Error> {
+    let kept: Kept = body::read("record", &record.id, &record.data)?;
+    let bmc: Option<BmcBody> = record.bmc.as_deref().map(|text| body::read("bmc", &record.id, text)).transpose()?;
+    w.touched.insert(record.id);
+    Ok(Candidate {
+        id: record.id,
+        name: record.name,
+        serial: record.serial,
+        bmc: bmc.map(|bmc| bmc.address),
+        adopted: kept.adopted.and_then(|adopted| adopted.mac),
+    })
+}
+
+async fn signs(
+    w: &mut Write<'_>,
+    ours: &Ours,
+    serial: Option<&str>,
+    address: &str,
+    found: Option<&Found>,
+) -> Result<Signs, Error> {
+    let mut signs = Signs::default();
+    if let Some(name) = &ours.machine
+        && let Some(record) = machines::by_name(w.tx, name).await.map_err(store)?
+    {
+        signs.named = Some(candidate(w, record).await?);
+    }
+    if let Some(serial) = serial {
+        for record in machines::by_serial(w.tx, serial).await.map_err(store)? {
+            // One that is gone for good may have given its serial number to another.
+            if !matches!(state_of(w.tx, record.id).await?.0.at, At::Retired) {
+                signs.by_serial.push(candidate(w, record).await?);
+            }
+        }
+    }
+    if let Some(id) = found.and_then(|found| found.body.machine)
+        && let Some(record) = machines::get(w.tx, id).await.map_err(store)?
+    {
+        signs.by_agent = Some(candidate(w, record).await?);
+    }
+    for (id, text) in machines::ours_with_bmc(w.tx).await.map_err(store)? {
+        let access: BmcBody = body::read("bmc", &id, &text)?;
+        if host(&access.address) == host(address)
+            && let Some(record) = machines::get(w.tx, id).await.map_err(store)?
+        {
+            signs.by_address.push(candidate(w, record).await?);
+        }
+    }
+    Ok(signs)
+}
+
+/// Makes it ours. The inner error is what keeps it from that.
+async fn adopt(
+    w: &mut Write<'_>,
+    me: &Arc<Conductor>,
+    row: &AwaitedRow,
+    ours: &Ours,
+    (access, secret, met): &(BmcAccess, Secret, Met),
+    found: Option<&Found>,
+) -> Result<Result<(), Outcome>, Error> {
+    if muster_store::site::lock_ledger(w.tx).await.map_err(store)?.frozen {
+        return Ok(Err(Outcome::Later("everything is frozen".into())));
+    }
+    let serial = met.identity.serial.as_deref().map(str::trim).filter(|serial| !serial.is_empty());
+    let signs = signs(w, ours, serial, &access.address, found).await?;
+    let whose = whose(ours, serial, &access.address, &signs);
+    let id = match whose {
+        Whose::Conflict(why) => return Ok(Err(Outcome::Refused(why))),
+        Whose::Known(id) => id,
+        Whose::New { name } => {
+            if machines::by_name(w.tx, &name).await.map_err(store)?.is_some() {
+                let why = format!("another machine is called {name}; name its own one in the entry");
+                return Ok(Err(Outcome::Refused(why)));
+            }
+            let record = crate::import::blank(name, w.now)?;
+            apply::begin(w, &record, Machine::expected(), &ours.by).await?;
+            record.id
+        }
+    };
+    let held = passwords::of(w.tx, id).await.map_err(store)?;
+    if held.iter().any(|row| matches!(row.state, PasswordState::Made | PasswordState::Sent)) {
+        return Ok(Err(Outcome::Later("its machine's BMC has a password that is being changed".into())));
+    }
+    let claim = own(w, id, access, serial, ours, &row.id).await?;
+    keep_password(w, me, id, access, secret).await?;
+    if let Some(pin) = met.identity.tls_pin {
+        let row = PinRow {
+            machine: id,
+            pin: pin.to_string(),
+            serial: serial.map(str::to_owned),
+            at: w.now,
+            actor: ours.by.clone(),
+        };
+        bmc_adoption::put_pin(w.tx, &row).await.map_err(store)?;
+    } else {
+        bmc_adoption::drop_pin(w.tx, id).await.map_err(store)?;
+    }
+    // It shall be found where it is now for as long as it is ours.
+    if let (Some(mac), Ok(address)) =
+        (ours.mac.or(found.and_then(|found| found.mac)), host(&access.address).parse::<Ipv4Addr>())
+        && me.networks().holding(address).is_some()
+    {
+        reservations::put(w.tx, &Reservation { address, mac, machine: id }).await.map_err(store)?;
+    }
+    let done = AwaitedRow {
+        state: AwaitedState::Adopted,
+        machine: Some(id),
+        sealed: String::new(),
+        body: body::write("awaited bmc", &row.id, &Ours { why: None, ..ours.clone() })?,
+        ..row.clone()
+    };
+    bmc_adoption::put_awaited(w.tx, &done).await.map_err(store)?;
+    tickets::close_ticket(w.tx, Subject::Site, &ticket(&row.id), "it was adopted", w.now).await.map_err(store)?;
+    let cause = format!("bmc-adopted/{}/{}", row.id, w.now.0);
+    let detail = serde_json::json!({ "entry": row.id, "address": access.address, "protocol": access.protocol,
+        "serial": serial, "manufacturer": met.identity.manufacturer, "model": met.identity.model,
+        "firmware": met.identity.firmware, "profile": access.profile, "tls-pin": met.identity.tls_pin.map(|pin| pin.to_string()) });
+    apply::note(w, id, &cause, "bmc-adopted", &ours.by, detail.clone()).await?;
+    if claim {
+        let happened = Happened { cause: format!("{cause}/claimed"), actor: &ours.by, event: Event::Claimed, detail };
+        apply::apply(w, &me.catalog(), id, happened).await?;
+    }
+    let machine = known(w.tx, &me.catalog(), id).await?;
+    match change::obstacle(w, &me.catalog(), &machine, change::Goal::Own).await? {
+        Some(why) => {
+            tracing::warn!(machine = %machine.record.name, %why, "its BMC keeps the password that it came with")
+        }
+        None => {
+            let catalog = me.catalog();
+            change::ask(w, &catalog, &machine, change::Goal::Own, (&ours.by, &cause)).await?;
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Writes down whose it is; says whether the machine has to be told that it is ours now.
+async fn own(
+    w: &mut Write<'_>,
+    id: MachineId,
+    access: &BmcAccess,
+    serial: Option<&str>,
+    ours: &Ours,
+    entry: &str,
+) -> Result<bool, Error> {
+    let mut record = machines::get(w.tx, id).await.map_err(store)?.ok_or(Error::NoMachine { id })?;
+    let mut kept: Kept = body::read("record", &id, &record.data)?;
+    let claim = !record.ours;
+    record.ours = true;
+    record.bmc = Some(body::write("bmc", &id, access)?);
+    if record.serial.is_none() {
+        record.serial = serial.map(str::to_owned);
+    }
+    kept.adopted = Some(Adopted { mac: ours.mac, entry: entry.to_owned() });
+    apply::keep(w, &mut record, &kept).await?;
+    Ok(claim)
+}
+
+/// The password that it came with has logged in: it is the one in force, whatever was before.
+async fn keep_password(
+    w: &mut Write<'_>,
+    me: &Conductor,
+    id: MachineId,
+    access: &BmcAccess,
+    secret: &Secret,
+) -> Result<(), Error> {
+    passwords::forget(w.tx, id, w.now).await.map_err(store)?;
+    let rows = passwords::of(w.tx, id).await.map_err(store)?;
+    let number = rows.last().map_or(0, |row| row.number).saturating_add(1);
+    let sealed = me.vault.seal(id, number, &access.user, secret)?;
+    let at = (access.address.as_str(), access.user.as_str());
+    passwords::put(w.tx, id, number, at, &sealed, w.now).await.map_err(store)?;
+    passwords::step(w.tx, id, number, (PasswordState::Made, PasswordState::Sent), None).await.map_err(store)?;
+    passwords::settle(w.tx, id, number, w.now).await.map_err(store).map(drop)
+}

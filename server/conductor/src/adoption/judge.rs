@@ -1,0 +1,310 @@
+//! Pure: which BMC an entry speaks of, and which machine a BMC belongs to. Wherever two signs disagree a person looks:
+//! a wrong guess gives one machine's power switch to another.
+
+use super::{FoundBody, Ours};
+use muster_catalog::Protocol;
+use muster_names::{Mac, MachineId};
+
+/// A BMC that answered, as a judgement needs it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    pub address: String,
+    pub mac: Option<Mac>,
+    pub body: FoundBody,
+}
+
+/// Where the BMC of an entry is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Where {
+    /// Nothing that answered fits yet.
+    Nowhere,
+    /// What answered there before any login, if it was looked at.
+    At {
+        address: String,
+        found: Option<Box<Found>>,
+    },
+    Unclear(String),
+}
+
+/// The host of an address: `https://10.0.0.5:8443` is `10.0.0.5`.
+pub fn host(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    if let Some(rest) = rest.strip_prefix('[') {
+        return rest.split_once(']').map_or(rest, |(host, _)| host);
+    }
+    match rest.split_once(':') {
+        // More than one colon is an IPv6 address without a port.
+        Some((host, port)) if !port.contains(':') => host,
+        _ => rest,
+    }
+}
+
+/// By MAC, by the address that the entry names, by the serial number that its machine's agent told.
+pub fn whereabouts(ours: &Ours, found: &[Found]) -> Where {
+    if let Some(agent) = ours.agent {
+        let beside = found.iter().find(|one| one.body.machine == Some(agent.machine)).filter(|_| agent.made);
+        return beside.map_or(Where::Nowhere, |one| Where::At {
+            address: one.address.clone(),
+            found: Some(Box::new(one.clone())),
+        });
+    }
+    let by_mac = ours.mac.and_then(|mac| found.iter().find(|one| one.mac == Some(mac)));
+    let by_address = ours.address.as_deref().map(host);
+    let by_address_found = by_address.and_then(|address| found.iter().find(|one| host(&one.address) == address));
+    if let (Some(one), Some(address)) = (by_mac, by_address)
+        && host(&one.address) != address
+    {
+        let mac = one.mac.map(|mac| mac.to_string()).unwrap_or_default();
+        return Where::Unclear(format!("its entry says {address}, and {mac} answers at {}", one.address));
+    }
+    if let (Some(wanted), Some(Found { mac: Some(seen), .. })) = (ours.mac, by_address_found)
+        && wanted != *seen
+    {
+        let address = by_address.unwrap_or_default();
+        return Where::Unclear(format!("its entry says {wanted}, and at {address} answers {seen}"));
+    }
+    if let Some(address) = &ours.address {
+        return Where::At { address: address.clone(), found: by_address_found.cloned().map(Box::new) };
+    }
+    if let Some(one) = by_mac {
+        return Where::At { address: one.address.clone(), found: Some(Box::new(one.clone())) };
+    }
+    let told = |one: &&Found| ours.serial.is_some() && one.body.serial == ours.serial;
+    let mut by_serial = found.iter().filter(told);
+    match (by_serial.next(), by_serial.next()) {
+        // A MAC that the entry names and that answers nowhere: another BMC is not taken in its place.
+        (Some(one), None) if ours.mac.is_none() || one.mac.is_none() => {
+            Where::At { address: one.address.clone(), found: Some(Box::new(one.clone())) }
+        }
+        (Some(one), Some(two)) => Where::Unclear(format!(
+            "machines behind {} and {} both say that they have its serial number",
+            one.address, two.address
+        )),
+        _ => Where::Nowhere,
+    }
+}
+
+/// Which protocols are tried, in this order.
+pub fn protocols(ours: &Ours, found: Option<&Found>) -> Vec<Protocol> {
+    if let Some(protocol) = ours.protocol {
+        return vec![protocol];
+    }
+    if ours.address.as_deref().is_some_and(|address| address.contains("://")) {
+        return vec![Protocol::Redfish];
+    }
+    let told: Vec<Protocol> = found.iter().flat_map(|found| &found.body.told).map(|told| told.protocol).collect();
+    let all = [Protocol::Redfish, Protocol::Ipmi];
+    let spoken: Vec<Protocol> = all.into_iter().filter(|protocol| told.contains(protocol)).collect();
+    if spoken.is_empty() { all.to_vec() } else { spoken }
+}
+
+/// A machine that may be the one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub id: MachineId,
+    pub name: String,
+    pub serial: Option<String>,
+    /// Where its BMC is, as far as that is known.
+    pub bmc: Option<String>,
+    /// That BMC was adopted, and is the one with this MAC.
+    pub adopted: Option<Mac>,
+}
+
+/// Which machines the signs lead to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// The entry names it.
+    pub named: Option<Candidate>,
+    /// It has the serial number that the BMC tells.
+    pub by_serial: Vec<Candidate>,
+    /// Its agent told of this BMC.
+    pub by_agent: Option<Candidate>,
+    /// Its BMC has this address.
+    pub by_address: Vec<Candidate>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    New { name: String },
+    Known(MachineId),
+    Conflict(String),
+}
+
+/// Whose BMC it is that took the password, says that its machine has this serial number, and answers at this address.
+pub fn whose(ours: &Ours, serial: Option<&str>, address: &str, signs: &Signs) -> Whose {
+    if let (Some(wanted), Some(said)) = (&ours.serial, serial)
+        && wanted != said
+    {
+        return Whose::Conflict(format!("its entry says serial number {wanted}, and the BMC says {said}"));
+    }
+    if let [one, two, ..] = signs.by_serial.as_slice() {
+        return Whose::Conflict(format!("{} and {} both have serial number {}", one.name, two.name, said(serial)));
+    }
+    let all = [("its entry names", signs.named.as_ref())]
+        .into_iter()
+        .chain(signs.by_serial.iter().map(|one| ("its serial number is that of", Some(one))))
+        .chain([("its agent is that of", signs.by_agent.as_ref())])
+        .chain(signs.by_address.iter().map(|one| ("its address is that of", Some(one))));
+    let all: Vec<(&str, &Candidate)> = all.filter_map(|(why, one)| Some((why, one?))).collect();
+    let Some((why, one)) = all.first() else {
+        let name = ours.machine.clone().or_else(|| serial.map(str::to_owned));
+        let name = name.unwrap_or_else(|| format!("bmc-{}", host(address).replace([':', '.'], "-")));
+        return Whose::New { name };
+    };
+    if let Some((other_why, other)) = all.iter().find(|(_, other)| other.id != one.id) {
+        return Whose::Conflict(format!("{why} {}, and {other_why} {}", one.name, other.name));
+    }
+    if let (Some(known), Some(said)) = (&one.serial, serial)
+        && known != said
+    {
+        return Whose::Conflict(format!("{} has serial number {known}, and the BMC says {said}", one.name));
+    }
+    let same = |bmc: &str| host(bmc) == host(address);
+    if let Some(bmc) = one.bmc.as_deref().filter(|bmc| !same(bmc))
+        && (one.adopted.is_none() || one.adopted != ours.mac)
+    {
+        return Whose::Conflict(format!(
+            "the BMC of {} is known at {bmc}, and this one answers at {address}",
+            one.name
+        ));
+    }
+    Whose::Known(one.id)
+}
+
+fn said(serial: Option<&str>) -> &str {
+    serial.unwrap_or("unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adoption::{ByAgent, Told};
+
+    const MAC: Mac = Mac([2, 0, 0, 0, 0, 5]);
+
+    fn ours() -> Ours {
+        Ours { user: "admin".into(), ..Ours::default() }
+    }
+
+    fn found(address: &str, mac: Option<Mac>, serial: Option<&str>) -> Found {
+        let body = FoundBody { serial: serial.map(str::to_owned), ..FoundBody::default() };
+        Found { address: address.into(), mac, body }
+    }
+
+    fn at(place: &Where) -> Option<&str> {
+        if let Where::At { address, .. } = place { Some(address) } else { None }
+    }
+
+    #[test]
+    fn an_address_is_compared_by_its_host_whatever_stands_around_it() {
+        for (text, host_of) in [
+            ("10.0.0.5", "10.0.0.5"),
+            ("10.0.0.5:623", "10.0.0.5"),
+            ("https://bmc-1:8443", "bmc-1"),
+            ("[fd00::5]:623", "fd00::5"),
+            ("fd00::5", "fd00::5"),
+        ] {
+            assert_eq!(host(text), host_of);
+        }
+    }
+
+    #[test]
+    fn an_entry_is_found_by_its_mac_its_address_or_by_the_serial_that_an_agent_told() {
+        let seen = [found("10.0.0.5", Some(MAC), None), found("10.0.0.6", None, Some("S6"))];
+        assert_eq!(at(&whereabouts(&Ours { mac: Some(MAC), ..ours() }, &seen)), Some("10.0.0.5"));
+        assert_eq!(at(&whereabouts(&Ours { serial: Some("S6".into()), ..ours() }, &seen)), Some("10.0.0.6"));
+        let named = Ours { address: Some("https://10.0.0.9".into()), ..ours() };
+        assert_eq!(at(&whereabouts(&named, &seen)), Some("https://10.0.0.9"), "a person may know better than a scan");
+        assert_eq!(whereabouts(&Ours { serial: Some("S7".into()), ..ours() }, &seen), Where::Nowhere);
+        assert_eq!(whereabouts(&ours(), &seen), Where::Nowhere, "nothing named is nobody, and not everybody");
+    }
+
+    #[test]
+    fn an_account_that_an_agent_makes_is_used_once_it_is_made_and_at_that_agents_bmc_alone() {
+        let mut beside = found("10.0.0.5", None, None);
+        beside.body.machine = Some(MachineId(7));
+        let by = |machine, made| Ours { agent: Some(ByAgent { machine: MachineId(machine), made }), ..ours() };
+        let seen = [found("10.0.0.4", None, None), beside];
+        assert_eq!(whereabouts(&by(7, false), &seen), Where::Nowhere);
+        assert_eq!(at(&whereabouts(&by(7, true), &seen)), Some("10.0.0.5"));
+        assert_eq!(whereabouts(&by(8, true), &seen), Where::Nowhere);
+    }
+
+    #[test]
+    fn two_signs_that_disagree_are_nobody() {
+        let other = Mac([2, 0, 0, 0, 0, 6]);
+        let seen = [found("10.0.0.5", Some(MAC), Some("S")), found("10.0.0.6", Some(other), Some("S"))];
+        let moved = Ours { mac: Some(MAC), address: Some("10.0.0.6".into()), ..ours() };
+        assert!(matches!(whereabouts(&moved, &seen), Where::Unclear(why) if why.contains("10.0.0.5")));
+        let gone = Ours { mac: Some(Mac([2, 0, 0, 0, 0, 9])), address: Some("10.0.0.6".into()), ..ours() };
+        assert!(matches!(whereabouts(&gone, &seen), Where::Unclear(why) if why.contains("02:00:00:00:00:06")));
+        let twice = Ours { serial: Some("S".into()), ..ours() };
+        assert!(matches!(whereabouts(&twice, &seen), Where::Unclear(_)));
+        let absent = Ours { mac: Some(Mac([2, 0, 0, 0, 0, 9])), serial: Some("S".into()), ..ours() };
+        assert_eq!(whereabouts(&absent, seen.get(..1).unwrap()), Where::Nowhere, "its own MAC answers nowhere");
+    }
+
+    #[test]
+    fn the_protocol_is_the_entrys_or_what_answered_redfish_first() {
+        let told = |protocol| -> Told { serde_json::from_value(serde_json::json!({ "protocol": protocol })).unwrap() };
+        let mut seen = found("10.0.0.5", None, None);
+        assert_eq!(protocols(&ours(), Some(&seen)), [Protocol::Redfish, Protocol::Ipmi]);
+        seen.body.told = vec![told(Protocol::Ipmi)];
+        assert_eq!(protocols(&ours(), Some(&seen)), [Protocol::Ipmi]);
+        seen.body.told.push(told(Protocol::Redfish));
+        assert_eq!(protocols(&ours(), Some(&seen)), [Protocol::Redfish, Protocol::Ipmi]);
+        assert_eq!(protocols(&Ours { protocol: Some(Protocol::Ipmi), ..ours() }, Some(&seen)), [Protocol::Ipmi]);
+        let url = Ours { address: Some("http://10.0.0.5:8000".into()), ..ours() };
+        assert_eq!(protocols(&url, None), [Protocol::Redfish]);
+    }
+
+    fn machine(id: u128, serial: Option<&str>, bmc: Option<&str>) -> Candidate {
+        let (serial, bmc) = (serial.map(str::to_owned), bmc.map(str::to_owned));
+        Candidate { id: MachineId(id), name: format!("n{id}"), serial, bmc, adopted: None }
+    }
+
+    #[test]
+    fn a_bmc_that_no_sign_leads_from_becomes_a_new_machine_with_the_best_name_there_is() {
+        let name = |ours: &Ours, serial| match whose(ours, serial, "10.0.0.5", &Signs::default()) {
+            Whose::New { name } => name,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(name(&Ours { machine: Some("web1".into()), ..ours() }, Some("S1")), "web1");
+        assert_eq!(name(&ours(), Some("S1")), "S1");
+        assert_eq!(name(&ours(), None), "bmc-10-0-0-5");
+    }
+
+    #[test]
+    fn all_signs_have_to_lead_to_one_machine() {
+        let (one, two) = (machine(1, Some("S1"), None), machine(2, None, None));
+        let signs = Signs { named: Some(one.clone()), by_serial: vec![one.clone()], ..Signs::default() };
+        assert_eq!(whose(&ours(), Some("S1"), "10.0.0.5", &signs), Whose::Known(MachineId(1)));
+        let signs = Signs { by_agent: Some(two.clone()), ..signs };
+        let Whose::Conflict(why) = whose(&ours(), Some("S1"), "10.0.0.5", &signs) else { panic!("no conflict") };
+        assert!(why.contains("n1") && why.contains("n2"), "{why}");
+        let twins = Signs { by_serial: vec![one, two], ..Signs::default() };
+        assert!(matches!(whose(&ours(), Some("S1"), "10.0.0.5", &twins), Whose::Conflict(_)));
+    }
+
+    #[test]
+    fn another_serial_than_the_manifests_or_the_machines_is_a_conflict() {
+        let wanted = Ours { serial: Some("S1".into()), ..ours() };
+        assert!(matches!(whose(&wanted, Some("S2"), "a", &Signs::default()), Whose::Conflict(_)));
+        assert!(matches!(whose(&wanted, None, "a", &Signs::default()), Whose::New { .. }), "one that tells none");
+        let signs = Signs { named: Some(machine(1, Some("S1"), None)), ..Signs::default() };
+        assert!(matches!(whose(&ours(), Some("S2"), "a", &signs), Whose::Conflict(_)));
+    }
+
+    #[test]
+    fn a_machine_whose_bmc_is_known_elsewhere_keeps_it_unless_it_was_adopted_by_the_same_mac() {
+        let entry = Ours { mac: Some(MAC), ..ours() };
+        let mut one = machine(1, None, Some("10.0.0.5"));
+        let whose_at = |one: &Candidate, address: &str| {
+            whose(&entry, None, address, &Signs { named: Some(one.clone()), ..Signs::default() })
+        };
+        assert_eq!(whose_at(&one, "https://10.0.0.5"), Whose::Known(MachineId(1)));
+        assert!(matches!(whose_at(&one, "10.0.0.6"), Whose::Conflict(_)));
+        one.adopted = Some(MAC);
+        assert_eq!(whose_at(&one, "10.0.0.6"), Whose::Known(MachineId(1)));
+    }
+}
