@@ -1,7 +1,8 @@
-//! `muster bmc`: what a BMC tells, asked from here and without a daemon, and its machine's console. No setting is ever
-//! changed.
+//! `muster bmc`: what a BMC tells, asked from here and without a daemon, its machine's console and locate light, and its own
+//! restart. No setting is ever changed.
 
 mod console;
+mod hand;
 mod inspect;
 mod log;
 mod power;
@@ -57,6 +58,18 @@ pub enum BmcCommand {
     /// Exit codes: 0 left; 1 refused or ended by the BMC, the message says why; 3 no answer or in other hands, the same
     /// again may work later.
     Console(console::OpenConsole),
+    /// Switch the light by which a machine is found in its rack, or say how it is
+    ///
+    /// It needs no daemon and is not recorded by one. What was switched is read back.
+    ///
+    /// Exit codes: 0 done; 1 refused, the message says why; 3 no answer, the same again may work later.
+    Locate(hand::Locate),
+    /// Restart a BMC itself; its machine runs on
+    ///
+    /// It needs no daemon and is not recorded by one. It is sent once. Whatever has a session or a console at the BMC loses it.
+    ///
+    /// Exit codes: 0 it restarts; 1 refused, the message says why; 3 no answer: look before it is sent again.
+    Reset(hand::Restart),
 }
 
 /// A BMC and how to get in.
@@ -107,6 +120,8 @@ pub fn run(command: BmcCommand, output: Output, runtime: &tokio::runtime::Runtim
             BmcCommand::Sensors(at) => sensors::look(&bmcs, &at.target()?, output).await.map(done),
             BmcCommand::Log(asked) => log::look(&bmcs, &asked.at.target()?, &asked.since, output).await.map(done),
             BmcCommand::Console(asked) => console::show(&bmcs, asked).await.map(done),
+            BmcCommand::Locate(asked) => hand::locate(&bmcs, asked, output).await.map(done),
+            BmcCommand::Reset(asked) => hand::restart(&bmcs, asked, output).await.map(done),
         };
         bmcs.close_all().await;
         ended(read)
