@@ -109,6 +109,18 @@ pub enum Error {
         #[source]
         source: Fault,
     },
+    #[error("BMC {bmc}: how it wants to be written to could not be found out")]
+    ProbeWrite {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: which keys it does not show could not be found out")]
+    Missing {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
     #[error("BMC {bmc}: the sensors could not be read")]
     ReadSensors {
         bmc: String,
@@ -172,6 +184,8 @@ impl Error {
             | Self::ReadLocate { source, .. }
             | Self::SetLocate { source, .. }
             | Self::ResetBmc { source, .. }
+            | Self::ProbeWrite { source, .. }
+            | Self::Missing { source, .. }
             | Self::ReadSensors { source, .. }
             | Self::ReadLog { source, .. }
             | Self::ReadBios { source, .. }

@@ -19,6 +19,7 @@ mod lane;
 mod locate;
 mod log;
 mod pace;
+mod probe;
 mod read;
 mod reading;
 mod redfish;
@@ -34,6 +35,7 @@ pub use ipmi::parse;
 pub use lane::Settings;
 pub use log::{Log, LogEntry, LogMark, LogTime, SelEvent, Since};
 pub use pace::PaceTold;
+pub use probe::{Learnt, WriteHabit};
 pub use reading::{Health, Reading, ReadingKind, Thresholds};
 pub use redfish::Authority;
 pub use target::{

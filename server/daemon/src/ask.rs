@@ -1,5 +1,6 @@
 //! The client verbs: one question to the API each, and its answer as a table or as the API's own JSON.
 
+use crate::bmc::BmcCommand;
 use crate::cli::{
     Command, LogCommand, MachineCommand, ModelCommand, Output, PlanCommand, RackCommand, Targets, TokenCommand,
 };
@@ -22,7 +23,7 @@ pub async fn ask(api: &Api, command: Command, output: Output) -> Result<ExitCode
         Command::Status => show::status(api, output).await?,
         Command::Machine(command) => return machine(api, command, output).await,
         Command::Firmware(command) => return crate::firmware::ask(api, command, output).await,
-        Command::Bmc(command) => return crate::bmc::site::ask(api, command, output).await,
+        Command::Bmc(BmcCommand::Site(command)) => return crate::bmc::site::ask(api, command, output).await,
         Command::Install(install) => return plan::install(api, install, output).await,
         Command::Import(import) => return crate::import::import(api, &import, output).await,
         Command::Watch { machines, until, timeout } => return watch::watch(api, &machines, &until, timeout).await,
@@ -63,6 +64,7 @@ pub async fn ask(api: &Api, command: Command, output: Output) -> Result<ExitCode
         Command::Serve { .. }
         | Command::Check { .. }
         | Command::Dhcp(_)
+        | Command::Bmc(BmcCommand::Here(_))
         | Command::ExampleConfig
         | Command::Schema
         | Command::Completions { .. } => {}

@@ -1,7 +1,8 @@
-//! `muster bmc`: what a BMC tells, asked from here and without a daemon, and its machine's console; no setting is ever
-//! changed that way. And, by way of the daemon, which BMCs there are and which of them are ours.
+//! `muster bmc`: what a BMC tells, asked from here and without a daemon, its machine's console and locate light, and its own
+//! restart; no setting is ever changed that way. And, by way of the daemon, which BMCs there are and which of them are ours.
 
 mod console;
+mod hand;
 mod inspect;
 mod log;
 mod power;
@@ -23,6 +24,15 @@ pub const PROFILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/bmc_p
 
 #[derive(clap::Subcommand)]
 pub enum BmcCommand {
+    #[command(flatten)]
+    Here(HereCommand),
+    #[command(flatten)]
+    Site(site::SiteCommand),
+}
+
+/// What is asked from here.
+#[derive(clap::Subcommand)]
+pub enum HereCommand {
     /// Read a machine whole through its BMC: identity, power, every part with its place and serial number
     ///
     /// It needs no daemon and changes nothing. What the BMC does not tell is null; what could not be read is named under
@@ -58,54 +68,18 @@ pub enum BmcCommand {
     /// Exit codes: 0 left; 1 refused or ended by the BMC, the message says why; 3 no answer or in other hands, the same
     /// again may work later.
     Console(console::OpenConsole),
-    /// List the BMCs that answered on the network, whoever they belong to
+    /// Switch the light by which a machine is found in its rack, or say how it is
     ///
-    /// The daemon greets, without a login, what asked for an address and looks like a BMC, what the agents tell of, and the
-    /// ranges of `scan` in its configuration. Only what a manifest or a person says is ours is adopted.
-    Found,
-    /// Greet every address of the configured ranges now, and say how many BMCs answered
-    Scan,
-    /// Say which BMCs are ours, from a file: each is adopted as soon as it answers
+    /// It needs no daemon and is not recorded by one. What was switched is read back.
     ///
-    /// Adopting logs in with the password that the BMC came with, checks that its machine has the serial number of the
-    /// entry, gives it to a machine, and changes the password to one that nobody knows. Everything is shown first; an entry
-    /// that conflicts keeps all others from being taken.
-    Manifest(site::ReadManifest),
-    /// Say that the BMC at an address is ours, and adopt it
-    Adopt(site::Adopt),
-    /// List the entries of manifests: what is awaited, what was refused and why, what was adopted
-    Awaited,
-    /// Drop an entry; what was adopted stays adopted
-    Forget {
-        /// As `muster bmc awaited` lists it, like mac/02:00:00:00:00:05
-        entry: String,
-    },
-    /// Say by which key a machine's BMC is known: with another one no password is sent there
-    Trust {
-        machine: String,
-        /// SHA-256 of its public key, as the refusal printed it: compare it with what the BMC shows by another way
-        #[arg(value_name = "SHA256", required_unless_present = "next")]
-        pin: Option<String>,
-        /// Whatever key it shows next
-        #[arg(long, conflicts_with = "pin")]
-        next: bool,
-    },
-}
-
-impl BmcCommand {
-    /// Whether it is the daemon's to answer.
-    pub fn is_of_the_site(&self) -> bool {
-        match self {
-            Self::Inspect(_) | Self::Power(_) | Self::Sensors(_) | Self::Log(_) | Self::Console(_) => false,
-            Self::Found
-            | Self::Scan
-            | Self::Manifest(_)
-            | Self::Adopt(_)
-            | Self::Awaited
-            | Self::Forget { .. }
-            | Self::Trust { .. } => true,
-        }
-    }
+    /// Exit codes: 0 done; 1 refused, the message says why; 3 no answer, the same again may work later.
+    Locate(hand::Locate),
+    /// Restart a BMC itself; its machine runs on
+    ///
+    /// It needs no daemon and is not recorded by one. It is sent once. Whatever has a session or a console at the BMC loses it.
+    ///
+    /// Exit codes: 0 it restarts; 1 refused, the message says why; 3 no answer: look before it is sent again.
+    Reset(hand::Restart),
 }
 
 /// A BMC and how to get in.
@@ -146,23 +120,18 @@ pub struct ReadLog {
     since: Vec<String>,
 }
 
-pub fn run(command: BmcCommand, output: Output, runtime: &tokio::runtime::Runtime) -> Result<ExitCode> {
+pub fn run(command: HereCommand, output: Output, runtime: &tokio::runtime::Runtime) -> Result<ExitCode> {
     runtime.block_on(async {
         let bmcs = Bmcs::new(Settings::default());
         let done = |()| ExitCode::SUCCESS;
         let read = match &command {
-            BmcCommand::Inspect(asked) => look(&bmcs, asked, output).await.map(done),
-            BmcCommand::Power(asked) => power::look(&bmcs, asked, output).await,
-            BmcCommand::Sensors(at) => sensors::look(&bmcs, &at.target()?, output).await.map(done),
-            BmcCommand::Log(asked) => log::look(&bmcs, &asked.at.target()?, &asked.since, output).await.map(done),
-            BmcCommand::Console(asked) => console::show(&bmcs, asked).await.map(done),
-            BmcCommand::Found
-            | BmcCommand::Scan
-            | BmcCommand::Manifest(_)
-            | BmcCommand::Adopt(_)
-            | BmcCommand::Awaited
-            | BmcCommand::Forget { .. }
-            | BmcCommand::Trust { .. } => Err(anyhow::anyhow!("this is the daemon's to answer")),
+            HereCommand::Inspect(asked) => look(&bmcs, asked, output).await.map(done),
+            HereCommand::Power(asked) => power::look(&bmcs, asked, output).await,
+            HereCommand::Sensors(at) => sensors::look(&bmcs, &at.target()?, output).await.map(done),
+            HereCommand::Log(asked) => log::look(&bmcs, &asked.at.target()?, &asked.since, output).await.map(done),
+            HereCommand::Console(asked) => console::show(&bmcs, asked).await.map(done),
+            HereCommand::Locate(asked) => hand::locate(&bmcs, asked, output).await.map(done),
+            HereCommand::Reset(asked) => hand::restart(&bmcs, asked, output).await.map(done),
         };
         bmcs.close_all().await;
         ended(read)

@@ -446,7 +446,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Dhcp(DhcpCommand::Shadow(shadow)) => crate::shadow::shadow(&shadow, cli.output, runtime()?),
-        Command::Bmc(command) if !command.is_of_the_site() => bmc::run(command, cli.output, &runtime()?),
+        Command::Bmc(BmcCommand::Here(command)) => bmc::run(command, cli.output, &runtime()?),
         Command::Check { config } => check::check(&config, cli.output == Output::Json),
         Command::ExampleConfig => {
             print!("{}", config::EXAMPLE);

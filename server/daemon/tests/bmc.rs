@@ -385,6 +385,51 @@ async fn an_address_that_is_none_is_refused_before_anything_is_sent() {
 }
 
 /// A console is no reading: it has its own tests below.
+// ---- the locate light and the BMC's own restart
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_light_is_switched_and_told_over_both_protocols() {
+    let (lamp, by_redfish) = redfish().await;
+    lamp.state().tree.clear();
+    lamp.state().set("LocationIndicatorActive", json!(false));
+    let (board, by_ipmi) = ipmi(Traits::default()).await;
+    for (url, redfish) in [(&by_redfish, true), (&by_ipmi, false)] {
+        for (word, lit) in [("state", false), ("on", true), ("state", true), ("off", false)] {
+            let said = asked("locate", url, &[word, "--output", "json"]).await.json();
+            assert_eq!(said, json!({"bmc": url, "locate": lit}), "{word}");
+            let is = match redfish {
+                true => lamp.state().get("/LocationIndicatorActive") == true,
+                false => board.state().light == 2,
+            };
+            assert_eq!(is, lit, "{url} {word}");
+        }
+    }
+    let said = asked("locate", &by_ipmi, &["on"]).await;
+    assert_eq!((said.code, said.out.trim()), (0, format!("{by_ipmi}: the locate light is on").as_str()));
+    let (_none, url) = redfish().await;
+    asked("locate", &url, &["on"]).await.tells(REFUSED, &["does not offer a locate light"], "no light");
+    assert!(asked("locate", &url, &["state"]).await.out.contains("unknown"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bmc_is_restarted_on_a_persons_word_alone() {
+    let (sim, url) = redfish().await;
+    sim.state().tree.clear();
+    let said = asked("reset", &url, &[]).await;
+    said.tells(REFUSED, &["ACME R-2, serial SN-1, firmware 4.2", "runs on", "nothing was changed", "--yes"], "no word");
+    assert_eq!(sim.state().manager.resets, [""; 0]);
+    let said = asked("reset", &url, &["--yes", "--output", "json"]).await;
+    assert_eq!(said.json(), json!({"bmc": url, "restarts": true}));
+    assert_eq!(sim.state().manager.resets, ["GracefulRestart"]);
+
+    let (sim, url) = ipmi(Traits::default()).await;
+    let said = asked("reset", &url, &["--yes"]).await;
+    assert_eq!((said.code, said.out.trim()), (0, format!("{url}: the BMC restarts").as_str()), "{}", said.err);
+    assert_eq!(sim.state().carried_out(0x06, 0x02), 1);
+    sim.state().dead = true;
+    asked("reset", &url, &["--yes"]).await.tells(AWAY, &["no answer"], "a dead one");
+}
+
 async fn console(sim: &IpmiSim, more: &[&str], typed: &'static [u8]) -> Said {
     let file = password("secret");
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_muster"));

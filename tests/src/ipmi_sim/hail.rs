@@ -11,8 +11,6 @@ pub struct Hail {
     pub suites: Vec<u8>,
     /// It knows nothing of IPMI 2.0 and refuses to be asked about it.
     pub is_old: bool,
-    /// Questions without a session, answered or not.
-    pub asked: usize,
 }
 
 impl Default for Hail {
@@ -22,15 +20,13 @@ impl Default for Hail {
             capabilities: [0x80 | 0x14, 0x04, 0x03, 0, 0, 0, 0],
             suites: vec![0xc0, 3, 0x01, 0x41, 0x81, 0xc0, 17, 0x03, 0x44, 0x81],
             is_old: false,
-            asked: 0,
         }
     }
 }
 
 impl State {
-    pub(super) fn hailed(&mut self, request: &[u8], data: &[u8]) -> Option<Vec<u8>> {
-        let hail = &mut self.traits.hail;
-        hail.asked += 1;
+    pub(super) fn hailed(&self, request: &[u8], data: &[u8]) -> Option<Vec<u8>> {
+        let hail = &self.traits.hail;
         let (completion, answer) = match (request[1] >> 2, request[5], data) {
             (0x06, 0x38, [channel, ..]) if self.traits.tells_capabilities => match hail.is_old && channel & 0x80 != 0 {
                 true => (0xcc, Vec::new()),

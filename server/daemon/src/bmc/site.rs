@@ -3,7 +3,7 @@
 //! Manifests are CSV, as makers send them, or TOML. They are read here; passwords go to the daemon once, over TLS, and are
 //! shown by nobody ever since.
 
-use super::{BmcCommand, password, text};
+use super::{password, text};
 use crate::ask::{raw, since};
 use crate::cli::Output;
 use crate::client::{Api, escaped};
@@ -19,6 +19,43 @@ use std::process::ExitCode;
 /// Entries of one request.
 const AT_ONCE: usize = 500;
 const LONGEST: u64 = 64 << 20;
+
+/// What the daemon answers.
+#[derive(clap::Subcommand)]
+pub enum SiteCommand {
+    /// List the BMCs that answered on the network, whoever they belong to
+    ///
+    /// The daemon greets, without a login, what asked for an address and looks like a BMC, what the agents tell of, and the
+    /// ranges of `scan` in its configuration. Only what a manifest or a person says is ours is adopted.
+    Found,
+    /// Greet every address of the configured ranges now, and say how many BMCs answered
+    Scan,
+    /// Say which BMCs are ours, from a file: each is adopted as soon as it answers
+    ///
+    /// Adopting logs in with the password that the BMC came with, checks that its machine has the serial number of the
+    /// entry, gives it to a machine, and changes the password to one that nobody knows. Everything is shown first; an entry
+    /// that conflicts keeps all others from being taken.
+    Manifest(ReadManifest),
+    /// Say that the BMC at an address is ours, and adopt it
+    Adopt(Adopt),
+    /// List the entries of manifests: what is awaited, what was refused and why, what was adopted
+    Awaited,
+    /// Drop an entry; what was adopted stays adopted
+    Forget {
+        /// As `muster bmc awaited` lists it, like mac/02:00:00:00:00:05
+        entry: String,
+    },
+    /// Say by which key a machine's BMC is known: with another one no password is sent there
+    Trust {
+        machine: String,
+        /// SHA-256 of its public key, as the refusal printed it: compare it with what the BMC shows by another way
+        #[arg(value_name = "SHA256", required_unless_present = "next")]
+        pin: Option<String>,
+        /// Whatever key it shows next
+        #[arg(long, conflicts_with = "pin")]
+        next: bool,
+    },
+}
 
 #[derive(clap::Args)]
 pub struct ReadManifest {
@@ -80,13 +117,13 @@ struct Tables {
     bmc: Vec<Line>,
 }
 
-pub async fn ask(api: &Api, command: BmcCommand, output: Output) -> Result<ExitCode> {
+pub async fn ask(api: &Api, command: SiteCommand, output: Output) -> Result<ExitCode> {
     match command {
-        BmcCommand::Found => found(api, output).await?,
-        BmcCommand::Scan => scan(api, output).await?,
-        BmcCommand::Awaited => awaited(api, output).await?,
-        BmcCommand::Manifest(asked) => enter(api, lines(&asked.file)?, &asked.go, output).await?,
-        BmcCommand::Adopt(asked) => {
+        SiteCommand::Found => found(api, output).await?,
+        SiteCommand::Scan => scan(api, output).await?,
+        SiteCommand::Awaited => awaited(api, output).await?,
+        SiteCommand::Manifest(asked) => enter(api, lines(&asked.file)?, &asked.go, output).await?,
+        SiteCommand::Adopt(asked) => {
             let line = Line {
                 mac: None,
                 serial: asked.serial,
@@ -98,11 +135,11 @@ pub async fn ask(api: &Api, command: BmcCommand, output: Output) -> Result<ExitC
             };
             enter(api, vec![line], &asked.go, output).await?;
         }
-        BmcCommand::Forget { entry } => {
+        SiteCommand::Forget { entry } => {
             let answer = api.delete(&format!("/api/v1/bmcs/awaited/{}", escaped(&entry))).await?;
             told(&answer, output, &format!("the entry {entry} is forgotten; what was adopted stays adopted"))?;
         }
-        BmcCommand::Trust { machine, pin, next } => {
+        SiteCommand::Trust { machine, pin, next } => {
             let id = api.machine(&machine).await?;
             let pin = if next { None } else { pin };
             let answer = api.put(&format!("/api/v1/machines/{id}/bmc/pin"), &json!({ "pin": pin })).await?;
@@ -112,11 +149,6 @@ pub async fn ask(api: &Api, command: BmcCommand, output: Output) -> Result<ExitC
             };
             told(&answer, output, &said)?;
         }
-        BmcCommand::Inspect(_)
-        | BmcCommand::Power(_)
-        | BmcCommand::Sensors(_)
-        | BmcCommand::Log(_)
-        | BmcCommand::Console(_) => bail!("this is asked without a daemon"),
     }
     Ok(ExitCode::SUCCESS)
 }
