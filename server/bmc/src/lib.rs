@@ -31,6 +31,7 @@ pub use lane::Settings;
 pub use log::{Log, LogEntry, LogMark, LogTime, SelEvent, Since};
 pub use pace::PaceTold;
 pub use reading::{Health, Reading, ReadingKind, Thresholds};
+pub use redfish::parse_tree;
 pub use target::{
     BootDevice, BootOrder, BootSet, Identity, Pin, PowerAction, PowerSet, Protocol, Quirk, Secret, Target, Trust,
 };

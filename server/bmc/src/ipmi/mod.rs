@@ -260,6 +260,7 @@ pub fn parse(bytes: &[u8]) {
     let _ = accounts::is_named(bytes, "admin");
     sdr::parse(bytes);
     sel::parse(bytes);
+    sensors::parse(bytes);
     sol::parse(bytes);
 }
 
