@@ -24,7 +24,7 @@ use ring::hmac;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
@@ -46,6 +46,25 @@ pub struct Traits {
     pub forgets_boot: bool,
     /// What it tells without a login.
     pub hail: Hail,
+    /// What of the key exchange it has its own way of.
+    pub exchange: Exchange,
+    /// Loses a boot option that follows another one within a second.
+    pub loses_hasty_settings: bool,
+}
+
+/// Key exchanges as some firmware has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Exchange {
+    #[default]
+    Plain,
+    /// Hashes with the privilege of Open Session, whatever RAKP 1 asks for.
+    OpenedPrivilege,
+    /// Knows names of sixteen bytes alone, and no lookup by name alone.
+    PaddedNames,
+    /// Answers no RAKP 1 but one of full length.
+    WholeNameField,
+    /// Sends so many bytes behind the proof of RAKP 2.
+    MoreBytes(usize),
 }
 
 impl Default for Traits {
@@ -60,6 +79,8 @@ impl Default for Traits {
             refuses_boot_timeout: false,
             forgets_boot: false,
             hail: Hail::default(),
+            exchange: Exchange::Plain,
+            loses_hasty_settings: false,
         }
     }
 }
@@ -105,6 +126,7 @@ pub struct State {
     pub dead: bool,
     sessions: HashMap<u32, Session>,
     late: Option<Vec<u8>>,
+    last_setting: Option<Instant>,
     next: u32,
 }
 
@@ -174,6 +196,7 @@ impl IpmiSim {
             dead: false,
             sessions: HashMap::new(),
             late: None,
+            last_setting: None,
             next: 0x0100_0000,
         }));
         let (shared, ours) = (state.clone(), socket.clone());
@@ -320,14 +343,24 @@ impl State {
     fn rakp1(&mut self, ask: &[u8]) -> Option<Vec<Vec<u8>>> {
         self.rakp1 += 1;
         let managed = word(ask, 4)?;
-        let password = self.traits.password.clone();
+        let Traits { user, password, exchange, .. } = self.traits.clone();
+        if exchange == Exchange::WholeNameField && ask.len() != 44 {
+            return None;
+        }
         let session = self.sessions.get_mut(&managed)?;
         session.console_random = ask.get(8..24)?.try_into().ok()?;
         session.role = *ask.get(24)?;
         session.user = ask.get(28..28 + usize::from(*ask.get(27)?))?.to_vec();
         let mut answer = vec![*ask.first()?, 0, 0, 0];
         answer.extend(session.console.to_le_bytes());
-        if session.user != self.traits.user.as_bytes() {
+        let mut known = user.into_bytes();
+        match exchange {
+            Exchange::PaddedNames => known.resize(16, 0),
+            // What Open Session was asked for, and is told to have got.
+            Exchange::OpenedPrivilege => session.role = 4,
+            _ => {}
+        }
+        if session.user != known || (exchange == Exchange::PaddedNames && session.role & 0x10 != 0) {
             answer[1] = 0x0d;
             self.sessions.remove(&managed);
             return Some(vec![plus(0x13, 0, 0, &answer)]);
@@ -342,6 +375,9 @@ impl State {
         answer.extend(MANAGED_RANDOM);
         answer.extend(GUID);
         answer.extend(mac(session.suite, password.as_bytes(), &covered));
+        if let Exchange::MoreBytes(more) = exchange {
+            answer.extend(vec![0xee; more]);
+        }
         Some(vec![plus(0x13, 0, 0, &answer)])
     }
 
@@ -476,6 +512,7 @@ impl State {
                 (0, Vec::new())
             }
             (0x00, 0x08, [0x03, _, ..]) if self.traits.refuses_boot_timeout => (0x80, Vec::new()),
+            (0x00, 0x08, _) if self.is_hasty() => (0, Vec::new()),
             (0x00, 0x08, [0x05, flags @ ..]) if flags.len() == 5 => {
                 if !self.traits.forgets_boot {
                     self.boot.copy_from_slice(flags);
@@ -487,6 +524,14 @@ impl State {
             (0x00, 0x09, [number, ..]) => (0, vec![0x01, *number, 0]),
             _ => self.store.answer(net_fn, command, data).unwrap_or((0xc1, Vec::new())),
         }
+    }
+}
+
+impl State {
+    /// Whether this setting follows the one before too soon for this BMC.
+    fn is_hasty(&mut self) -> bool {
+        let before = self.last_setting.replace(Instant::now());
+        self.traits.loses_hasty_settings && before.is_some_and(|before| before.elapsed() < Duration::from_secs(1))
     }
 }
 

@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use muster_bmc::{
-    Bmcs, Console, ConsoleEnd, Fault, Heard, Kind, Mark, PowerAction, PowerSet, Protocol, Secret, Settings, Target,
-    Trust,
+    Bmcs, Console, ConsoleEnd, Fault, Heard, Kind, Mark, PowerAction, PowerSet, Protocol, Quirk, Secret, Settings,
+    Target, Trust,
 };
 use muster_tests::ipmi_peers::{OpenIpmi, ipmitool, needs};
 use muster_tests::ipmi_sim::{IpmiSim, Mishap, Traits};
@@ -132,6 +132,25 @@ async fn a_machine_that_takes_little_or_nothing_for_a_while_gets_all_of_it() {
     assert_eq!(sim.state().sol.typed, b"reboot\r");
     let told = [console.heard().await, console.heard().await];
     assert_eq!(told, [Heard::Mark(Mark::Away), Heard::Mark(Mark::Back)]);
+}
+
+#[tokio::test]
+async fn b8_5_a_console_that_says_it_took_nothing_and_took_all_is_told_everything_once() {
+    for (quirks, once) in [(vec![Quirk::ConsoleTakesAll], true), (vec![], false)] {
+        let (sim, bmcs, mut target) = sim().await;
+        target.quirks = quirks;
+        sim.state().sol.says_none = true;
+        let console = bmcs.console(&target, false).await.unwrap();
+        assert!(console.keys().write(b"reboot\n"));
+        until("it is typed", || sim.state().sol.typed.starts_with(b"reboot\n")).await;
+        let again = b"reboot\nreboot\n";
+        if once {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            assert_eq!(sim.state().sol.typed, b"reboot\n");
+        } else {
+            until("it is typed again", || sim.state().sol.typed.starts_with(again)).await;
+        }
+    }
 }
 
 #[tokio::test]

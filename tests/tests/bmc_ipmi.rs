@@ -8,7 +8,7 @@ use muster_bmc::{
 };
 use muster_names::{FirmwareMode, Power};
 use muster_tests::ipmi_peers::{OpenIpmi, ipmitool, needs};
-use muster_tests::ipmi_sim::{self, IpmiSim, Mishap, Traits};
+use muster_tests::ipmi_sim::{self, Exchange, IpmiSim, Mishap, Traits};
 use std::time::Duration;
 
 const PXE_ONCE: BootOrder = BootOrder { device: BootDevice::Pxe, mode: FirmwareMode::Uefi, once: true };
@@ -273,6 +273,58 @@ async fn b8_5_capabilities_are_skipped_where_they_are_not_answered() {
     assert_eq!(bmcs.power(&target).await.unwrap_err().label(), "no-answer");
     target.quirks = vec![Quirk::SkipAuthCapabilities, Quirk::OpenSessionPrivilege];
     assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off);
+}
+
+/// Logs in at a BMC with this key exchange, in each suite; the label of what went wrong.
+async fn exchanged(exchange: Exchange, quirks: &[Quirk]) -> Vec<Result<Power, &'static str>> {
+    let mut told = Vec::new();
+    for suite in [17, 3] {
+        let (_sim, bmcs, mut target) = sim(Traits { suites: vec![suite], exchange, ..Traits::default() }).await;
+        target.quirks = quirks.to_vec();
+        told.push(bmcs.power(&target).await.map_err(|error| error.label()));
+    }
+    told
+}
+
+#[tokio::test]
+async fn b8_5_a_key_exchange_by_the_privilege_of_open_session_is_spoken_by_its_quirk() {
+    assert_eq!(exchanged(Exchange::OpenedPrivilege, &[]).await, [Err("login"); 2]);
+    assert_eq!(exchanged(Exchange::OpenedPrivilege, &[Quirk::OpenSessionPrivilege]).await, [Ok(Power::Off); 2]);
+    assert_eq!(exchanged(Exchange::Plain, &[Quirk::OpenSessionPrivilege]).await, [Ok(Power::Off); 2]);
+}
+
+#[tokio::test]
+async fn b8_5_a_name_is_padded_where_none_shorter_is_known() {
+    assert_eq!(exchanged(Exchange::PaddedNames, &[]).await, [Err("login"); 2]);
+    assert_eq!(exchanged(Exchange::PaddedNames, &[Quirk::PadUserName]).await, [Ok(Power::Off); 2]);
+    assert_eq!(exchanged(Exchange::Plain, &[Quirk::PadUserName]).await, [Err("login"); 2]);
+}
+
+#[tokio::test]
+async fn b8_5_the_field_of_the_name_is_sent_whole_where_nothing_shorter_is_answered() {
+    assert_eq!(exchanged(Exchange::WholeNameField, &[]).await, [Err("no-answer"); 2]);
+    assert_eq!(exchanged(Exchange::WholeNameField, &[Quirk::WholeNameField]).await, [Ok(Power::Off); 2]);
+    assert_eq!(exchanged(Exchange::Plain, &[Quirk::WholeNameField]).await, [Ok(Power::Off); 2]);
+}
+
+#[tokio::test]
+async fn b8_5_one_byte_behind_the_proof_is_passed_over_and_two_are_not() {
+    assert_eq!(exchanged(Exchange::MoreBytes(1), &[]).await, [Ok(Power::Off); 2]);
+    assert_eq!(exchanged(Exchange::MoreBytes(2), &[]).await, [Err("login"); 2]);
+}
+
+#[tokio::test]
+async fn b8_5_settings_are_a_second_apart_where_haste_loses_them() {
+    let hasty = Traits { loses_hasty_settings: true, ..Traits::default() };
+    let (_sim, bmcs, target) = sim(hasty.clone()).await;
+    let error = bmcs.set_boot(&target, PXE_ONCE).await.unwrap_err();
+    assert!(matches!(error.fault(), Fault::BootDiffers { .. }), "{error:?}");
+    let (_sim, bmcs, mut target) = sim(hasty).await;
+    target.quirks = vec![Quirk::SlowSettings];
+    for device in [BootDevice::Pxe, BootDevice::Disk] {
+        let set = bmcs.set_boot(&target, BootOrder { device, ..PXE_ONCE }).await.unwrap();
+        assert_eq!(set.device, Some(device));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

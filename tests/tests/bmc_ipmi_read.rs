@@ -164,6 +164,25 @@ async fn records_that_lead_in_a_circle_are_read_once() {
 }
 
 #[tokio::test]
+async fn b8_5_a_repository_whose_last_record_leads_on_ends_at_its_count() {
+    let (_sim, bmcs, target) = server(|store| store.leads_on = Some(0x7777)).await;
+    assert_eq!(bmcs.sensors(&target).await.unwrap().len(), 13);
+    assert_eq!(inspect(&bmcs, &target).await.gaps, inspect_plain().await.gaps);
+    // One that leads nowhere before that has lost something, and says so.
+    let (_sim, bmcs, target) = server(|store| {
+        store.leads_on = Some(0x7777);
+        store.counts_more = 1;
+    })
+    .await;
+    assert_eq!(bmcs.sensors(&target).await.unwrap_err().kind(), Kind::Refused);
+}
+
+async fn inspect_plain() -> Hardware {
+    let (_sim, bmcs, target) = server(|_| ()).await;
+    inspect(&bmcs, &target).await
+}
+
+#[tokio::test]
 async fn a_controller_without_a_repository_tells_its_own_sensors() {
     let (sim, bmcs, target) = server(|store| store.device_records = true).await;
     assert_eq!(bmcs.sensors(&target).await.unwrap().len(), 13);

@@ -37,7 +37,7 @@ pub use log::{Log, LogEntry, LogMark, LogTime, SelEvent, Since};
 pub use pace::PaceTold;
 pub use probe::{Learnt, WriteHabit};
 pub use reading::{Health, Reading, ReadingKind, Thresholds};
-pub use redfish::Authority;
+pub use redfish::{Authority, parse_tree};
 pub use target::{
     BootDevice, BootOrder, BootSet, Identity, Pin, PowerAction, PowerSet, Protocol, Quirk, Secret, Target, Trust,
 };

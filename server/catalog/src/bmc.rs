@@ -59,6 +59,14 @@ pub enum Quirk {
     BaseboardBeside,
     /// IPMI: the disk of a UEFI boot is the one that the specification calls primary remote media.
     UefiDiskAsRemote,
+    /// IPMI: knows a user only by a name that zeros pad to sixteen bytes, and no lookup by name alone.
+    PadUserName,
+    /// IPMI: answers RAKP 1 only where the field of the user's name is sent at its full length.
+    WholeNameField,
+    /// IPMI: loses a setting that follows another one within a second.
+    SlowSettings,
+    /// IPMI console: says of every packet that it took none of its characters, and took all.
+    ConsoleTakesAll,
 }
 
 impl Quirk {
@@ -69,7 +77,9 @@ impl Quirk {
             | Self::OpenSessionPrivilege
             | Self::SkipAuthCapabilities
             | Self::BasicAuth
-            | Self::BaseboardBeside => false,
+            | Self::BaseboardBeside
+            | Self::PadUserName
+            | Self::WholeNameField => false,
             Self::NoIfMatch
             | Self::NeedsIfMatch
             | Self::BootOnceForgetsUefi
@@ -83,7 +93,9 @@ impl Quirk {
             | Self::NoBootInPost
             | Self::BootAfterJobs
             | Self::RestartByOffOn
-            | Self::UefiDiskAsRemote => true,
+            | Self::UefiDiskAsRemote
+            | Self::SlowSettings
+            | Self::ConsoleTakesAll => true,
         }
     }
 }

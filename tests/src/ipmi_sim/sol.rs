@@ -21,6 +21,8 @@ pub struct Sol {
     pub takes: usize,
     /// Nacks so many packets whole, saying that the machine takes nothing.
     pub nacks: u32,
+    /// Says of every packet that it took nothing of it, and took all.
+    pub says_none: bool,
     /// Sends back what is typed.
     pub echoes: bool,
     /// Swallows every so many-th packet in both directions; 0 none.
@@ -50,6 +52,7 @@ impl Default for Sol {
             deaf: false,
             takes: 255,
             nacks: 0,
+            says_none: false,
             echoes: false,
             loses: 0,
             says: VecDeque::new(),
@@ -140,6 +143,9 @@ impl Sol {
             _ => self.take(text, *operation),
         };
         self.last = Some((*number, taken));
+        if self.says_none {
+            return Some(vec![0, *number, 0, 0x40]);
+        }
         let nack = if usize::from(taken) < text.len() { 0x40 } else { 0 };
         Some(vec![0, *number, taken, nack])
     }

@@ -32,6 +32,10 @@ pub struct Store {
     pub cancels: usize,
     /// Bends one bit of every second answer; which one follows from this number.
     pub bends: Option<u32>,
+    /// It counts so many records more than it has.
+    pub counts_more: u16,
+    /// The last record leads on to this one, which is not there.
+    pub leads_on: Option<u16>,
     /// Answers as a BMC without a record repository of the system's, with its own sensors only.
     pub device_records: bool,
     pub(super) reservation: u16,
@@ -54,6 +58,8 @@ impl Default for Store {
             longest: 32,
             cancels: 0,
             bends: None,
+            counts_more: 0,
+            leads_on: None,
             device_records: false,
             reservation: 0,
             log_reservation: 0,
@@ -129,7 +135,7 @@ impl Store {
 
     fn repository_info(&self) -> Vec<u8> {
         let mut info = vec![0x51];
-        info.extend((self.records.len() as u16).to_le_bytes());
+        info.extend((self.records.len() as u16 + self.counts_more).to_le_bytes());
         info.extend(0x1000_u16.to_le_bytes());
         info.extend(self.changed.0.to_le_bytes());
         info.extend(self.changed.1.to_le_bytes());
@@ -148,7 +154,8 @@ impl Store {
         }
         let found = self.records.iter().position(|record| id == 0 || pair(record, 0) == id);
         let Some(at) = found else { return (NOT_PRESENT, Vec::new()) };
-        let next = self.records.get(at + 1).map_or(0xffff, |record| pair(record, 0));
+        let end = self.leads_on.unwrap_or(0xffff);
+        let next = self.records.get(at + 1).map_or(end, |record| pair(record, 0));
         let rest = self.records[at].get(offset..).unwrap_or_default();
         let length = if count == 0xff { rest.len() } else { count.min(rest.len()) };
         if length > self.longest {

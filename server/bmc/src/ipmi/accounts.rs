@@ -47,6 +47,7 @@ pub async fn set_password(turn: &mut Turn<'_>, new: &Secret, sent: &Sent) -> Res
     }
     // Whatever it did with its sessions, the next one is opened with the password that holds.
     if code == 0 {
+        turn.settle().await;
         *turn.session = None;
         return Ok(());
     }

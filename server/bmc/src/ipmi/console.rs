@@ -10,7 +10,7 @@ use super::sol::{Arrived, Due, Line, Terms};
 use super::{APP, TRANSPORT, declined, rise};
 use crate::console::{CHUNK, Heard, Mark, Order};
 use crate::lane::Lane;
-use crate::{ConsoleEnd, Fault, Inner, Settings, Target};
+use crate::{ConsoleEnd, Fault, Inner, Quirk, Settings, Target};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -50,7 +50,8 @@ pub async fn open_console(engine: &Inner, lane: &Lane, target: &Target, take_ove
         Ok(terms) => {
             // Told as the BMC tells it, whatever that is: only that it changes means something.
             let ours = holder_id(&mut session, settings).await.ok().flatten();
-            Ok(Held { session: Some(session), line: Line::new(terms), ours })
+            let none_is_all = target.has(Quirk::ConsoleTakesAll);
+            Ok(Held { session: Some(session), line: Line::new(Terms { none_is_all, ..terms }), ours })
         }
         Err(fault) => {
             session.close().await;

@@ -20,6 +20,8 @@ const NAME_ONLY: u8 = 0x10;
 /// Of messages that a login takes.
 const EXCHANGES: u32 = 4;
 const LONGEST_USER: usize = 16;
+/// RAKP 1 with a name of that length.
+const WHOLE_RAKP_1: usize = 28 + LONGEST_USER;
 const LONGEST_PASSWORD: usize = 20;
 const BAD_CHECK_VALUE: u8 = 0x0f;
 
@@ -126,15 +128,21 @@ async fn exchange_keys(
     suite: Suite,
 ) -> Result<Session, Failed> {
     let managed = open_session(&mut mailbox, settings, suite).await?;
-    let role = if target.has(Quirk::OpenSessionPrivilege) { ADMINISTRATOR } else { ADMINISTRATOR | NAME_ONLY };
-    let (user, password) = (target.user.as_bytes(), target.password.reveal().as_bytes());
-    let named = [&[role, user.len() as u8], user].concat();
+    let (role, user) = named_as(target);
+    let password = target.password.reveal().as_bytes();
+    let named = [&[role, user.len() as u8], &user[..]].concat();
     let ours: [u8; 16] = random().map_err(Failed::Other)?;
-    let two = rakp_1(&mut mailbox, settings, managed, &ours, &named).await?;
+    let mut ask = [&[1, 0, 0, 0], &managed.to_le_bytes()[..], &ours, &[role, 0, 0, user.len() as u8], &user].concat();
+    if target.has(Quirk::WholeNameField) {
+        ask.resize(WHOLE_RAKP_1, 0);
+    }
+    let two = rakp_1(&mut mailbox, settings, &ask).await?;
 
     let console = mailbox.console().to_le_bytes();
     let expected = suite.mac(password, &[&console, &managed.to_le_bytes(), &ours, &two.random, &two.guid, &named]);
-    if !same(&expected, &two.proof) {
+    // Some firmware sends one byte more, which belongs to nothing.
+    let proof = two.proof.split_at_checked(expected.len()).filter(|(_, rest)| rest.len() <= 1).map(|(proof, _)| proof);
+    if !proof.is_some_and(|proof| same(&expected, proof)) {
         mailbox.send(&rakp_3(managed, BAD_CHECK_VALUE, &[])).await;
         return Err(Failed::Login);
     }
@@ -144,11 +152,22 @@ async fn exchange_keys(
         .await
         .map_err(Failed::Other)?;
     check(&four, suite)?;
-    let keys = Keys::derive(suite, password, &ours, &two.random, role, user);
+    let keys = Keys::derive(suite, password, &ours, &two.random, role, &user);
     if !keys.proves(&ours, managed, &two.guid, four.get(8..).unwrap_or_default()) {
         return Err(Failed::Other(Fault::Garbled("RAKP 4 proves another session key".into())));
     }
     Ok(Session::new(mailbox, managed, keys, target))
+}
+
+/// The role that RAKP 1 asks for, and the user's name as it goes into the key exchange.
+fn named_as(target: &Target) -> (u8, Vec<u8>) {
+    let mut user = target.user.as_bytes().to_vec();
+    let padded = target.has(Quirk::PadUserName);
+    if padded {
+        user.resize(LONGEST_USER, 0);
+    }
+    let bare = padded || target.has(Quirk::OpenSessionPrivilege);
+    (if bare { ADMINISTRATOR } else { ADMINISTRATOR | NAME_ONLY }, user)
 }
 
 async fn open_session(mailbox: &mut Mailbox, settings: &Settings, suite: Suite) -> Result<u32, Failed> {
@@ -178,21 +197,9 @@ struct Rakp2 {
     proof: Vec<u8>,
 }
 
-async fn rakp_1(
-    mailbox: &mut Mailbox,
-    settings: &Settings,
-    managed: u32,
-    ours: &[u8; 16],
-    named: &[u8],
-) -> Result<Rakp2, Failed> {
-    let [role, length, user @ ..] = named else {
-        return Err(Failed::Other(Fault::Broken("RAKP 1 without a role".into())));
-    };
-    let ask = [&[1, 0, 0, 0], &managed.to_le_bytes(), &ours[..], &[*role, 0, 0, *length], user].concat();
+async fn rakp_1(mailbox: &mut Mailbox, settings: &Settings, ask: &[u8]) -> Result<Rakp2, Failed> {
     let two = mailbox
-        .exchange(settings, &packet::open_payload(packet::RAKP_1, &ask), |datagram| {
-            payload(datagram, packet::RAKP_2, 1)
-        })
+        .exchange(settings, &packet::open_payload(packet::RAKP_1, ask), |datagram| payload(datagram, packet::RAKP_2, 1))
         .await
         .map_err(Failed::Other)?;
     check(&two, Suite::Seventeen)?;

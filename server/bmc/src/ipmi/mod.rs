@@ -61,6 +61,8 @@ const FOR_LATER: [u8; 4] = [0xc0, TIMED_OUT, 0xc4, 0xd2];
 const UNKNOWN_THERE: [u8; 6] = [0x80, 0xc1, 0xc9, 0xcc, 0xcd, 0xd5];
 const BUSY_TRIES: u32 = 3;
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
+/// A moment beyond the second that is known to be too short.
+const SETTING_PAUSE: Duration = Duration::from_millis(1100);
 
 /// The head of a BMC's queue: its session, opened when the first command needs it.
 pub struct Turn<'a> {
@@ -131,6 +133,13 @@ impl<'a> Turn<'a> {
             }
         }
         Err(Fault::Broken("the tries ran out".into()))
+    }
+
+    /// [`Quirk::SlowSettings`]: after a command that has set something, before whatever comes next.
+    async fn settle(&self) {
+        if self.target.has(Quirk::SlowSettings) {
+            tokio::time::sleep(SETTING_PAUSE).await;
+        }
     }
 
     /// The data of a command that worked.
@@ -210,6 +219,7 @@ pub async fn set_boot(turn: &mut Turn<'_>, order: BootOrder, sent: &Sent) -> Res
         if code != 0 && !UNKNOWN_THERE.contains(&code) {
             return Err(declined(code, "boot option 3"));
         }
+        turn.settle().await;
     }
     sent.mark();
     if let (code @ 1.., _) = turn.reply(Command::new(CHASSIS, 0x08, &flags)).await? {
@@ -218,6 +228,7 @@ pub async fn set_boot(turn: &mut Turn<'_>, order: BootOrder, sent: &Sent) -> Res
         }
         return Err(declined(code, "the boot flags"));
     }
+    turn.settle().await;
     let found = get_boot(turn).await?;
     let partial = turn.target.has(Quirk::BootReadBackPartial);
     let same = found.device == Some(order.device)
@@ -265,6 +276,7 @@ pub fn parse(bytes: &[u8]) {
     let _ = accounts::is_named(bytes, "admin");
     sdr::parse(bytes);
     sel::parse(bytes);
+    sensors::parse(bytes);
     sol::parse(bytes);
 }
 

@@ -100,7 +100,7 @@ pub async fn records(turn: &mut Turn<'_>) -> Result<Arc<Records>, Fault> {
         return Ok(kept);
     }
     for _ in 0..MOST_READINGS {
-        let read = read(turn, source).await;
+        let read = read(turn, source, version.count).await;
         if matches!(read, Err(Fault::NoAnswer(_))) {
             return read.map(Arc::new);
         }
@@ -154,12 +154,17 @@ async fn version(turn: &mut Turn<'_>, source: Source) -> Result<Version, Fault> 
     (source.version)(&info).ok_or_else(|| Fault::Garbled(format!("repository information of {} bytes", info.len())))
 }
 
-async fn read(turn: &mut Turn<'_>, source: Source) -> Result<Records, Fault> {
+/// Every record. `count` is how many there are by the repository's word, which is not always true; where the last one
+/// leads on to one that is not there, as on some firmware, it tells the end.
+async fn read(turn: &mut Turn<'_>, source: Source, count: u16) -> Result<Records, Fault> {
     let mut records = Records::default();
     let mut reservation = reserve(turn, source).await?;
     let (mut seen, mut id) = (BTreeSet::new(), 0);
     while seen.len() < MOST_RECORDS && seen.insert(id) {
-        let (next, record) = record(turn, source, &mut reservation, id).await?;
+        let (next, record) = match record(turn, source, &mut reservation, id).await {
+            Err(Fault::Declined(_)) if seen.len() > usize::from(count) => break,
+            told => told?,
+        };
         match record {
             Ok(record) => records.add(&record),
             Err(code) => records.unread.push((id, code)),

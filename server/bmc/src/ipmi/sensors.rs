@@ -166,6 +166,17 @@ fn thresholds(sensor: &Sensor) -> Thresholds {
     Thresholds { lower_fatal, lower_critical, lower_warning, upper_warning, upper_critical, upper_fatal }
 }
 
+/// For the fuzzer: every reader of this file on any record and any answer.
+pub fn parse(bytes: &[u8]) {
+    let mut records = Records::default();
+    records.add(bytes);
+    for sensor in &records.sensors {
+        let answer = Answer::read(bytes, |raw| sensor.analog.and_then(|analog| analog.value(raw)));
+        let _ = answer.reading(sensor, records.name(sensor));
+        let _ = sensor.analog.and_then(|analog| analog.with_factors(bytes));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::entity::Entity;

@@ -33,11 +33,13 @@ pub struct Terms {
     pub again: Duration,
     /// So often in all.
     pub sends: u32,
+    /// [`crate::Quirk::ConsoleTakesAll`]: no character taken means all of them.
+    pub none_is_all: bool,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { most: 32, again: Duration::from_millis(500), sends: 8 }
+        Self { most: 32, again: Duration::from_millis(500), sends: 8, none_is_all: false }
     }
 }
 
@@ -179,6 +181,7 @@ impl Line {
         match flight.bytes {
             None if refused => self.typed.push_front(Typed::Break),
             None => return,
+            Some(_) if accepted == 0 && self.terms.none_is_all => return,
             Some(bytes) => {
                 let rest = bytes.get(accepted..).unwrap_or_default();
                 if rest.is_empty() {

@@ -287,6 +287,14 @@ async fn refused_by_task(turn: &Turn<'_>, answer: &Answer, sent: &Sent) -> Resul
     }
 }
 
+/// For the fuzzer: every reader of this file on any JSON.
+pub fn parse(body: &Value) {
+    if let Some(now) = attributes(body) {
+        let _ = settings(now, Some(now), Some(body));
+    }
+    let _ = (place(body), offered(body), english(body), source(body));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
