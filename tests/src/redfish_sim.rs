@@ -8,9 +8,11 @@
 
 mod accounts;
 mod bios;
+mod media;
 
 pub use accounts::Accounts;
 pub use bios::BiosStore;
+pub use media::{Chassis, Slot};
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -91,6 +93,30 @@ pub enum Habit {
     BiosLocked,
     /// PATCH of BIOS attributes closes the connection after having taken them.
     DropsBiosReply,
+    /// PATCH of an override to UefiHttp gets 400, though it is listed.
+    RefusesHttp,
+    /// PATCH of `HttpBootUri` is answered and changes nothing.
+    ForgetsUri,
+    /// `InsertMedia` is answered, and the slot then says inserted and holds nothing.
+    InsertsNothing,
+    /// Slots have no actions: PATCH inserts and ejects.
+    MediaByPatch,
+    /// The manager's list of slots is a dead link; they hang under the system.
+    MediaUnderSystem,
+    /// `InsertMedia` without `TransferProtocolType` gets 400 that names it.
+    WantsProtocol,
+    /// `InsertMedia` tells by an ActionInfo that it requires `TransferMethod`, and gets 400 without a word.
+    RequiresMethod,
+    /// `InsertMedia` answers 202 with a task.
+    InsertsByTask,
+    /// What was inserted shows after two more reads.
+    InsertsLate,
+    /// `InsertMedia` while something is inserted gets 400.
+    EjectsFirst,
+    /// `InsertMedia` closes the connection after having done it.
+    DropsInsertReply,
+    /// `EjectMedia` gets 500.
+    NeverEjects,
 }
 
 pub struct State {
@@ -102,6 +128,12 @@ pub struct State {
     pub accounts: Accounts,
     /// The settings of system 1; `None`: it has no Bios resource.
     pub bios: Option<BiosStore>,
+    /// Its slots for virtual media.
+    pub slots_of_media: Vec<Slot>,
+    /// What really happened with them, in order: `insert Cd http://...`, `eject Cd`.
+    pub media_log: Vec<String>,
+    /// A real machine behind it.
+    pub chassis: Option<Box<dyn Chassis>>,
     /// What is served before all that, by its path without a slash at its end: a whole recording, if need be.
     pub tree: BTreeMap<String, Value>,
     pub slots: usize,
@@ -225,6 +257,9 @@ impl RedfishSim {
             systems: BTreeMap::from([("1".to_string(), system("SN-1"))]),
             accounts: Accounts::default(),
             bios: None,
+            slots_of_media: Vec::new(),
+            media_log: Vec::new(),
+            chassis: None,
             tree: BTreeMap::new(),
             slots: 16,
             seen: Vec::new(),
@@ -393,7 +428,7 @@ impl State {
         if let Some(body) = self.tree.get(path).filter(|_| asked.method == "GET") {
             return Some(told(200, body.clone()));
         }
-        if let Some(told) = self.bios_service(asked, path) {
+        if let Some(told) = self.bios_service(asked, path).or_else(|| self.media_service(asked, path)) {
             return told;
         }
         match (asked.method.as_str(), path.split('/').skip(3).collect::<Vec<_>>().as_slice()) {
@@ -413,10 +448,14 @@ impl State {
             ("GET", ["Systems", _, "SD"]) => Some(told(200, json!({"Name": "Pending"}))),
             ("PATCH", ["Systems", id] | ["Systems", id, "SD"]) => Some(self.patch(id, asked)),
             ("POST", ["Systems", id, "Actions", "ComputerSystem.Reset"]) => self.reset(id, asked),
-            ("GET", ["Managers", "1"]) => Some(told(
-                200,
-                json!({"FirmwareVersion": "4.2", "Links": {"Oem": {"Dell": {"Jobs": {"@odata.id": "/redfish/v1/Jobs"}}}}}),
-            )),
+            ("GET", ["Managers", "1"]) => {
+                let jobs = json!({"@odata.id": "/redfish/v1/Jobs"});
+                let mut body = json!({"FirmwareVersion": "4.2", "Links": {"Oem": {"Dell": {"Jobs": jobs}}}});
+                if !self.slots_of_media.is_empty() {
+                    body["VirtualMedia"] = json!({"@odata.id": "/redfish/v1/Managers/1/VirtualMedia"});
+                }
+                Some(told(200, body))
+            }
             ("GET", ["Jobs"]) => Some(told(200, json!({"Members": [{"@odata.id": "/redfish/v1/Jobs/JID_7"}]}))),
             ("GET", ["Jobs", id]) => Some(self.job(id)),
             (_, ["AccountService", rest @ ..]) => self.account_service(asked, rest),
@@ -471,6 +510,12 @@ impl State {
         if self.bios.is_some() {
             system["Bios"] = json!({"@odata.id": format!("/redfish/v1/Systems/{id}/Bios")});
         }
+        if self.has(&Habit::MediaUnderSystem) {
+            system["VirtualMedia"] = json!({"@odata.id": format!("/redfish/v1/Systems/{id}/VirtualMedia")});
+        }
+        if let Some(on) = self.chassis.as_ref().map(|chassis| chassis.is_on()) {
+            system["PowerState"] = if on { "On" } else { "Off" }.into();
+        }
         if let Some(reset) = system.pointer_mut("/Actions/#ComputerSystem.Reset") {
             reset["target"] = format!("/redfish/v1/Systems/{id}/Actions/ComputerSystem.Reset").into();
         }
@@ -511,6 +556,9 @@ impl State {
                     system["Boot"][field] = value.clone();
                 }
             }
+            if let Some(uri) = boot.get("HttpBootUri").filter(|_| !self.habits.contains(&Habit::ForgetsUri)) {
+                system["Boot"]["HttpBootUri"] = uri.clone();
+            }
             self.tag += 1;
         }
         told(200, json!({}))
@@ -527,6 +575,9 @@ impl State {
                 Some("Base.1.12.PropertyValueNotInList")
             }
             Habit::RefusesInPost if testing => Some("iLO.2.14.UnableToModifyDuringSystemPOST"),
+            Habit::RefusesHttp if boot["BootSourceOverrideTarget"] == "UefiHttp" => {
+                Some("Base.1.12.ActionNotSupported")
+            }
             Habit::WaitsForJob(state) if *state != "Completed" => Some("IDRAC.2.8.SYS011"),
             Habit::RefusesNoChange if disabled && boot["BootSourceOverrideEnabled"] == "Disabled" => {
                 Some("Base.1.12.PropertyValueConflict")
@@ -564,6 +615,13 @@ impl State {
         };
         if !failing {
             system["PowerState"] = power.into();
+            if let Some(chassis) = &mut self.chassis {
+                let once = power == "On" && system["Boot"]["BootSourceOverrideEnabled"] == "Once";
+                chassis.switch(power == "On", system["Boot"]["BootSourceOverrideTarget"].as_str().filter(|_| once));
+                if once {
+                    system["Boot"]["BootSourceOverrideEnabled"] = "Disabled".into();
+                }
+            }
         }
         self.task_reads = 0;
         let place = ("Location", "/redfish/v1/TaskService/Tasks/7".to_string());

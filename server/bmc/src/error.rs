@@ -113,6 +113,30 @@ pub enum Error {
         #[source]
         source: Fault,
     },
+    #[error("BMC {bmc}: its virtual media could not be read")]
+    ReadMedia {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: {image} could not be inserted as virtual media{}", maybe(*.sent))]
+    InsertMedium {
+        bmc: String,
+        image: String,
+        /// The order left this host and no refusal came back.
+        sent: bool,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: {image} could not be ejected from its virtual media{}", maybe(*.sent))]
+    EjectMedium {
+        bmc: String,
+        image: String,
+        /// The order left this host and no refusal came back.
+        sent: bool,
+        #[source]
+        source: Fault,
+    },
     #[error("BMC {bmc}: its machine's inventory could not be read")]
     Inspect {
         bmc: String,
@@ -145,6 +169,9 @@ impl Error {
             | Self::ReadBios { source, .. }
             | Self::SetBios { source, .. }
             | Self::OpenConsole { source, .. }
+            | Self::ReadMedia { source, .. }
+            | Self::InsertMedium { source, .. }
+            | Self::EjectMedium { source, .. }
             | Self::Inspect { source, .. } => source,
         }
     }
@@ -161,7 +188,8 @@ impl Error {
     /// Whether the act may have been carried out although no good answer came. Always false for readings.
     pub fn may_have_happened(&self) -> bool {
         let doubtful = matches!(self, Self::SetPower { sent: true, .. } | Self::SetBoot { sent: true, .. });
-        doubtful || matches!(self, Self::SetPassword { sent: true, .. } | Self::SetBios { sent: true, .. })
+        let media = matches!(self, Self::InsertMedium { sent: true, .. } | Self::EjectMedium { sent: true, .. });
+        doubtful || media || matches!(self, Self::SetPassword { sent: true, .. } | Self::SetBios { sent: true, .. })
     }
 }
 
