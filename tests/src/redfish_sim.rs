@@ -9,11 +9,13 @@
 mod accounts;
 mod bios;
 mod manager;
+mod media;
 mod site;
 
 pub use accounts::Accounts;
 pub use bios::BiosStore;
 pub use manager::Manager;
+pub use media::{Chassis, Slot};
 pub use site::Site;
 
 use serde_json::{Value, json};
@@ -103,6 +105,30 @@ pub enum Habit {
     ForgetsLight,
     /// Manager.Reset closes the connection after having begun.
     DropsRestartReply,
+    /// PATCH of an override to UefiHttp gets 400, though it is listed.
+    RefusesHttp,
+    /// PATCH of `HttpBootUri` is answered and changes nothing.
+    ForgetsUri,
+    /// `InsertMedia` is answered, and the slot then says inserted and holds nothing.
+    InsertsNothing,
+    /// Slots have no actions: PATCH inserts and ejects.
+    MediaByPatch,
+    /// The manager's list of slots is a dead link; they hang under the system.
+    MediaUnderSystem,
+    /// `InsertMedia` without `TransferProtocolType` gets 400 that names it.
+    WantsProtocol,
+    /// `InsertMedia` tells by an ActionInfo that it requires `TransferMethod`, and gets 400 without a word.
+    RequiresMethod,
+    /// `InsertMedia` answers 202 with a task.
+    InsertsByTask,
+    /// What was inserted shows after two more reads.
+    InsertsLate,
+    /// `InsertMedia` while something is inserted gets 400.
+    EjectsFirst,
+    /// `InsertMedia` closes the connection after having done it.
+    DropsInsertReply,
+    /// `EjectMedia` gets 500.
+    NeverEjects,
 }
 
 pub struct State {
@@ -117,7 +143,13 @@ pub struct State {
     /// The BMC itself.
     pub manager: Manager,
     /// Chassis 1, as served; null: there is none.
-    pub chassis: Value,
+    pub lights: Value,
+    /// Its slots for virtual media.
+    pub slots_of_media: Vec<Slot>,
+    /// What really happened with them, in order: `insert Cd http://...`, `eject Cd`.
+    pub media_log: Vec<String>,
+    /// A real machine behind it.
+    pub chassis: Option<Box<dyn Chassis>>,
     /// What is served before all that, by its path without a slash at its end: a whole recording, if need be.
     pub tree: BTreeMap<String, Value>,
     pub slots: usize,
@@ -246,7 +278,10 @@ impl RedfishSim {
             accounts: Accounts::default(),
             bios: None,
             manager: Manager::default(),
-            chassis: Value::Null,
+            lights: Value::Null,
+            slots_of_media: Vec::new(),
+            media_log: Vec::new(),
+            chassis: None,
             tree: BTreeMap::new(),
             slots: 16,
             seen: Vec::new(),
@@ -418,7 +453,8 @@ impl State {
         if let Some(body) = self.tree.get(path).filter(|_| asked.method == "GET") {
             return Some(told(200, body.clone()));
         }
-        if let Some(told) = self.bios_service(asked, path).or_else(|| self.manager_service(asked, path)) {
+        let told = self.bios_service(asked, path).or_else(|| self.manager_service(asked, path));
+        if let Some(told) = told.or_else(|| self.media_service(asked, path)) {
             return told;
         }
         match (asked.method.as_str(), path.split('/').skip(3).collect::<Vec<_>>().as_slice()) {
@@ -493,6 +529,12 @@ impl State {
             system["Bios"] = json!({"@odata.id": format!("/redfish/v1/Systems/{id}/Bios")});
         }
         self.hide(&mut system);
+        if self.has(&Habit::MediaUnderSystem) {
+            system["VirtualMedia"] = json!({"@odata.id": format!("/redfish/v1/Systems/{id}/VirtualMedia")});
+        }
+        if let Some(on) = self.chassis.as_ref().map(|chassis| chassis.is_on()) {
+            system["PowerState"] = if on { "On" } else { "Off" }.into();
+        }
         if let Some(reset) = system.pointer_mut("/Actions/#ComputerSystem.Reset") {
             reset["target"] = format!("/redfish/v1/Systems/{id}/Actions/ComputerSystem.Reset").into();
         }
@@ -536,6 +578,9 @@ impl State {
                     system["Boot"][field] = value.clone();
                 }
             }
+            if let Some(uri) = boot.get("HttpBootUri").filter(|_| !self.habits.contains(&Habit::ForgetsUri)) {
+                system["Boot"]["HttpBootUri"] = uri.clone();
+            }
             self.tag += 1;
         }
         told(200, json!({}))
@@ -552,6 +597,9 @@ impl State {
                 Some("Base.1.12.PropertyValueNotInList")
             }
             Habit::RefusesInPost if testing => Some("iLO.2.14.UnableToModifyDuringSystemPOST"),
+            Habit::RefusesHttp if boot["BootSourceOverrideTarget"] == "UefiHttp" => {
+                Some("Base.1.12.ActionNotSupported")
+            }
             Habit::WaitsForJob(state) if *state != "Completed" => Some("IDRAC.2.8.SYS011"),
             Habit::RefusesNoChange if disabled && boot["BootSourceOverrideEnabled"] == "Disabled" => {
                 Some("Base.1.12.PropertyValueConflict")
@@ -589,6 +637,13 @@ impl State {
         };
         if !failing {
             system["PowerState"] = power.into();
+            if let Some(chassis) = &mut self.chassis {
+                let once = power == "On" && system["Boot"]["BootSourceOverrideEnabled"] == "Once";
+                chassis.switch(power == "On", system["Boot"]["BootSourceOverrideTarget"].as_str().filter(|_| once));
+                if once {
+                    system["Boot"]["BootSourceOverrideEnabled"] = "Disabled".into();
+                }
+            }
         }
         self.task_reads = 0;
         let place = ("Location", "/redfish/v1/TaskService/Tasks/7".to_string());

@@ -45,7 +45,7 @@ async fn a_light_is_switched_and_read_back_whichever_word_the_bmc_has_for_it() {
         for (name, value) in system.as_object().unwrap() {
             sim.state().set(name, value.clone());
         }
-        sim.state().chassis = chassis;
+        sim.state().lights = chassis;
         let name = if system.get("IndicatorLED").is_some() { "IndicatorLED" } else { "LocationIndicatorActive" };
         assert_eq!(bmcs.locate(&target).await.unwrap(), Some(false), "{system} {habits:?}");
         for (wanted, word) in [(true, &on), (false, &off)] {
@@ -64,10 +64,10 @@ async fn a_light_of_the_chassis_is_found_where_the_system_has_none() {
     let (sim, bmcs, target) = redfish(vec![]).await;
     sim.state().set("Links", json!({"Chassis": [{"@odata.id": "/redfish/v1/Chassis/1"}]}));
     sim.state().set("IndicatorLED", json!("Off"));
-    sim.state().chassis = json!({"LocationIndicatorActive": true});
+    sim.state().lights = json!({"LocationIndicatorActive": true});
     assert_eq!(bmcs.locate(&target).await.unwrap(), Some(true), "the newer word goes first");
     bmcs.set_locate(&target, false).await.unwrap();
-    assert_eq!(sim.state().chassis["LocationIndicatorActive"], false);
+    assert_eq!(sim.state().lights["LocationIndicatorActive"], false);
     assert_eq!(sim.state().get("/IndicatorLED"), "Off");
 }
 

@@ -153,6 +153,30 @@ pub enum Error {
         #[source]
         source: Fault,
     },
+    #[error("BMC {bmc}: its virtual media could not be read")]
+    ReadMedia {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: {image} could not be inserted as virtual media{}", maybe(*.sent))]
+    InsertMedium {
+        bmc: String,
+        image: String,
+        /// The order left this host and no refusal came back.
+        sent: bool,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: {image} could not be ejected from its virtual media{}", maybe(*.sent))]
+    EjectMedium {
+        bmc: String,
+        image: String,
+        /// The order left this host and no refusal came back.
+        sent: bool,
+        #[source]
+        source: Fault,
+    },
     #[error("BMC {bmc}: its machine's inventory could not be read")]
     Inspect {
         bmc: String,
@@ -191,6 +215,9 @@ impl Error {
             | Self::ReadBios { source, .. }
             | Self::SetBios { source, .. }
             | Self::OpenConsole { source, .. }
+            | Self::ReadMedia { source, .. }
+            | Self::InsertMedium { source, .. }
+            | Self::EjectMedium { source, .. }
             | Self::Inspect { source, .. } => source,
         }
     }
@@ -208,8 +235,10 @@ impl Error {
     pub fn may_have_happened(&self) -> bool {
         let doubtful = matches!(self, Self::SetPower { sent: true, .. } | Self::SetBoot { sent: true, .. });
         let of_settings = matches!(self, Self::SetPassword { sent: true, .. } | Self::SetBios { sent: true, .. });
+        let media = matches!(self, Self::InsertMedium { sent: true, .. } | Self::EjectMedium { sent: true, .. });
         doubtful
             || of_settings
+            || media
             || matches!(self, Self::SetLocate { sent: true, .. } | Self::ResetBmc { sent: true, .. })
     }
 }

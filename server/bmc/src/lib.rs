@@ -18,6 +18,7 @@ mod ipmi;
 mod lane;
 mod locate;
 mod log;
+mod media;
 mod pace;
 mod probe;
 mod read;
@@ -34,6 +35,7 @@ pub use hardware::{Controller, Drive, Fan, Firmware, Gap, Hardware, Memory, Nic,
 pub use ipmi::parse;
 pub use lane::Settings;
 pub use log::{Log, LogEntry, LogMark, LogTime, SelEvent, Since};
+pub use media::{Inserted, Medium};
 pub use pace::PaceTold;
 pub use probe::{Learnt, WriteHabit};
 pub use reading::{Health, Reading, ReadingKind, Thresholds};
@@ -149,13 +151,19 @@ impl Bmcs {
     /// Sets the override, reads it back and compares. It is a BMC's claim still: what the machine booted shows at the
     /// boot server. Setting the same override twice does no harm, so that a lost one may simply be set again.
     pub async fn set_boot(&self, target: &Target, order: BootOrder) -> Result<BootSet, Error> {
+        self.set_boot_from(target, order, None).await
+    }
+
+    /// [`Bmcs::set_boot`] with the address that UEFI HTTP boot fetches its loader from. A BMC that has no room for an
+    /// address is given none: firmware then boots from what the network's DHCP server names.
+    pub async fn set_boot_from(&self, target: &Target, order: BootOrder, uri: Option<&str>) -> Result<BootSet, Error> {
         let lane = self.lane(target);
         let sent = Sent::default();
         let act = async {
             match target.protocol {
                 Protocol::Ipmi => ipmi::set_boot(&mut lane.ipmi(&self.inner, target).await?, order, &sent).await,
                 Protocol::Redfish => {
-                    redfish::set_boot(&lane.redfish_write(&self.inner, target).await?, order, &sent).await
+                    redfish::set_boot(&lane.redfish_write(&self.inner, target).await?, order, uri, &sent).await
                 }
             }
         };

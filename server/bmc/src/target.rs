@@ -166,6 +166,8 @@ pub enum BootDevice {
     Disk,
     /// UEFI HTTP boot (Redfish only; IPMI has no word for it).
     Http,
+    /// A CD or DVD drive, real or the BMC's own (virtual media).
+    Cd,
     /// No override: the firmware's own order.
     None,
 }
@@ -176,6 +178,7 @@ impl fmt::Display for BootDevice {
             Self::Pxe => "PXE",
             Self::Disk => "disk",
             Self::Http => "HTTP",
+            Self::Cd => "CD",
             Self::None => "no override",
         })
     }

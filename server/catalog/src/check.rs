@@ -3,7 +3,8 @@
 
 use crate::client::{hex, oui};
 use crate::read::{Read, Whole};
-use crate::{BootClient, Evidence, Loader, Model, Number, OsImage, Slip, Text, Transport, Version};
+use crate::{BootClient, Evidence, Loader, Model, Number, OsImage, Protocol, Slip, Text, Transport, Version};
+use muster_names::{FirmwareMode, Way};
 use std::collections::BTreeMap;
 
 mod dialects;
@@ -145,6 +146,9 @@ fn model(read: &Read<'_, Model>, whole: &Whole<'_>, slips: &mut Vec<Slip>) {
     if model.boot.firmware.is_empty() {
         say("boot.firmware", "a model must name at least one firmware mode: \"uefi\", \"bios\"".into());
     }
+    for (path, complaint) in ways(model, whole) {
+        say(&path, complaint);
+    }
     if let Some(console) = model.boot.console.as_ref().filter(|console| !is_console(console)) {
         say("boot.console", format!("console {console:?} must be like \"ttyS0,115200\""));
     }
@@ -184,6 +188,32 @@ fn model(read: &Read<'_, Model>, whole: &Whole<'_>, slips: &mut Vec<Slip>) {
     }
     let profiles = || whole.bmcs.iter().map(|read| read.value.id.clone());
     known(read, "bmc.profile", "BMC profile", &model.bmc.profile, whole, profiles, slips);
+}
+
+/// Ways that this model could never come in by.
+fn ways(model: &Model, whole: &Whole<'_>) -> Vec<(String, String)> {
+    let ways = &model.boot.ways;
+    if ways.is_empty() {
+        let message = "a machine must come in by some way: \"pxe\", \"http\", \"virtual-media\"".to_owned();
+        return vec![("boot.ways".to_owned(), message)];
+    }
+    let profile = whole.bmcs.iter().find(|read| read.value.id == model.bmc.profile);
+    let speaks = profile.map(|read| &read.value.protocols).filter(|protocols| !protocols.is_empty());
+    let ipmi = speaks.is_some_and(|protocols| !protocols.contains(&Protocol::Redfish));
+    let complaint = |(at, way): (usize, &Way)| {
+        let message = match way {
+            _ if ways.iter().take(at).any(|before| before == way) => format!("{way} stands in the list already"),
+            Way::Http if !model.boot.firmware.contains(&FirmwareMode::Uefi) => {
+                "HTTP boot is UEFI's: put \"uefi\" into boot.firmware, or leave it out".to_owned()
+            }
+            Way::Http | Way::VirtualMedia if ipmi => {
+                format!("{way} is ordered over Redfish, and the BMC profile {} is for IPMI", model.bmc.profile)
+            }
+            _ => return None,
+        };
+        Some((format!("boot.ways.{at}"), message))
+    };
+    ways.iter().enumerate().filter_map(complaint).collect()
 }
 
 /// An id that another file must define; one whose file has slips of its own counts as defined.
@@ -314,6 +344,10 @@ fn loader(read: &Read<'_, Loader>, slips: &mut Vec<Slip>) {
     if loader.http_client && loader.transport != Transport::Http {
         let message = "firmware that says HTTPClient fetches over HTTP only: transport = \"http\"".to_owned();
         slips.push(read.document.slip_at("transport", message));
+    }
+    if loader.disc && !(loader.arch.is_empty() && loader.transport == Transport::Http) {
+        let message = "a disc is for BMCs, which fetch it over HTTP: transport = \"http\" and arch = []".to_owned();
+        slips.push(read.document.slip_at("disc", message));
     }
     file_name(read, "file", &loader.file, slips);
     let mut sources = vec![("source.path".to_owned(), &loader.source)];

@@ -57,6 +57,7 @@ pub fn learn(inventory: &Inventory, about: &About) -> Result<String, String> {
         limits: Limits::default(),
         boot: Boot {
             firmware: vec![inventory.firmware_mode.unwrap_or(FirmwareMode::Uefi)],
+            ways: vec![muster_names::Way::Pxe],
             loader: None,
             console: None,
             kernel_args: Vec::new(),

@@ -51,6 +51,10 @@ pub struct Loader {
     /// is for such firmware, and wherever its architectures have no other.
     #[serde(default)]
     pub secure_boot: bool,
+    /// A whole boot disc that leads to our boot scripts: a BMC shows it to its machine (virtual media), firmware is never
+    /// sent to it.
+    #[serde(default)]
+    pub disc: bool,
     /// The name under which it is served.
     pub file: String,
     pub source: Source,
@@ -93,6 +97,20 @@ impl Catalog {
 
     pub fn loader(&self, id: &str) -> Option<&Loader> {
         self.loaders.iter().find(|loader| loader.id == id)
+    }
+
+    /// What firmware of this architecture fetches by UEFI HTTP boot.
+    pub fn http_loader(&self, architecture: Architecture) -> Option<&Loader> {
+        let arch = match architecture {
+            Architecture::X86_64 => 16,
+            Architecture::Arm64 => 19,
+        };
+        self.loader_for(arch, true, false)
+    }
+
+    /// The boot disc for machines of this architecture.
+    pub fn disc(&self, architecture: Architecture) -> Option<&Loader> {
+        self.loaders.iter().find(|loader| loader.disc && loader.architecture == architecture)
     }
 
     /// The first answer for each client architecture that has one.

@@ -1,7 +1,7 @@
 //! Hardware models: what a machine must consist of to be one, and how such a machine is treated.
 
 use crate::{BiosWants, Catalog, Evidence, FirmwareWant, Number, Quirk, Text, Version};
-use muster_names::{DiskKind, FirmwareMode};
+use muster_names::{DiskKind, FirmwareMode, Way};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -233,6 +233,10 @@ impl Default for Limits {
 pub struct Boot {
     /// Firmware modes this model is run in, preferred first.
     pub firmware: Vec<FirmwareMode>,
+    /// How such a machine is led into the agent, in the order in which they are tried: the next one when a boot by the one
+    /// before was not seen, or its BMC refused it.
+    #[serde(default = "pxe_alone", skip_serializing_if = "is_pxe_alone")]
+    pub ways: Vec<Way>,
     /// A loader other than the architecture's usual one, by id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loader: Option<String>,
@@ -242,6 +246,14 @@ pub struct Boot {
     /// One argument an entry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kernel_args: Vec<String>,
+}
+
+fn pxe_alone() -> Vec<Way> {
+    vec![Way::Pxe]
+}
+
+fn is_pxe_alone(ways: &[Way]) -> bool {
+    ways == [Way::Pxe]
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

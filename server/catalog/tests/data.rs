@@ -79,6 +79,17 @@ fn every_firmware_of_the_boot_path_has_one_first_loader() {
 }
 
 #[test]
+fn the_ways_beside_pxe_have_their_files() {
+    let catalog = catalog();
+    let x86 = muster_names::Architecture::X86_64;
+    assert_eq!(catalog.http_loader(x86).map(|loader| loader.file.as_str()), Some("ipxe.efi"));
+    assert_eq!(catalog.disc(x86).map(|loader| loader.file.as_str()), Some("ipxe.iso"));
+    let arm = muster_names::Architecture::Arm64;
+    assert!(catalog.http_loader(arm).is_none() && catalog.disc(arm).is_none());
+    assert!(catalog.models.iter().all(|model| model.boot.ways == [muster_names::Way::Pxe]), "none was tried otherwise");
+}
+
+#[test]
 fn firmware_that_starts_nothing_unsigned_is_offered_nothing_unsigned() {
     let catalog = catalog();
     let first = |arch, http| catalog.loader_for(arch, http, true).map(|loader| loader.file.as_str());

@@ -49,6 +49,29 @@ pub enum BootTarget {
     Agent,
 }
 
+/// How a machine that shall come into the agent gets there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// Its firmware asks the network for a boot file.
+    #[default]
+    Pxe,
+    /// UEFI HTTP boot: its firmware fetches the loader from an address.
+    Http,
+    /// Its BMC shows it a small boot disc of ours.
+    VirtualMedia,
+}
+
+impl std::fmt::Display for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Pxe => "PXE",
+            Self::Http => "HTTP",
+            Self::VirtualMedia => "virtual media",
+        })
+    }
+}
+
 /// How the machine's firmware came up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

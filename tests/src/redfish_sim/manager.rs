@@ -68,12 +68,16 @@ impl State {
                 if !self.manager.words.is_null() {
                     reset["ResetType@Redfish.AllowableValues"] = self.manager.words.clone();
                 }
-                json!({"FirmwareVersion": "4.2", "Actions": {"#Manager.Reset": reset},
-                    "Links": {"Oem": {"Dell": {"Jobs": at("Jobs")}}}})
+                let mut body = json!({"FirmwareVersion": "4.2", "Actions": {"#Manager.Reset": reset},
+                    "Links": {"Oem": {"Dell": {"Jobs": at("Jobs")}}}});
+                if !self.slots_of_media.is_empty() {
+                    body["VirtualMedia"] = at("Managers/1/VirtualMedia");
+                }
+                body
             }
             ("POST", ["Managers", "1", "Actions", "Manager.Reset"]) => return Some(self.restarted(asked)),
-            ("GET", ["Chassis", "1"]) if !self.chassis.is_null() => self.chassis.clone(),
-            ("PATCH", ["Chassis", "1"]) if !self.chassis.is_null() => return Some(Some(self.patch_chassis(asked))),
+            ("GET", ["Chassis", "1"]) if !self.lights.is_null() => self.lights.clone(),
+            ("PATCH", ["Chassis", "1"]) if !self.lights.is_null() => return Some(Some(self.patch_chassis(asked))),
             _ => return None,
         };
         Some(Some(told(200, body)))
@@ -96,9 +100,9 @@ impl State {
         if let Some(refusal) = self.tag_refusal(asked) {
             return refusal;
         }
-        let mut chassis = std::mem::take(&mut self.chassis);
+        let mut chassis = std::mem::take(&mut self.lights);
         let answer = self.switch(&mut chassis, asked);
-        self.chassis = chassis;
+        self.lights = chassis;
         answer
     }
 

@@ -20,6 +20,7 @@ pub fn flags(order: BootOrder, remote_disk: bool) -> Result<[u8; 6], Fault> {
         BootDevice::Pxe => 0x04,
         BootDevice::Disk if remote_disk && order.mode == FirmwareMode::Uefi => 0x24,
         BootDevice::Disk => 0x08,
+        BootDevice::Cd => 0x14,
         BootDevice::Http => return Err(Fault::NotOffered("UEFI HTTP boot over IPMI".into())),
     };
     let efi = if order.mode == FirmwareMode::Uefi { EFI } else { 0 };
@@ -41,6 +42,7 @@ pub fn read(answer: &[u8], partial: bool) -> Option<BootSet> {
         0x04 => Some(BootDevice::Pxe),
         // 24h, which some boards use for a disk under UEFI, differs in bit 5 only.
         0x08 | 0x24 => Some(BootDevice::Disk),
+        0x14 => Some(BootDevice::Cd),
         _ => None,
     };
     let mode = if first & EFI != 0 { FirmwareMode::Uefi } else { FirmwareMode::Bios };
@@ -59,7 +61,7 @@ mod tests {
 
     #[test]
     fn b8_3_the_bytes_of_each_override() {
-        use BootDevice::{Disk, None as Nothing, Pxe};
+        use BootDevice::{Cd, Disk, None as Nothing, Pxe};
         use FirmwareMode::{Bios, Uefi};
         let rows = [
             (Pxe, Uefi, true, [0xa0, 0x04]),
@@ -68,6 +70,7 @@ mod tests {
             (Pxe, Bios, false, [0xc0, 0x04]),
             (Disk, Uefi, true, [0xa0, 0x08]),
             (Disk, Bios, true, [0x80, 0x08]),
+            (Cd, Uefi, true, [0xa0, 0x14]),
             (Nothing, Uefi, true, [0xa0, 0x00]),
         ];
         for (device, mode, once, expected) in rows {

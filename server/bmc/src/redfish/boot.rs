@@ -1,7 +1,7 @@
 //! Boot overrides in Redfish's words (ComputerSystem.Boot; B7.3 to B7.5, B7.10).
 
-use super::json::text;
-use crate::{BootDevice, BootOrder, BootSet, Quirk, Target};
+use super::json::{text, texts};
+use crate::{BootDevice, BootOrder, BootSet, Fault, Quirk, Target};
 use muster_names::FirmwareMode;
 use serde_json::{Map, Value};
 
@@ -22,12 +22,36 @@ impl PatchStyle {
     }
 }
 
-fn device(device: BootDevice) -> &'static str {
+/// What a device is called; some have one of several names, of which the BMC lists its own.
+fn names(device: BootDevice) -> &'static [&'static str] {
     match device {
-        BootDevice::Pxe => "Pxe",
-        BootDevice::Disk => "Hdd",
-        BootDevice::Http => "UefiHttp",
-        BootDevice::None => "None",
+        BootDevice::Pxe => &["Pxe"],
+        BootDevice::Disk => &["Hdd"],
+        BootDevice::Http => &["UefiHttp"],
+        BootDevice::Cd => &["Cd", "UsbCd"],
+        BootDevice::None => &["None"],
+    }
+}
+
+/// The name that this BMC has for a device; the standard's where it lists none of them.
+fn device(device: BootDevice, now: &Value) -> &'static str {
+    let listed = texts(now, TARGETS).unwrap_or_default();
+    let names = names(device);
+    let known = names.iter().find(|name| listed.iter().any(|word| word == *name));
+    known.or(names.first()).copied().unwrap_or_default()
+}
+
+const TARGETS: &str = "/Boot/BootSourceOverrideTarget@Redfish.AllowableValues";
+
+/// Whether a BMC that lists its boot sources lists this one; one that lists none is asked. Only what not every BMC has is
+/// looked for: lists leave out what goes without saying.
+pub fn offers(wanted: BootDevice, now: &Value) -> Result<(), Fault> {
+    let sought = matches!(wanted, BootDevice::Http | BootDevice::Cd);
+    match texts(now, TARGETS) {
+        Some(listed) if sought && !listed.iter().any(|word| names(wanted).contains(&word.as_str())) => {
+            Err(Fault::NotOffered(format!("{} as a boot source; it lists {}", device(wanted, now), listed.join(", "))))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -46,21 +70,35 @@ fn enabled(order: BootOrder) -> &'static str {
     }
 }
 
-/// The body of the PATCH. `now` is the resource as read.
-pub fn patch(order: BootOrder, style: PatchStyle, target: &Target, now: &Value) -> Value {
+/// The body of the PATCH. `now` is the resource as read. An address for HTTP boot goes where the resource has room for one
+/// (B7.4); elsewhere firmware hears it from our DHCP server.
+pub fn patch(order: BootOrder, uri: Option<&str>, style: PatchStyle, target: &Target, now: &Value) -> Value {
     let mut boot = Map::new();
     let mut put = |name: &str, word: &str| boot.insert(format!("BootSourceOverride{name}"), word.into());
     put("Enabled", enabled(order));
     // To disable with target None is refused by some; Minimal leaves the target as it was.
     if style == PatchStyle::Full || order.device != BootDevice::None {
-        put("Target", device(order.device));
+        put("Target", device(order.device, now));
     }
     let held = text(now, "/Boot/BootSourceOverrideMode");
     let other = held.is_some_and(|held| held != mode(order.mode)) && order.device != BootDevice::None;
     if (style == PatchStyle::Full || other) && !target.has(Quirk::BootModeElsewhere) {
         put("Mode", mode(order.mode));
     }
+    if let Some(uri) = uri.filter(|_| takes_uri(now)) {
+        boot.insert("HttpBootUri".into(), uri.into());
+    }
     Value::Object(Map::from_iter([("Boot".to_string(), Value::Object(boot))]))
+}
+
+fn takes_uri(now: &Value) -> bool {
+    now.pointer("/Boot/HttpBootUri").is_some()
+}
+
+/// Whether the address that was sent is the one held, as far as the BMC tells it.
+pub fn holds(uri: Option<&str>, now: &Value) -> bool {
+    let told = text(now, "/Boot/HttpBootUri");
+    uri.zip(told.as_deref()).is_none_or(|(uri, told)| uri == told)
 }
 
 /// Whether a resource tells of overrides at all.
@@ -79,6 +117,7 @@ pub fn read(system: &Value) -> BootSet {
         Some("Pxe") => Some(BootDevice::Pxe),
         Some("Hdd") => Some(BootDevice::Disk),
         Some("UefiHttp") => Some(BootDevice::Http),
+        Some("Cd" | "UsbCd") => Some(BootDevice::Cd),
         _ => None,
     };
     let or = |word: &Option<String>| word.clone().unwrap_or_else(|| "?".into());
@@ -110,7 +149,7 @@ pub fn agrees(order: BootOrder, found: &BootSet, target: &Target) -> bool {
 
 /// The words in which [`BootSet::said`] would have it.
 pub fn words(order: BootOrder) -> String {
-    format!("{} {} {}", enabled(order), device(order.device), mode(order.mode))
+    format!("{} {} {}", enabled(order), device(order.device, &Value::Null), mode(order.mode))
 }
 
 /// The `If-Match` values to try in turn (B7.3): as given, strong, without quotes, none. An empty tag is no tag.
@@ -154,15 +193,15 @@ mod tests {
         let plain = target(&[]);
         let now = json!({"Boot": {"BootSourceOverrideMode": "UEFI"}});
         let minimal = json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Pxe"}});
-        assert_eq!(patch(PXE, PatchStyle::Minimal, &plain, &now), minimal);
+        assert_eq!(patch(PXE, None, PatchStyle::Minimal, &plain, &now), minimal);
         let legacy = json!({"Boot": {"BootSourceOverrideMode": "Legacy"}});
         let full = json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Pxe",
             "BootSourceOverrideMode": "UEFI"}});
-        assert_eq!(patch(PXE, PatchStyle::Full, &plain, &now), full);
-        assert_eq!(patch(PXE, PatchStyle::Minimal, &plain, &legacy), full);
+        assert_eq!(patch(PXE, None, PatchStyle::Full, &plain, &now), full);
+        assert_eq!(patch(PXE, None, PatchStyle::Minimal, &plain, &legacy), full);
         let none = BootOrder { device: BootDevice::None, ..PXE };
         let disabled = json!({"Boot": {"BootSourceOverrideEnabled": "Disabled"}});
-        assert_eq!(patch(none, PatchStyle::Minimal, &plain, &legacy), disabled);
+        assert_eq!(patch(none, None, PatchStyle::Minimal, &plain, &legacy), disabled);
     }
 
     #[test]
@@ -172,7 +211,7 @@ mod tests {
             (PatchStyle::Minimal, json!({"Boot": {"BootSourceOverrideMode": "Legacy"}})),
             (PatchStyle::Full, json!({"Boot": {}})),
         ] {
-            let sent = patch(PXE, style, &quirk, &now);
+            let sent = patch(PXE, None, style, &quirk, &now);
             assert!(sent.pointer("/Boot/BootSourceOverrideTarget").is_some(), "{sent}");
             assert_eq!(sent.pointer("/Boot/BootSourceOverrideMode"), None, "{style:?}");
         }

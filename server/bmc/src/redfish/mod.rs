@@ -16,6 +16,7 @@ mod join;
 mod json;
 mod locate;
 mod log;
+mod media;
 mod pages;
 mod parts;
 mod probe;
@@ -38,6 +39,7 @@ pub use hail::hail;
 pub use inspect::{firmware, inspect};
 pub use locate::{locate, set_locate};
 pub use log::event_log;
+pub use media::{eject, insert, media};
 pub use probe::{missing, probe_write};
 pub use recorded::parse_tree;
 pub use reset::{reset_bmc, set_power};
@@ -196,7 +198,7 @@ async fn place(turn: &Turn<'_>, path: String, system: Answer) -> Result<(String,
     Ok((path, system))
 }
 
-pub async fn set_boot(turn: &Turn<'_>, order: BootOrder, sent: &Sent) -> Result<BootSet, Fault> {
+pub async fn set_boot(turn: &Turn<'_>, order: BootOrder, uri: Option<&str>, sent: &Sent) -> Result<BootSet, Fault> {
     let (system_path, system) = turn.system().await?;
     quirks::in_self_test(&system.body, turn.target)?;
     let manager = json::link(&system.body, "/Links/ManagedBy/0");
@@ -206,34 +208,36 @@ pub async fn set_boot(turn: &Turn<'_>, order: BootOrder, sent: &Sent) -> Result<
     if order.device == BootDevice::None && held.device == Some(BootDevice::None) {
         return Ok(held);
     }
-    let offered = json::texts(&now.body, "/Boot/BootSourceOverrideTarget@Redfish.AllowableValues");
-    if order.device == BootDevice::Http && offered.is_some_and(|list| !list.iter().any(|word| word == "UefiHttp")) {
-        return Err(Fault::NotOffered("UefiHttp as a boot source".into()));
-    }
+    boot::offers(order.device, &now.body)?;
     quirks::mode_as_held(order, &now.body, turn.target)?;
     let order = quirks::as_lasting_as_it_goes(order, &now.body, turn.target);
     let style = PatchStyle::of(turn.target);
     let (etag, what) = (now.etag(), "the boot override");
-    let body = boot::patch(order, style, turn.target, &now.body);
+    let body = boot::patch(order, uri, style, turn.target, &now.body);
     let mut answer = patch(turn, &path, etag.as_deref(), &body, what, sent).await;
     if style == PatchStyle::Minimal && matches!(&answer, Err(Fault::Declined(said)) if asks_for_more(said)) {
-        let full = boot::patch(order, PatchStyle::Full, turn.target, &now.body);
+        let full = boot::patch(order, uri, PatchStyle::Full, turn.target, &now.body);
         answer = patch(turn, &path, etag.as_deref(), &full, what, sent).await;
     }
     let answer = jobs_in_the_way(turn, answer, manager, "the boot device").await?;
     finish(turn, &answer, sent).await?;
-    let mut found = read_back(turn, &path, &system_path).await?;
+    let fits = |body: &Value| boot::agrees(order, &boot::read(body), turn.target) && boot::holds(uri, body);
+    let mut body = read_back(turn, &path, &system_path).await?;
     for _ in 1..READ_BACKS {
-        if boot::agrees(order, &found, turn.target) {
+        if fits(&body) {
             break;
         }
         tokio::time::sleep(READ_BACK_PAUSE).await;
-        found = read_back(turn, &path, &system_path).await?;
+        body = read_back(turn, &path, &system_path).await?;
     }
-    if boot::agrees(order, &found, turn.target) {
+    let found = boot::read(&body);
+    if fits(&body) {
         return Ok(found);
     }
-    Err(Fault::BootDiffers { wanted: boot::words(order), found: found.said })
+    let told = json::text(&body, "/Boot/HttpBootUri").filter(|_| uri.is_some());
+    let from = |uri: Option<&str>| uri.map(|uri| format!(" from {uri}")).unwrap_or_default();
+    let wanted = format!("{}{}", boot::words(order), from(uri.filter(|_| told.is_some())));
+    Err(Fault::BootDiffers { wanted, found: format!("{}{}", found.said, from(told.as_deref())) })
 }
 
 /// A refusal for what waits in the job queue, with what that is; any other answer as it came.
@@ -252,12 +256,12 @@ async fn jobs_in_the_way(
 }
 
 /// The override where it was set, or at the system where that place takes overrides and tells none.
-async fn read_back(turn: &Turn<'_>, path: &str, system: &str) -> Result<BootSet, Fault> {
+async fn read_back(turn: &Turn<'_>, path: &str, system: &str) -> Result<Value, Fault> {
     let body = turn.get(path).await?.body;
     if path != system && !boot::is_told(&body) {
-        return Ok(boot::read(&turn.get(system).await?.body));
+        return Ok(turn.get(system).await?.body);
     }
-    Ok(boot::read(&body))
+    Ok(body)
 }
 
 /// The jobs of the manager that are not over, as far as they can be read: they only explain a refusal.

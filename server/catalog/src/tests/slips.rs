@@ -173,6 +173,50 @@ fn a_model_that_every_machine_fits_is_refused() {
 }
 
 #[test]
+fn the_ways_into_a_machine_are_a_list_that_can_be_gone() {
+    for (ways, column, said) in [
+        ("[]", 8, "by some way: \"pxe\", \"http\", \"virtual-media\""),
+        ("[\"pxe\", \"pxe\"]", 16, "PXE stands in the list already"),
+    ] {
+        let slip = only(MODEL_FILE, "[boot]", &format!("[boot]\nways = {ways}"));
+        assert_eq!((slip.file.as_str(), slip.line), (MODEL_FILE, place(MODEL, "[boot]").0 + 1), "{slip}");
+        assert!(slip.column == column && slip.message.contains(said), "{slip}");
+    }
+    let slip = only(MODEL_FILE, "[boot]", "[boot]\nways = [\"cd\"]");
+    assert_eq!(slip.allowed, ["pxe", "http", "virtual-media"]);
+    let bios = "[boot]\nways = [\"pxe\", \"http\"]\nfirmware = [\"bios\"]";
+    let slip = only(MODEL_FILE, "[boot]\nfirmware = [\"uefi\"]", bios);
+    assert!(slip.message.contains("HTTP boot is UEFI's"), "{slip}");
+    let media = "[boot]\nways = [\"pxe\", \"virtual-media\"]";
+    let slip = only(MODEL_FILE, "[boot]", media);
+    assert!(slip.message.contains("virtual media is ordered over Redfish"), "{slip}");
+    let mut files = files();
+    for (name, text) in &mut files {
+        match name.as_str() {
+            MODEL_FILE => *text = text.replacen("[boot]", media, 1),
+            BMC_FILE => *text = text.replacen("[\"ipmi\"]", "[\"redfish\", \"ipmi\"]", 1),
+            _ => {}
+        }
+    }
+    assert!(read(&files).is_ok());
+}
+
+#[test]
+fn a_boot_disc_is_no_loader_for_firmware() {
+    let file = "pxe-images/loaders/disc.toml".to_owned();
+    let text = |arch: &str| {
+        format!(
+            "id = \"disc\"\ntitle = \"A disc\"\nevidence = \"synthetic\"\narch = [{arch}]\ntransport = \"http\"\n\
+             firmware = \"uefi\"\ndisc = true\nfile = \"a.iso\"\nsource = {{ package = \"a\", path = \"/a.iso\" }}\n"
+        )
+    };
+    let with = |arch: &str| read(&[files(), vec![(file.clone(), text(arch))]].concat());
+    assert_eq!(with("").unwrap().disc(muster_names::Architecture::X86_64).unwrap().file, "a.iso");
+    let slips = with("7").unwrap_err();
+    assert!(slips[0].message.contains("arch = []") && slips[0].line == 7, "{slips:?}");
+}
+
+#[test]
 fn a_kernel_argument_cannot_smuggle_a_second_one() {
     for arg in ["a b", "", "$(reboot)", "a\\nb", "ä"] {
         let slip = only(MODEL_FILE, "[boot]", &format!("[boot]\nkernel-args = [\"{arg}\"]"));
