@@ -453,8 +453,8 @@ impl State {
         if let Some(body) = self.tree.get(path).filter(|_| asked.method == "GET") {
             return Some(told(200, body.clone()));
         }
-        let told = self.bios_service(asked, path).or_else(|| self.manager_service(asked, path));
-        if let Some(told) = told.or_else(|| self.media_service(asked, path)) {
+        let served = self.bios_service(asked, path).or_else(|| self.manager_service(asked, path));
+        if let Some(told) = served.or_else(|| self.media_service(asked, path)) {
             return told;
         }
         match (asked.method.as_str(), path.split('/').skip(3).collect::<Vec<_>>().as_slice()) {

@@ -7,7 +7,7 @@ use crate::problem::Problem;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
-use muster_conductor::{AwaitedShown, FoundBmc, Manifest, ManifestPlanned, Pin, ScanTold};
+use muster_conductor::{AwaitedShown, FoundBmc, LearntShown, Manifest, ManifestPlanned, Pin, ScanTold};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -21,6 +21,10 @@ pub struct TrustRequest {
 
 pub(crate) async fn found(State(app): State<App>) -> Result<Json<Vec<FoundBmc>>, Problem> {
     Ok(Json(app.me.found_bmcs().await?))
+}
+
+pub(crate) async fn learnt(State(app): State<App>) -> Result<Json<Vec<LearntShown>>, Problem> {
+    Ok(Json(app.me.learnt_bmcs().await?))
 }
 
 pub(crate) async fn scanned(State(app): State<App>) -> Json<ScanTold> {

@@ -88,6 +88,7 @@ fn schema(generator: &mut SchemaGenerator, name: &str) -> Value {
         "Tickets" => of::<Vec<site::TicketShown>>(generator),
         "Conflicts" => of::<Vec<site::ConflictShown>>(generator),
         "FoundBmcs" => of::<Vec<muster_conductor::FoundBmc>>(generator),
+        "LearntBmcs" => of::<Vec<muster_conductor::LearntShown>>(generator),
         "Scan" => of::<muster_conductor::ScanTold>(generator),
         "AwaitedBmcs" => of::<Vec<muster_conductor::AwaitedShown>>(generator),
         "Manifest" => of::<muster_conductor::Manifest>(generator),

@@ -194,6 +194,13 @@ fn of_bmcs() -> Vec<Row> {
             gives("FoundBmcs"),
             || get(adoption::found),
         ),
+        row(
+            ("GET", "/api/v1/bmcs/learnt"),
+            READ,
+            "What BMCs of each kind were seen to do",
+            gives("LearntBmcs"),
+            || get(adoption::learnt),
+        ),
         row(("GET", "/api/v1/bmcs/scan"), READ, "How far the newest scan is", gives("Scan"), || get(adoption::scanned)),
         row(("POST", "/api/v1/bmcs/scan"), RACK, "Scan the configured ranges now", gives("Scan"), || {
             post(adoption::scan)

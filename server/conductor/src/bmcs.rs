@@ -4,12 +4,13 @@
 use crate::adoption::{FindHand, Met};
 use crate::hand::{BmcOf, ConsoleHand, FirmwareHand, Hand, HandError, Login, PasswordHand};
 use crate::passwords::Vault;
+use crate::probing::ProbeHand;
 use crate::watching::{Shown, Visit, WatchHand};
 use arc_swap::ArcSwap;
 use futures_core::future::BoxFuture;
 use muster_bmc::{
     Authority, Bmcs, BootDevice, BootOrder, Console, Error, Hail, Kind, LogMark, PaceTold, PowerAction, Running,
-    Secret, Target, Trust,
+    Secret, Target, Trust, WriteHabit,
 };
 use muster_catalog::{BiosTold, BmcAccess, BmcSigns, Catalog, Placed, Protocol, Quirk};
 use muster_names::{BootTarget, FirmwareMode, Power};
@@ -60,6 +61,9 @@ impl BmcHand {
         if bmc.access.protocol == Protocol::Redfish && target.trust != Trust::Plain {
             target.trust = self.vault.pin_of(bmc.machine).await?.map_or(Trust::FirstUse, Trust::Pinned);
         }
+        if bmc.access.protocol == Protocol::Redfish {
+            target.quirks = corrected(target.quirks, &self.vault.learnt_of(bmc.machine).await?.quirks());
+        }
         Ok(target)
     }
 
@@ -99,6 +103,15 @@ impl BmcHand {
         let identity = self.bmcs.identify(target).await.ok()?;
         Some(Shown { pin: identity.tls_pin?, serial: identity.serial })
     }
+}
+
+/// What was tried goes before what a profile says of the same.
+fn corrected(mut quirks: Vec<Quirk>, learnt: &[Quirk]) -> Vec<Quirk> {
+    if !learnt.is_empty() {
+        quirks.retain(|quirk| !matches!(quirk, Quirk::NoIfMatch | Quirk::NeedsIfMatch));
+        quirks.extend(learnt);
+    }
+    quirks
 }
 
 fn told(error: &Error) -> HandError {
@@ -261,6 +274,32 @@ impl FindHand for BmcHand {
             self.bmcs.close(&target).await;
             Ok(Met { identity, profile: known.profile })
         })
+    }
+}
+
+impl ProbeHand for BmcHand {
+    fn kind<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<String, HandError>> {
+        Box::pin(async move {
+            let identity = self.bmcs.identify(&self.target(bmc).await?).await.map_err(|error| told(&error))?;
+            let part = |text: Option<String>| text.map_or("-".to_owned(), |text| text.trim().replace('/', "-"));
+            let (maker, model) = (part(identity.manufacturer), part(identity.model));
+            Ok(format!("{maker}/{model}/{}", part(identity.firmware)))
+        })
+    }
+
+    fn missing<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Vec<String>, HandError>> {
+        Box::pin(async move {
+            let missing = self.bmcs.missing(&self.target(bmc).await?).await.map_err(|error| told(&error))?;
+            Ok(missing.into_iter().map(str::to_owned).collect())
+        })
+    }
+
+    fn write_habit<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<WriteHabit, HandError>> {
+        Box::pin(async move { self.bmcs.probe_write(&self.target(bmc).await?).await.map_err(|error| told(&error)) })
+    }
+
+    fn restart<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<(), HandError>> {
+        Box::pin(async move { self.bmcs.reset_bmc(&self.target(bmc).await?).await.map_err(|error| told(&error)) })
     }
 }
 

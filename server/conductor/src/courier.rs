@@ -8,7 +8,7 @@ use crate::error::store;
 use crate::facts::{known, shadow, state_of};
 use crate::procedure::{Patience, Phase, Procedure, Stop};
 use crate::scribe::Write;
-use crate::{BmcOf, Conductor, Error, bios, body, ledger, passwords, rim};
+use crate::{BmcOf, Conductor, Error, bios, body, ledger, passwords, probing, rim};
 use muster_diagnosis::{Asked, Rail, Weight, admit};
 use muster_lifecycle::What;
 use muster_lifecycle::machine::{At, Event};
@@ -29,7 +29,7 @@ const AFTERMATH_MS: i64 = 15_000;
 const LOOK: Duration = Duration::from_millis(500);
 const MOST: u32 = 256;
 /// What couriers carry.
-const WEIGHTS: [&str; 3] = [Weight::Power.label(), passwords::WEIGHT, Weight::Bios.label()];
+const WEIGHTS: [&str; 4] = [Weight::Power.label(), passwords::WEIGHT, probing::WEIGHT, Weight::Bios.label()];
 
 /// What the claiming transaction said.
 enum Claimed {
@@ -119,6 +119,7 @@ async fn dispatch(me: &Arc<Conductor>, running: &mut JoinSet<()>) -> Result<(), 
                 let target = row.target.clone();
                 let carried = match row.weight.as_str() {
                     passwords::WEIGHT => passwords::carry(&me, row).await,
+                    probing::WEIGHT => probing::carry(&me, row).await,
                     weight if weight == Weight::Bios.label() => bios::carry(&me, row).await,
                     _ => carry(&me, row).await,
                 };

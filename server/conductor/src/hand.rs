@@ -3,6 +3,7 @@
 
 use crate::adoption::FindHand;
 use crate::passwords::Vault;
+use crate::probing::ProbeHand;
 use crate::watching::WatchHand;
 use futures_core::future::BoxFuture;
 use muster_bmc::{Console, Running, Secret};
@@ -97,6 +98,7 @@ pub struct Hands {
     pub firmware: Arc<dyn FirmwareHand>,
     pub consoles: Arc<dyn ConsoleHand>,
     pub finder: Arc<dyn FindHand>,
+    pub probes: Arc<dyn ProbeHand>,
     pub vault: Arc<Vault>,
 }
 
@@ -104,7 +106,7 @@ impl Hands {
     /// One hand for everything.
     pub fn of<H>(hand: Arc<H>, vault: Arc<Vault>) -> Self
     where
-        H: Hand + PasswordHand + WatchHand + FirmwareHand + ConsoleHand + FindHand + 'static,
+        H: Hand + PasswordHand + WatchHand + FirmwareHand + ConsoleHand + FindHand + ProbeHand + 'static,
     {
         Self {
             power: hand.clone(),
@@ -112,7 +114,8 @@ impl Hands {
             watch: hand.clone(),
             firmware: hand.clone(),
             consoles: hand.clone(),
-            finder: hand,
+            finder: hand.clone(),
+            probes: hand,
             vault,
         }
     }

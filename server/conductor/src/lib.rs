@@ -24,6 +24,7 @@ mod leases;
 mod ledger;
 mod passwords;
 pub mod plans;
+mod probing;
 mod procedure;
 mod reports;
 mod resolve;
@@ -53,8 +54,9 @@ pub use facts::{Known, known};
 pub use firmware::{FirmwareReport, MachineFirmware, weigh};
 pub use hand::{BmcOf, ConsoleHand, FirmwareHand, Hand, HandError, Hands, Login, PasswordHand};
 pub use leases::{commit_leases, leases_of, load_leases};
-pub use muster_bmc::{Authority, Console, Firmware, Hail, Pin, Running, Secret};
+pub use muster_bmc::{Authority, Console, Firmware, Hail, Learnt, Pin, Running, Secret, WriteHabit};
 pub use passwords::{PasswordAge, SiteKey, Vault, change_old_passwords};
+pub use probing::{LearntShown, ProbeHand};
 pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use session::{Caller, TurnedAway};
 pub use tidy::tidy;
@@ -142,6 +144,7 @@ pub struct Conductor {
     pub(crate) consoles: Consoles,
     pub(crate) vault: Arc<Vault>,
     pub(crate) finder: Arc<dyn FindHand>,
+    pub(crate) probes: Arc<dyn ProbeHand>,
     pub(crate) finding: adoption::Finding,
     /// Rung when an entry may have its BMC now.
     pub(crate) adoption: Notify,
@@ -219,6 +222,7 @@ impl Conductor {
             consoles,
             vault: hands.vault,
             finder: hands.finder,
+            probes: hands.probes,
             finding,
             adoption: Notify::new(),
             watcher: hands.watch,

@@ -10,7 +10,7 @@ use crate::error::store;
 use crate::facts::{Known, known, shadow};
 use crate::passwords::{self, Goal};
 use crate::scribe::Write;
-use crate::{Conductor, Error, bios, rim, seed, standing};
+use crate::{Conductor, Error, bios, probing, rim, seed, standing};
 use muster_catalog::Catalog;
 use muster_lifecycle::Life;
 use muster_lifecycle::machine::{At, Data, Event, MachineLife, Resume};
@@ -63,6 +63,8 @@ pub enum Action {
     RestoreBmcPassword,
     /// Set the BIOS attributes that its model wants, for its next boot; restarts nothing.
     ApplyBios,
+    /// Find out what its kind of BMC does: writes what is there already, and restarts a BMC that hides keys.
+    ProbeBmc,
     /// A person saw a fault.
     ReportFault {
         text: String,
@@ -259,6 +261,9 @@ async fn draw_up(
         if let Some(goal) = request.what.password() {
             target.refused = passwords::obstacle(w, &catalog, &machine, goal).await?;
         }
+        if request.what == Action::ProbeBmc {
+            target.refused = probing::obstacle(&catalog, &machine);
+        }
         if request.what == Action::ApplyBios {
             match bios::obstacle(w, &catalog, &machine).await? {
                 Ok(sets) => target.sets = sets,
@@ -278,7 +283,9 @@ async fn draw_up(
     let data_bearing = targets.iter().filter(|target| target.data_bearing).count();
     let many = targets.len() > ALONE || (targets.len() > 1 && per_rack.len() > 1);
     // A BMC that is lost is lost like a disk, and a rack that does not boot any more is lost for a day.
-    let weighty = destructive || request.what.password().is_some() || request.what == Action::ApplyBios;
+    let weighty = destructive
+        || request.what.password().is_some()
+        || matches!(request.what, Action::ApplyBios | Action::ProbeBmc);
     let in_a_row = too_many_in_a_row(w, request, by, data_bearing).await?;
     let needs_approval = weighty && (many || in_a_row);
     Ok(Planned {
@@ -362,7 +369,7 @@ fn outlook(me: &Conductor, catalog: &Catalog, machine: &Known, what: &Action) ->
     if touches && let Some(why) = shadow(catalog, machine) {
         return Err(why);
     }
-    if what.password().is_some() || *what == Action::ApplyBios {
+    if what.password().is_some() || matches!(what, Action::ApplyBios | Action::ProbeBmc) {
         return Ok((None, None));
     }
     let event = event_of(machine, what, OrderId(0), CaseId(0))?;
@@ -403,7 +410,7 @@ fn event_of(machine: &Known, what: &Action, order: OrderId, case: CaseId) -> Res
         Action::Hold { .. } => Event::HoldAsked,
         Action::AcknowledgeDrain => Event::DrainAcknowledged,
         Action::ReportFault { .. } => Event::CaseOpened { case },
-        Action::ChangeBmcPassword | Action::RestoreBmcPassword | Action::ApplyBios => {
+        Action::ChangeBmcPassword | Action::RestoreBmcPassword | Action::ApplyBios | Action::ProbeBmc => {
             return Err("it is no event of a life".into());
         }
         Action::Resume { to } => Event::Resumed {
@@ -579,6 +586,9 @@ async fn begin(
     if let Some(goal) = what.password() {
         return passwords::ask(w, &catalog, &machine, goal, (by, &cause)).await.map(|_| None);
     }
+    if *what == Action::ProbeBmc {
+        return probing::ask(w, &catalog, &machine, (by, &cause)).await.map(|()| None);
+    }
     if *what == Action::ApplyBios {
         return bios::ask(w, &catalog, &machine, (by, &cause)).await.map(|()| None);
     }
@@ -626,7 +636,8 @@ async fn begin(
         | Action::AcknowledgeDrain
         | Action::ChangeBmcPassword
         | Action::RestoreBmcPassword
-        | Action::ApplyBios => {}
+        | Action::ApplyBios
+        | Action::ProbeBmc => {}
     }
     apply::keep(w, &mut machine.record, &machine.kept).await?;
     let event = event_of(&machine, what, order, case).map_err(Error::refused)?;

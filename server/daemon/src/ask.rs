@@ -268,6 +268,7 @@ async fn machine(api: &Api, command: MachineCommand, output: Output) -> Result<E
         MachineCommand::RestoreBmcPassword(targets) => {
             return password(api, &targets, "restore-bmc-password", output).await;
         }
+        MachineCommand::ProbeBmc(targets) => (targets, json!({ "action": "probe-bmc" })),
         MachineCommand::Fault { targets, text } => (targets, json!({ "action": "report-fault", "text": text })),
     };
     plan::carry(api, &targets, what, output).await

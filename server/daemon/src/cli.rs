@@ -296,6 +296,11 @@ pub enum MachineCommand {
     ///
     /// Before a machine leaves, and after a person has set that password there by hand.
     RestoreBmcPassword(Targets),
+    /// Find out what its kind of BMC does: how it wants to be written to, which keys it hides until it is restarted
+    ///
+    /// It writes the boot override that is there already, and restarts a BMC that hides keys; the machine runs on. For
+    /// machines that serve nobody.
+    ProbeBmc(Targets),
     /// Report a fault that a person saw
     Fault {
         #[command(flatten)]

@@ -32,3 +32,8 @@ create table bmc_learnt (
     at bigint not null,
     body text not null
 );
+-- Of which kind a machine's BMC was when it was last tried.
+create table bmc_kind (
+    machine text primary key,
+    kind text not null
+);

@@ -111,6 +111,15 @@ const PUT_LEARNT: Sql = sql(
     "insert into bmc_learnt (kind, at, body) values ($1, $2, $3) \
      on conflict (kind) do update set at = excluded.at, body = excluded.body",
 );
+const PUT_KIND: Sql = sql(
+    "keep a BMC's kind",
+    "insert into bmc_kind (machine, kind) values ($1, $2) on conflict (machine) do update set kind = excluded.kind",
+);
+const LEARNT_FOR: Sql = sql(
+    "read what a machine's BMC does",
+    "select bmc_learnt.body from bmc_learnt join bmc_kind on bmc_kind.kind = bmc_learnt.kind where bmc_kind.machine = $1",
+);
+const KIND_OF: Sql = sql("read a BMC's kind", "select kind from bmc_kind where machine = $1");
 const ALL_LEARNT: Sql = sql("list what BMCs do", "select kind, at, body from bmc_learnt order by kind");
 
 /// A MAC answers at one address: where it was before is forgotten. When it was first seen stays.
@@ -197,8 +206,22 @@ pub async fn learnt(tx: &mut Tx, kind: &str) -> Result<Option<String>, Error> {
 }
 
 pub async fn put_learnt(tx: &mut Tx, kind: &str, at: Millis, body: &str) -> Result<(), Error> {
-    let body = whole(body);
-    tx.run(PUT_LEARNT, cells![kind, at, body.as_str()]).await.map(drop)
+    let (kind, body) = (whole(kind), whole(body));
+    tx.run(PUT_LEARNT, cells![kind.as_str(), at, body.as_str()]).await.map(drop)
+}
+
+pub async fn put_kind(tx: &mut Tx, machine: MachineId, kind: &str) -> Result<(), Error> {
+    let kind = whole(kind);
+    tx.run(PUT_KIND, cells![machine, kind.as_str()]).await.map(drop)
+}
+
+pub async fn kind_of(tx: &mut Tx, machine: MachineId) -> Result<Option<String>, Error> {
+    tx.one(KIND_OF, cells![machine]).await?.map(|row| row.text("kind")).transpose()
+}
+
+/// JSON of what the kind of this machine's BMC was seen to do.
+pub async fn learnt_for(tx: &mut Tx, machine: MachineId) -> Result<Option<String>, Error> {
+    tx.one(LEARNT_FOR, cells![machine]).await?.map(|row| row.text("body")).transpose()
 }
 
 /// Kind, when, and JSON of each.

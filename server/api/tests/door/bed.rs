@@ -9,7 +9,7 @@ use muster_bmc::{Health, Log, LogEntry, LogMark, LogTime, PaceTold, Reading, Rea
 use muster_catalog::{BiosTold, BmcAccess, Catalog, Protocol, read};
 use muster_conductor::{
     BmcOf, Conductor, ConsoleHand, FindHand, FirmwareHand, Hail, Hand, HandError, Hands, Login, Met, PasswordHand,
-    Running, Secret, Settings, SiteKey, Vault, Visit, WatchHand,
+    ProbeHand, Running, Secret, Settings, SiteKey, Vault, Visit, WatchHand, WriteHabit,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
@@ -117,6 +117,21 @@ impl FindHand for Nobody {
         silence()
     }
     fn meet<'a>(&'a self, _: &'a BmcAccess, _: &'a Secret) -> BoxFuture<'a, Result<Met, HandError>> {
+        silence()
+    }
+}
+
+impl ProbeHand for Nobody {
+    fn kind<'a>(&'a self, _: &'a BmcOf) -> BoxFuture<'a, Result<String, HandError>> {
+        silence()
+    }
+    fn missing<'a>(&'a self, _: &'a BmcOf) -> BoxFuture<'a, Result<Vec<String>, HandError>> {
+        silence()
+    }
+    fn write_habit<'a>(&'a self, _: &'a BmcOf) -> BoxFuture<'a, Result<WriteHabit, HandError>> {
+        silence()
+    }
+    fn restart<'a>(&'a self, _: &'a BmcOf) -> BoxFuture<'a, Result<(), HandError>> {
         silence()
     }
 }

@@ -12,7 +12,7 @@ use crate::error::store;
 use crate::facts::{known, state_of};
 use crate::passwords as change;
 use crate::scribe::Write;
-use crate::{BmcBody, Conductor, Error, rim};
+use crate::{BmcBody, Conductor, Error, probing, rim};
 use muster_bmc::Secret;
 use muster_catalog::{BmcAccess, Protocol};
 use muster_lifecycle::machine::{At, Event, Machine};
@@ -353,6 +353,9 @@ async fn adopt(
             let catalog = me.catalog();
             change::ask(w, &catalog, &machine, change::Goal::Own, (&ours.by, &cause)).await?;
         }
+    }
+    if probing::obstacle(&me.catalog(), &machine).is_none() {
+        probing::ask(w, &me.catalog(), &machine, (&ours.by, &cause)).await?;
     }
     Ok(Ok(()))
 }

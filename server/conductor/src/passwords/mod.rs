@@ -102,8 +102,9 @@ pub(crate) async fn obstacle(
     Ok(None)
 }
 
-fn under_way(rows: &[ActRow]) -> bool {
-    rows.iter().any(|row| row.finished.is_none())
+/// Of all acts of a BMC.
+fn under_way<'a>(rows: impl IntoIterator<Item = &'a ActRow>) -> bool {
+    rows.into_iter().any(|row| row.weight == WEIGHT && row.finished.is_none())
 }
 
 /// Records that its password shall be changed; `false` when that is under way already.

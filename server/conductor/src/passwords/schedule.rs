@@ -84,7 +84,7 @@ impl Conductor {
             fleet.push(Seen {
                 machine,
                 since: own.map(|own| own.settled.unwrap_or(own.made)),
-                tried: rows.last().map(|row| row.created),
+                tried: rows.iter().rfind(|row| row.weight == super::WEIGHT).map(|row| row.created),
                 under_way: super::under_way(&rows),
             });
         }

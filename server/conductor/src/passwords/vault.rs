@@ -3,7 +3,7 @@
 
 use crate::error::store;
 use crate::{BmcOf, Error, HandError, rim};
-use muster_bmc::{Pin, Secret};
+use muster_bmc::{Learnt, Pin, Secret};
 use muster_catalog::BmcAccess;
 use muster_names::MachineId;
 use muster_store::passwords::{self, Password, PasswordState};
@@ -286,6 +286,20 @@ impl Vault {
         };
         let row = read.await.map_err(|error| fault(format!("its BMC's key was not read: {error}")))?;
         row.map(|row| Pin::read(&row.pin).ok_or_else(|| fault("its BMC's key as stored is none".into()))).transpose()
+    }
+
+    /// What its kind of BMC was seen to do.
+    pub(crate) async fn learnt_of(&self, machine: MachineId) -> Result<Learnt, HandError> {
+        let read = async {
+            let mut tx = self.db.read().await?;
+            muster_store::bmc_adoption::learnt_for(&mut tx, machine).await
+        };
+        let text = read.await.map_err(|error| HandError {
+            reason: format!("what its kind of BMC does was not read: {error}"),
+            may_have_happened: false,
+            later: true,
+        })?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
     }
 
     /// Machines whose passwords this daemon's key does not open.

@@ -8,7 +8,7 @@ use muster_conductor::console::Tapes;
 use muster_conductor::plans::{Action, Executed, PlanRequest};
 use muster_conductor::{
     BmcOf, Built, Conductor, ConsoleHand, Error, FindHand, FirmwareHand, Hand, HandError, Hands, Known, Login, Met,
-    PasswordHand, Running, Secret, Settings, Shown, SiteKey, Vault, Visit, WatchHand, known,
+    PasswordHand, ProbeHand, Running, Secret, Settings, Shown, SiteKey, Vault, Visit, WatchHand, WriteHabit, known,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{BootTarget, FirmwareMode, ImageId, MachineId, Power, Seq, Subject, TargetSet};
@@ -134,6 +134,7 @@ pub struct Fake {
     pub asked_after: Vec<Vec<LogMark>>,
     pub bios: BiosTold,
     pub runs: Running,
+    pub peculiar: Peculiar,
     /// The key that it shows to the watch.
     pub shown: Option<Shown>,
     /// What it says to whoever finds it.
@@ -183,6 +184,7 @@ impl Default for Fake {
             asked_after: Vec::new(),
             bios: settings(&[("CStates", "Enabled"), ("Turbo", "Enabled"), ("Numa", "Disabled")]),
             runs: Running::default(),
+            peculiar: Peculiar::default(),
             shown: None,
             greets: None,
             console: None,
@@ -255,6 +257,49 @@ impl FindHand for Bmcs {
             Ok(Met { identity, profile: None })
         });
         Box::pin(async move { met })
+    }
+}
+
+/// A BMC's peculiarities, where a test has some.
+#[derive(Clone, Debug, Default)]
+pub struct Peculiar {
+    pub hides: Vec<String>,
+    /// Looks that come to nothing after its restart.
+    pub away: u32,
+    pub habit: Option<WriteHabit>,
+}
+
+impl ProbeHand for Bmcs {
+    fn kind<'a>(&'a self, _: &'a BmcOf) -> BoxFuture<'a, Result<String, HandError>> {
+        Box::pin(async move { Ok("Acme/One/1.0".to_owned()) })
+    }
+
+    fn missing<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Vec<String>, HandError>> {
+        let told = self.of(&bmc.access.address, |fake| {
+            if fake.peculiar.away > 0 {
+                fake.peculiar.away -= 1;
+                return Err(silence());
+            }
+            Ok(fake.peculiar.hides.clone())
+        });
+        Box::pin(async move { told })
+    }
+
+    fn write_habit<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<WriteHabit, HandError>> {
+        let habit = self.of(&bmc.access.address, |fake| {
+            fake.log.push("probe-write".into());
+            fake.peculiar.habit
+        });
+        Box::pin(async move { habit.ok_or_else(silence) })
+    }
+
+    fn restart<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<(), HandError>> {
+        self.of(&bmc.access.address, |fake| {
+            fake.log.push("restart-bmc".into());
+            fake.peculiar.hides.retain(|key| key == "Never");
+            fake.peculiar.away = 1;
+        });
+        Box::pin(async move { Ok(()) })
     }
 }
 

@@ -22,6 +22,7 @@ mod plans;
 #[path = "../../../store/tests/store/bed.rs"]
 #[allow(dead_code, unused_macros, unused_imports)]
 mod postgres;
+mod probing;
 mod restarts;
 mod strangers;
 mod timeline;

@@ -40,6 +40,10 @@ pub enum SiteCommand {
     Adopt(Adopt),
     /// List the entries of manifests: what is awaited, what was refused and why, what was adopted
     Awaited,
+    /// List what BMCs of each kind were seen to do, by maker, model and firmware
+    ///
+    /// It is found out when a BMC is adopted, and by `muster machine probe-bmc`.
+    Learnt,
     /// Drop an entry; what was adopted stays adopted
     Forget {
         /// As `muster bmc awaited` lists it, like mac/02:00:00:00:00:05
@@ -122,6 +126,7 @@ pub async fn ask(api: &Api, command: SiteCommand, output: Output) -> Result<Exit
         SiteCommand::Found => found(api, output).await?,
         SiteCommand::Scan => scan(api, output).await?,
         SiteCommand::Awaited => awaited(api, output).await?,
+        SiteCommand::Learnt => learnt(api, output).await?,
         SiteCommand::Manifest(asked) => enter(api, lines(&asked.file)?, &asked.go, output).await?,
         SiteCommand::Adopt(asked) => {
             let line = Line {
@@ -258,6 +263,25 @@ async fn awaited(api: &Api, output: Output) -> Result<()> {
     };
     let rows: Vec<Vec<String>> = all.as_array().into_iter().flatten().map(row).collect();
     print_told(&["entry", "state", "where", "user", "machine", "entered by", "what stood in its way"], &rows);
+    Ok(())
+}
+
+async fn learnt(api: &Api, output: Output) -> Result<()> {
+    let all = api.get("/api/v1/bmcs/learnt").await?;
+    if output == Output::Json {
+        return raw(&all);
+    }
+    let row = |one: &Value| {
+        let learnt = one.get("learnt").cloned().unwrap_or_default();
+        let keys = learnt.get("keys-after-reset").and_then(Value::as_array);
+        let keys = keys.map_or("-".to_owned(), |keys| match keys.len() {
+            0 => "none".to_owned(),
+            _ => keys.iter().filter_map(Value::as_str).map(crate::table::plain_text).collect::<Vec<_>>().join(", "),
+        });
+        vec![cell(one, "kind"), cell(&learnt, "if-match"), cell(&learnt, "survives-off"), keys]
+    };
+    let rows: Vec<Vec<String>> = all.as_array().into_iter().flatten().map(row).collect();
+    print_told(&["maker/model/firmware", "if-match", "override outlives off", "keys hidden until its restart"], &rows);
     Ok(())
 }
 

@@ -70,6 +70,11 @@ both! {
         }
         assert_eq!(bmc_adoption::pin_of(&mut tx, ONE).await.unwrap().unwrap().pin, "bb");
         assert_eq!(bmc_adoption::learnt(&mut tx, "maker/model/1.0").await.unwrap().as_deref(), Some("bb"));
+        assert_eq!(bmc_adoption::learnt_for(&mut tx, ONE).await.unwrap(), None);
+        bmc_adoption::put_kind(&mut tx, ONE, "another").await.unwrap();
+        bmc_adoption::put_kind(&mut tx, ONE, "maker/model/1.0").await.unwrap();
+        assert_eq!(bmc_adoption::kind_of(&mut tx, ONE).await.unwrap().as_deref(), Some("maker/model/1.0"));
+        assert_eq!(bmc_adoption::learnt_for(&mut tx, ONE).await.unwrap().as_deref(), Some("bb"));
         assert_eq!(bmc_adoption::all_learnt(&mut tx).await.unwrap().len(), 1);
         assert!(bmc_adoption::drop_pin(&mut tx, ONE).await.unwrap());
         assert_eq!(bmc_adoption::pin_of(&mut tx, ONE).await.unwrap(), None);
