@@ -355,6 +355,18 @@ async fn a5_9_beside_the_authority_a_foreign_key_gets_no_credential() {
 }
 
 #[tokio::test]
+async fn a5_9_a_bmc_that_is_called_by_name_is_vouched_for_by_name() {
+    let (site, before) = (Site::new(), Identity::new());
+    for (signed, taken) in [("localhost", true), ("127.0.0.1", false)] {
+        let sim = RedfishSim::start(vec![], Some(&site.signs(signed))).await;
+        let mut target = pinned(&sim, &before);
+        target.address = format!("localhost:{}", sim.address.port());
+        let told = under(&site).power(&target).await;
+        assert_eq!(told.as_ref().map_err(|error| error.label()).err(), (!taken).then_some("foreign-key"), "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn a5_9_a_pinned_key_needs_no_authority() {
     let (site, real) = (Site::new(), Identity::new());
     let sim = RedfishSim::start(vec![], Some(&real)).await;
