@@ -23,6 +23,7 @@ set_working_mc 0x20
     allowed_auths_operator none md2 md5 straight
     allowed_auths_admin none md2 md5 straight
     guid ${UUID//-/}
+    lan_config_program "$bed_scripts/lan.sh $bed $NAME"
   endlan
   chassis_control "$bed_scripts/chassis.sh $bed $NAME"
   serial 15 127.0.0.1 $kcs codec VM

@@ -264,7 +264,7 @@ impl FindHand for BmcHand {
                 ..BmcSigns::default()
             };
             let profile = self.catalog.load().recognise(&signs).map(|profile| profile.id.clone());
-            let known = BmcAccess { profile, ..access.clone() };
+            let known = BmcAccess { profile: profile.or(access.profile.clone()), ..access.clone() };
             let mut target = self.with(&known, Some(secret.clone())).await?;
             if let (Trust::FirstUse, Some(pin)) = (target.trust, hail.tls_pin) {
                 // Whoever answered the greeting, and nobody else.

@@ -203,7 +203,8 @@ async fn inventory_reported(
     let detail = json!({ "model": model, "differences": differences, "located": located,
         "summary": summary(&inventory) });
     machine.kept.located = Some(located);
-    if let Some(bmc) = &inventory.bmc {
+    // A stranger's agent may say what it likes: it shall not lead anybody's password to a place of its choice.
+    if let Some(bmc) = inventory.bmc.as_ref().filter(|_| machine.record.ours) {
         me.agent_told_of_bmc(id, inventory.system.serial.clone(), bmc);
     }
     by_agent::begin(w, me, &machine, &inventory).await?;

@@ -4,7 +4,7 @@
 //! The password it came with is in force, sealed, in the same transaction that makes it ours; the change of it is an act
 //! like any other. A crash before that transaction has changed nothing, one after it has forgotten nothing.
 
-use super::judge::{Candidate, Found, Signs, Where, Whose, host, protocols, whereabouts, whose};
+use super::judge::{Candidate, Found, Said, Signs, Where, Whose, host, protocols, whereabouts, whose};
 use super::{Met, Ours, find};
 use crate::apply::{self, Happened};
 use crate::body::{self, Adopted, Kept};
@@ -120,10 +120,14 @@ impl Conductor {
                 why = error.reason;
                 continue;
             }
-            let access = BmcAccess { protocol, address, user: ours.user.clone(), password_file: None, profile: None };
+            let profile = match self.expected_profile(ours, found).await {
+                Ok(profile) => profile,
+                Err(error) => return Outcome::Later(error.to_string()),
+            };
+            let access = BmcAccess { protocol, address, user: ours.user.clone(), password_file: None, profile };
             return match self.finder.meet(&access, &secret).await {
                 Ok(met) => {
-                    let access = BmcAccess { profile: met.profile.clone(), ..access };
+                    let access = BmcAccess { profile: met.profile.clone().or(access.profile), ..access };
                     Outcome::Met(Box::new((access, secret, met)))
                 }
                 Err(error) if error.later => Outcome::Later(error.reason),
@@ -131,6 +135,29 @@ impl Conductor {
             };
         }
         Outcome::Later(format!("nothing answers there as a BMC does: {why}"))
+    }
+}
+
+impl Conductor {
+    /// What the model of the machine says that the signs lead to, for a BMC that does not tell what it is.
+    async fn expected_profile(&self, ours: &Ours, found: Option<&Found>) -> Result<Option<String>, Error> {
+        let mut tx = self.db.read().await.map_err(store)?;
+        let by_agent = ours.agent.map(|agent| agent.machine).or(found.and_then(|found| found.body.machine));
+        let mut record = match by_agent {
+            Some(id) => machines::get(&mut tx, id).await.map_err(store)?,
+            None => None,
+        };
+        if let (None, Some(name)) = (&record, &ours.machine) {
+            record = machines::by_name(&mut tx, name).await.map_err(store)?;
+        }
+        if let (None, Some(serial)) = (&record, &ours.serial) {
+            record = machines::by_serial(&mut tx, serial).await.map_err(store)?.into_iter().find(|record| record.ours);
+        }
+        let Some(record) = record else { return Ok(None) };
+        let kept: Kept = body::read("record", &record.id, &record.data)?;
+        let catalog = self.catalog();
+        let model = record.model.or(kept.expected_model).and_then(|id| catalog.model(&id).cloned());
+        Ok(model.map(|model| model.bmc.profile))
     }
 }
 
@@ -231,6 +258,7 @@ async fn candidate(w: &mut Write<'_>, record: muster_store::Machine) -> Result<C
         id: record.id,
         name: record.name,
         serial: record.serial,
+        uuid: record.uuid,
         bmc: bmc.map(|bmc| bmc.address),
         adopted: kept.adopted.and_then(|adopted| adopted.mac),
     })
@@ -287,9 +315,13 @@ async fn adopt(
     }
     let serial = met.identity.serial.as_deref().map(str::trim).filter(|serial| !serial.is_empty());
     let signs = signs(w, ours, serial, &access.address, found).await?;
-    let whose = whose(ours, serial, &access.address, &signs);
+    let said = Said { serial, uuids: &met.identity.uuids };
+    let whose = whose(ours, &said, &access.address, &signs);
     let id = match whose {
         Whose::Conflict(why) => return Ok(Err(Outcome::Refused(why))),
+        Whose::Known(id) if matches!(state_of(w.tx, id).await?.0.at, At::Retired) => {
+            return Ok(Err(Outcome::Refused("the machine it belongs to is retired".into())));
+        }
         Whose::Known(id) => id,
         Whose::New { name } => {
             if machines::by_name(w.tx, &name).await.map_err(store)?.is_some() {

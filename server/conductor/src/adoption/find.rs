@@ -72,7 +72,7 @@ impl Finding {
             return false;
         }
         if greeted.len() >= MOST_WAITING * 4 {
-            greeted.retain(|_, at| now.0.saturating_sub(at.0) < AGAIN_MS);
+            greeted.clear();
         }
         greeted.insert(address.to_owned(), now);
         true
@@ -138,8 +138,13 @@ pub async fn find_bmcs(
     cancel: CancellationToken,
 ) {
     me.finding.scan().ranges = ranges.iter().map(|(first, last)| format!("{first}-{last}")).collect();
-    let room = Arc::new(Semaphore::new(AT_ONCE));
-    let mut greeting = JoinSet::new();
+    let (room, ranges) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(ranges));
+    let (mut greeting, mut scanning) = (JoinSet::new(), JoinSet::new());
+    let begin = |scanning: &mut JoinSet<()>| {
+        if scanning.is_empty() {
+            scanning.spawn(scan(me.clone(), ranges.clone()));
+        }
+    };
     let mut next = every.map(|_| tokio::time::Instant::now());
     loop {
         let due = async {
@@ -160,17 +165,19 @@ pub async fn find_bmcs(
                 }
             }
             Some(_) = greeting.join_next() => {}
-            () = me.finding.asked.notified() => scan(&me, &ranges, &room, &cancel).await,
+            Some(_) = scanning.join_next() => {}
+            () = me.finding.asked.notified() => begin(&mut scanning),
             () = due => {
                 next = every.map(|every| tokio::time::Instant::now() + every);
-                scan(&me, &ranges, &room, &cancel).await;
+                begin(&mut scanning);
             }
         }
     }
 }
 
 /// Greets every address of the ranges once.
-async fn scan(me: &Arc<Conductor>, ranges: &[(Ipv4Addr, Ipv4Addr)], room: &Arc<Semaphore>, cancel: &CancellationToken) {
+async fn scan(me: Arc<Conductor>, ranges: Arc<Vec<(Ipv4Addr, Ipv4Addr)>>) {
+    let room = Arc::new(Semaphore::new(AT_ONCE));
     let count = |(first, last): &(Ipv4Addr, Ipv4Addr)| last.to_bits().saturating_sub(first.to_bits()) as usize + 1;
     let addresses = ranges.iter().map(count).sum();
     if addresses == 0 {
@@ -185,9 +192,6 @@ async fn scan(me: &Arc<Conductor>, ranges: &[(Ipv4Addr, Ipv4Addr)], room: &Arc<S
     let mut greeting = JoinSet::new();
     for address in all {
         let Ok(room) = room.clone().acquire_owned().await else { break };
-        if cancel.is_cancelled() {
-            return;
-        }
         let me = me.clone();
         let address = Ipv4Addr::from_bits(address).to_string();
         greeting.spawn(async move {

@@ -104,6 +104,7 @@ pub struct Candidate {
     pub id: MachineId,
     pub name: String,
     pub serial: Option<String>,
+    pub uuid: Option<String>,
     /// Where its BMC is, as far as that is known.
     pub bmc: Option<String>,
     /// That BMC was adopted, and is the one with this MAC.
@@ -123,6 +124,13 @@ pub struct Signs {
     pub by_address: Vec<Candidate>,
 }
 
+/// What the BMC says of its machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    pub serial: Option<&'a str>,
+    pub uuids: &'a [String],
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whose {
     New { name: String },
@@ -130,15 +138,21 @@ pub enum Whose {
     Conflict(String),
 }
 
-/// Whose BMC it is that took the password, says that its machine has this serial number, and answers at this address.
-pub fn whose(ours: &Ours, serial: Option<&str>, address: &str, signs: &Signs) -> Whose {
+/// Whose BMC it is that took the password, says this of its machine, and answers at this address.
+pub fn whose(ours: &Ours, said: &Said<'_>, address: &str, signs: &Signs) -> Whose {
+    let serial = said.serial;
     if let (Some(wanted), Some(said)) = (&ours.serial, serial)
         && wanted != said
     {
         return Whose::Conflict(format!("its entry says serial number {wanted}, and the BMC says {said}"));
     }
     if let [one, two, ..] = signs.by_serial.as_slice() {
-        return Whose::Conflict(format!("{} and {} both have serial number {}", one.name, two.name, said(serial)));
+        return Whose::Conflict(format!(
+            "{} and {} both have serial number {}",
+            one.name,
+            two.name,
+            serial.unwrap_or_default()
+        ));
     }
     let all = [("its entry names", signs.named.as_ref())]
         .into_iter()
@@ -159,6 +173,10 @@ pub fn whose(ours: &Ours, serial: Option<&str>, address: &str, signs: &Signs) ->
     {
         return Whose::Conflict(format!("{} has serial number {known}, and the BMC says {said}", one.name));
     }
+    if let Some(known) = one.uuid.as_deref().filter(|known| !is_among(known, said.uuids)) {
+        let uuids = said.uuids.join(" or ");
+        return Whose::Conflict(format!("{} has UUID {known}, and the BMC says {uuids}", one.name));
+    }
     let same = |bmc: &str| host(bmc) == host(address);
     if let Some(bmc) = one.bmc.as_deref().filter(|bmc| !same(bmc))
         && (one.adopted.is_none() || one.adopted != ours.mac)
@@ -171,8 +189,16 @@ pub fn whose(ours: &Ours, serial: Option<&str>, address: &str, signs: &Signs) ->
     Whose::Known(one.id)
 }
 
-fn said(serial: Option<&str>) -> &str {
-    serial.unwrap_or("unknown")
+/// Makers disagree about the order of the first bytes, so that either is the same. No word is no other word.
+fn is_among(known: &str, said: &[String]) -> bool {
+    let digits = |text: &str| text.chars().filter(char::is_ascii_hexdigit).collect::<String>().to_ascii_lowercase();
+    let swapped = |text: &str| {
+        let pair = |at: usize| text.get(at * 2..at * 2 + 2).unwrap_or_default();
+        let first: String = [3, 2, 1, 0, 5, 4, 7, 6].map(pair).concat();
+        first + text.get(16..).unwrap_or_default()
+    };
+    let known = digits(known);
+    said.is_empty() || said.iter().map(|one| digits(one)).any(|one| one == known || swapped(&one) == known)
 }
 
 #[cfg(test)]
@@ -258,14 +284,18 @@ mod tests {
         assert_eq!(protocols(&url, None), [Protocol::Redfish]);
     }
 
+    fn says(serial: Option<&'static str>) -> Said<'static> {
+        Said { serial, uuids: &[] }
+    }
+
     fn machine(id: u128, serial: Option<&str>, bmc: Option<&str>) -> Candidate {
         let (serial, bmc) = (serial.map(str::to_owned), bmc.map(str::to_owned));
-        Candidate { id: MachineId(id), name: format!("n{id}"), serial, bmc, adopted: None }
+        Candidate { id: MachineId(id), name: format!("n{id}"), serial, uuid: None, bmc, adopted: None }
     }
 
     #[test]
     fn a_bmc_that_no_sign_leads_from_becomes_a_new_machine_with_the_best_name_there_is() {
-        let name = |ours: &Ours, serial| match whose(ours, serial, "10.0.0.5", &Signs::default()) {
+        let name = |ours: &Ours, serial| match whose(ours, &says(serial), "10.0.0.5", &Signs::default()) {
             Whose::New { name } => name,
             other => panic!("{other:?}"),
         };
@@ -278,21 +308,39 @@ mod tests {
     fn all_signs_have_to_lead_to_one_machine() {
         let (one, two) = (machine(1, Some("S1"), None), machine(2, None, None));
         let signs = Signs { named: Some(one.clone()), by_serial: vec![one.clone()], ..Signs::default() };
-        assert_eq!(whose(&ours(), Some("S1"), "10.0.0.5", &signs), Whose::Known(MachineId(1)));
+        assert_eq!(whose(&ours(), &says(Some("S1")), "10.0.0.5", &signs), Whose::Known(MachineId(1)));
         let signs = Signs { by_agent: Some(two.clone()), ..signs };
-        let Whose::Conflict(why) = whose(&ours(), Some("S1"), "10.0.0.5", &signs) else { panic!("no conflict") };
+        let Whose::Conflict(why) = whose(&ours(), &says(Some("S1")), "10.0.0.5", &signs) else { panic!("no conflict") };
         assert!(why.contains("n1") && why.contains("n2"), "{why}");
         let twins = Signs { by_serial: vec![one, two], ..Signs::default() };
-        assert!(matches!(whose(&ours(), Some("S1"), "10.0.0.5", &twins), Whose::Conflict(_)));
+        assert!(matches!(whose(&ours(), &says(Some("S1")), "10.0.0.5", &twins), Whose::Conflict(_)));
     }
 
     #[test]
     fn another_serial_than_the_manifests_or_the_machines_is_a_conflict() {
         let wanted = Ours { serial: Some("S1".into()), ..ours() };
-        assert!(matches!(whose(&wanted, Some("S2"), "a", &Signs::default()), Whose::Conflict(_)));
-        assert!(matches!(whose(&wanted, None, "a", &Signs::default()), Whose::New { .. }), "one that tells none");
+        assert!(matches!(whose(&wanted, &says(Some("S2")), "a", &Signs::default()), Whose::Conflict(_)));
+        assert!(
+            matches!(whose(&wanted, &says(None), "a", &Signs::default()), Whose::New { .. }),
+            "one that tells none"
+        );
         let signs = Signs { named: Some(machine(1, Some("S1"), None)), ..Signs::default() };
-        assert!(matches!(whose(&ours(), Some("S2"), "a", &signs), Whose::Conflict(_)));
+        assert!(matches!(whose(&ours(), &says(Some("S2")), "a", &signs), Whose::Conflict(_)));
+    }
+
+    #[test]
+    fn a_machine_with_another_uuid_is_another_machine_whatever_its_serial_number() {
+        let uuids = ["00112233-4455-4677-8899-aabbccddeeff".to_owned()];
+        let whose_of = |uuid: &str| {
+            let one = Candidate { uuid: Some(uuid.into()), ..machine(1, Some("S1"), None) };
+            let signs = Signs { by_serial: vec![one], ..Signs::default() };
+            whose(&ours(), &Said { serial: Some("S1"), uuids: &uuids }, "10.0.0.5", &signs)
+        };
+        for same in ["00112233-4455-4677-8899-AABBCCDDEEFF", "33221100-5544-7746-8899-aabbccddeeff"] {
+            assert_eq!(whose_of(same), Whose::Known(MachineId(1)), "{same}");
+        }
+        let other = whose_of("11112233-4455-4677-8899-aabbccddeeff");
+        assert!(matches!(other, Whose::Conflict(why) if why.contains("UUID")));
     }
 
     #[test]
@@ -300,7 +348,7 @@ mod tests {
         let entry = Ours { mac: Some(MAC), ..ours() };
         let mut one = machine(1, None, Some("10.0.0.5"));
         let whose_at = |one: &Candidate, address: &str| {
-            whose(&entry, None, address, &Signs { named: Some(one.clone()), ..Signs::default() })
+            whose(&entry, &says(None), address, &Signs { named: Some(one.clone()), ..Signs::default() })
         };
         assert_eq!(whose_at(&one, "https://10.0.0.5"), Whose::Known(MachineId(1)));
         assert!(matches!(whose_at(&one, "10.0.0.6"), Whose::Conflict(_)));
