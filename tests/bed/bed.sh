@@ -83,6 +83,7 @@ add() {
         [decoy]=                              # a second disk of this size, full of foreign data
         [port]=swp$n
         [bmc]=10.77.1.$((10 + n)) [bmc_user]=admin [bmc_password]=secret
+        [bmc_more]=                           # a file with more lines for the BMC's emulator: sensors, FRUs
         [boot_uri]=http://10.77.0.1/boot/ipxe.efi
         [qemu]=                               # further arguments, split at blanks
     )

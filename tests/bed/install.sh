@@ -7,7 +7,7 @@ packages="
 gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 apt-utils mmdebstrap debian-archive-keyring zstd cpio kmod jq python3 python3-venv binutils
 gdisk dosfstools mtools e2fsprogs grub-pc-bin grub-efi-amd64-bin grub-efi-amd64-signed shim-signed ipxe
-qemu-system-x86 ipxe-qemu ovmf qemu-system-arm qemu-efi-aarch64 openipmi ipmitool lldpd iproute2 socat dnsmasq-base tcpdump
+qemu-system-x86 ipxe-qemu ovmf qemu-system-arm qemu-efi-aarch64 openipmi ipmitool freeipmi-tools lldpd iproute2 socat dnsmasq-base tcpdump
 curl openssl busybox-static isc-dhcp-client isc-dhcp-relay isc-dhcp-server kea-dhcp4-server dhcpcd-base tftp-hpa atftp nftables
 postgresql"
 missing=()

@@ -13,7 +13,7 @@ use crate::cli::Output;
 use crate::data;
 use crate::table::plain_text;
 use anyhow::{Context as _, Result, bail};
-use muster_bmc::{Bmcs, Kind, Pin, Protocol, Secret, Settings, Target, Trust};
+use muster_bmc::{Bmcs, Kind, Pin, Protocol, Quirk, Secret, Settings, Target, Trust};
 use muster_catalog::Catalog;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
@@ -99,6 +99,9 @@ pub struct At {
     /// SHA-256 of the BMC's public key, as an earlier look printed it; with another key no credential is sent
     #[arg(long, value_name = "SHA256")]
     pub pin: Option<String>,
+    /// The BMC's kind, by the name of one of the profiles built in: its workarounds are used
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
 }
 
 #[derive(clap::Args)]
@@ -182,6 +185,7 @@ impl At {
     pub fn target(&self) -> Result<Target> {
         let mut target = target(&self.url, &self.user, password(&self.password_file)?)?;
         target.system = self.system.clone();
+        target.quirks = quirks(self.profile.as_deref())?;
         if let Some(pin) = &self.pin {
             let pin = Pin::read(pin).context("--pin is no SHA-256: 64 hexadecimal digits are expected")?;
             if target.trust == Trust::Plain || target.protocol == Protocol::Ipmi {
@@ -199,6 +203,20 @@ fn profiles(files: Option<&Path>) -> Result<Catalog> {
         None => PROFILES.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect(),
     };
     muster_catalog::read(&texts).map_err(|slips| crate::config::Mistakes(slips).into())
+}
+
+/// What a kind of BMC has to be asked in another way, by the name of its profile. A BMC tells its kind only after a login, and
+/// how to log in is what some of it is about; so it is said, not guessed.
+fn quirks(profile: Option<&str>) -> Result<Vec<Quirk>> {
+    let Some(name) = profile else { return Ok(Vec::new()) };
+    let catalog = profiles(None)?;
+    match catalog.bmc_profile(name) {
+        Some(profile) => Ok(profile.quirks_in_force()),
+        None => {
+            let known: Vec<&str> = catalog.bmcs.iter().map(|profile| profile.id.as_str()).collect();
+            bail!("no profile of a BMC is called {name:?}; there are: {}", known.join(", "))
+        }
+    }
 }
 
 /// The first line of a file: editors end it with a line break that is no part of the password.
@@ -271,6 +289,14 @@ mod tests {
     fn the_profiles_built_in_read() {
         let catalog = profiles(None).unwrap();
         assert!(!catalog.bmcs.is_empty());
+    }
+
+    #[test]
+    fn a_profile_that_is_named_brings_its_workarounds_and_an_unknown_one_the_names_there_are() {
+        assert!(quirks(Some("openipmi-sim")).unwrap().contains(&Quirk::SuiteThreeOnly));
+        assert_eq!(quirks(None).unwrap(), []);
+        let said = quirks(Some("openipmi")).unwrap_err().to_string();
+        assert!(said.contains("\"openipmi\"") && said.contains("openipmi-sim"), "{said}");
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl FirmwareCommand {
             password_file: asked.password_file.clone().unwrap_or_default(),
             system: asked.system.clone(),
             pin: asked.pin.clone(),
+            profile: None,
         };
         Some((asked, at))
     }

@@ -1,6 +1,6 @@
 //! `muster bmc power`: whether the machines behind many BMCs are on, a line each as they are known.
 
-use super::{password, target};
+use super::{password, quirks, target};
 use crate::cli::Output;
 use crate::table::{count, plain_text, print_told};
 use anyhow::{Context as _, Result, bail};
@@ -30,6 +30,9 @@ pub struct ReadPower {
     /// A file with the password on its first line
     #[arg(long)]
     password_file: PathBuf,
+    /// The BMCs' kind, by the name of one of the profiles built in: its workarounds are used
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<String>,
 }
 
 /// What one BMC said.
@@ -41,9 +44,11 @@ struct Told {
 
 pub async fn look(bmcs: &Bmcs, asked: &ReadPower, output: Output) -> Result<ExitCode> {
     let secret = password(&asked.password_file)?;
+    let quirks = quirks(asked.profile.as_deref())?;
     let mut targets = Vec::new();
     for url in asked.each()? {
-        let target = target(&url, &asked.user, secret.clone())?;
+        let mut target = target(&url, &asked.user, secret.clone())?;
+        target.quirks = quirks.clone();
         targets.push((url, target));
     }
     let told = sweep(bmcs, targets).await?;
