@@ -25,3 +25,4 @@ mod restarts;
 mod strangers;
 mod timeline;
 mod watching;
+mod ways;
