@@ -1,8 +1,8 @@
 #!/bin/bash
 # chassis.sh BED NAME get|set ITEM [VALUE] ...: what ipmi_sim asks of the chassis; the hand on the power switch.
 #
-# "Boot once" is a swap: QEMU starts with the network first, and the order that holds from the next reset on, the disk
-# first, is set at once. Firmware has then read the first order, and a guest that reboots comes up from its disk.
+# "Boot once" is a swap: QEMU starts with the network (or the disc that a BMC shows) first, and the order that holds from the
+# next reset on, the disk first, is set at once. Firmware has then read the first order, and a guest that reboots comes up from its disk.
 set -euo pipefail
 . "$(cd "$(dirname "$0")" && pwd)/lib.sh"
 load_bed "$1"
@@ -26,7 +26,10 @@ order() {
 start() {
     local first=disk
     on && return
-    if [ "$(boot)" = pxe ]; then first=net; fi
+    case $(boot) in
+        pxe) first=net ;;
+        cdrom) [ ! -f "$machine/disc.iso" ] || first=disc ;;
+    esac
     echo default >"$machine/boot"
     rm -f "$machine/qmp.sock"
     launch "$machine/qemu.pid" "$machine/qemu.log" "$bed_scripts/qemu.sh" "$bed" "$NAME" $first
@@ -34,6 +37,9 @@ start() {
     if [ $first = net ] && [ "$FIRMWARE" != http ]; then
         order 2 1
         qmp '{"execute":"cont"}'
+    elif [ $first = disc ]; then
+        qmp '{"execute":"qom-set","arguments":{"path":"/machine/peripheral/disc0","property":"bootindex","value":9}}' \
+            '{"execute":"cont"}'
     fi
     log "started from $first"
 }
@@ -42,7 +48,7 @@ stop() { end "$machine/qemu.pid"; log stopped; }
 
 reset() {
     on || return 0
-    if [ "$(boot)" != pxe ]; then
+    if [[ ! $(boot) =~ ^(pxe|cdrom)$ ]]; then
         qmp '{"execute":"system_reset"}'
         log "reset"
     else

@@ -1,6 +1,6 @@
 #!/bin/bash
-# qemu.sh BED NAME net|disk: becomes the QEMU of one machine, booting from the given first. From the network it starts
-# paused: chassis.sh sets the order that holds from the next reset on, then lets it go.
+# qemu.sh BED NAME net|disk|disc: becomes the QEMU of one machine, booting from the given first. From the network or from the
+# disc that its BMC shows (machines/NAME/disc.iso) it starts paused: chassis.sh sets the order that holds from the next reset on, then lets it go.
 set -euo pipefail
 . "$(cd "$(dirname "$0")" && pwd)/lib.sh"
 load_bed "$1"
@@ -29,6 +29,9 @@ if [ "$3" = net ] && [ "$FIRMWARE" = http ]; then
 elif [ "$3" = net ]; then
     net=1 disk=2
     start+=(-S)
+elif [ "$3" = disc ]; then
+    net=3 disk=2
+    start+=(-S)
 fi
 
 args=(
@@ -52,6 +55,10 @@ esac
 if [ -f "$machine/decoy.raw" ]; then
     args+=(-drive "file=$machine/decoy.raw,format=raw,if=none,id=drive1,cache=unsafe"
         -device "virtio-blk-pci,id=disk1,drive=drive1,serial=DECOY-$SERIAL")
+fi
+if [ "$3" = disc ]; then
+    args+=(-drive "file=$machine/disc.iso,format=raw,if=none,id=drive2,media=cdrom,readonly=on"
+        -device "ide-cd,id=disc0,drive=drive2,bootindex=1")
 fi
 if [ "$FIRMWARE" = bios ]; then
     # QEMU gives the card its iPXE option ROM.

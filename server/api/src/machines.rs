@@ -6,8 +6,9 @@ use crate::problem::Problem;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use muster_catalog::{About, Difference, Evidence, Located, Role};
-use muster_conductor::{AgentSeen, Fault, Known, known, plans};
+use muster_conductor::{AgentSeen, Fault, Known, Medium, known, plans};
 use muster_lifecycle::Life;
+use muster_lifecycle::Tried;
 use muster_lifecycle::machine::{At, Data, MachineLife};
 use muster_names::{Epoch, Inventory, Mac, MachineId, Millis, OrderId, Place, Seq, Subject};
 use muster_store::passwords::{self, PasswordState};
@@ -86,6 +87,10 @@ pub struct Machine {
     pub quality: Vec<Difference>,
     pub figures: Vec<Figure>,
     pub agent: Option<AgentSeen>,
+    /// The way of the last boot into the agent that was ordered, and whether the machine came in by it.
+    pub way: Option<Tried>,
+    /// The boot disc of ours that its BMC shows.
+    pub medium: Option<Medium>,
     pub bmc: Option<String>,
     /// None without a BMC.
     pub bmc_password: Option<BmcPasswordShown>,
@@ -268,6 +273,8 @@ pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Resu
         differences: machine.kept.differences.clone(),
         quality: machine.kept.quality.clone(),
         figures: machine.kept.figures.clone(),
+        way: machine.kept.way.clone(),
+        medium: machine.kept.medium.clone(),
         agent: machine.record.agent.as_deref().and_then(|text| serde_json::from_str(text).ok()),
         bmc_password: match &bmc {
             Some(_) => Some(bmc_password(&app, &mut tx, id).await?),

@@ -8,7 +8,7 @@ use crate::error::store;
 use crate::scribe::Write;
 use crate::session::{Caller, Room, Session, TurnedAway};
 use crate::standing::{permit, standing};
-use crate::{AgentSeen, Conductor, Error, body, clean, reports};
+use crate::{AgentSeen, Conductor, Error, body, clean, reports, ways};
 use muster_lifecycle::machine::Event;
 use muster_names::{BootId, Digest, Epoch, MachineId, Millis};
 use muster_store::{AgentMode, Bound, boot_tokens, machines};
@@ -269,6 +269,9 @@ impl Conductor {
                         session.acked = session.acked.max(seq);
                     }
                     remember(&mut w, &session, &turn).await?;
+                    if let (Some(id), Mode::Ram) = (session.machine, turn.mode) {
+                        ways::spoke(&mut w, &me.catalog(), id, token).await?;
+                    }
                     Ok(session)
                 })
             })

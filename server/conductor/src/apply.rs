@@ -7,12 +7,12 @@ use crate::body::{self, BmcBody, Kept};
 use crate::error::store;
 use crate::facts::{Known, STATE_VERSION, known};
 use crate::scribe::Write;
-use crate::{Error, rim};
+use crate::{Error, media, rim, ways};
 use muster_catalog::Catalog;
 use muster_diagnosis::Rail;
 use muster_lifecycle::machine::{After, At, Event, Facts, Machine, MachineLife};
 use muster_lifecycle::{Again, Life, OrderWant, Owner, Plan, Wait, What};
-use muster_names::{Cause, Epoch, Key, MachineId, Millis, Subject, TicketId};
+use muster_names::{BootTarget, Cause, Epoch, Key, MachineId, Millis, Subject, TicketId, Way};
 use muster_store::{Appended, End, NewAct, acts, boot_tokens, machines, orders, reservations, subjects, tickets};
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,9 @@ pub struct LogBody {
 pub struct ActBody {
     pub what: What,
     pub requester: String,
+    /// The ways into the agent, in the order in which the BMC is asked for them. Older rows have none: PXE.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ways: Vec<Way>,
 }
 
 const STANDING_ROUNDS: usize = 8;
@@ -71,6 +74,9 @@ pub async fn apply(
         return Ok(Applied::Seen);
     }
     w.touched.insert(id);
+    if let Event::DeadlinePassed { epoch } = &happened.event {
+        ways::missed(w, &mut machine, *epoch).await?;
+    }
     let mut offered = vec![happened.event];
     let mut moved = None;
     for _ in 0..STANDING_ROUNDS {
@@ -149,6 +155,10 @@ async fn enter(w: &mut Write<'_>, machine: &mut Known, next: Machine, actor: &st
     machine.facts.epoch = epoch;
     end_writes(w, machine, &plan).await?;
     record_acts(w, machine, &plan).await?;
+    if !plan.acts.iter().any(|act| matches!(act.what, What::BootInto { .. })) {
+        // A boot that is ordered ejects it, or inserts it anew.
+        media::ask(w, machine).await?;
+    }
     reconcile_tickets(w, id, &plan).await?;
     close_order(w, machine, &plan).await
 }
@@ -193,7 +203,11 @@ async fn record_acts(w: &mut Write<'_>, machine: &Known, plan: &Plan) -> Result<
     let bmc: BmcBody = body::read("bmc", &id, bmc)?;
     for act in &plan.acts {
         let key = Key { of: Subject::Machine(id), epoch: machine.facts.epoch, slot: act.slot.to_string() };
-        let frozen = ActBody { what: act.what.clone(), requester: machine.kept.requester.clone() };
+        let ways = match act.what {
+            What::BootInto { target: BootTarget::Agent } => ways::chosen(w, machine).await?,
+            _ => Vec::new(),
+        };
+        let frozen = ActBody { what: act.what.clone(), requester: machine.kept.requester.clone(), ways };
         let row = NewAct {
             body: body::write("act", &key, &frozen)?,
             again: again(act.again),

@@ -2,7 +2,7 @@
 //! changed one is taken at once and none stays in memory longer than its call.
 
 use crate::adoption::{FindHand, Met};
-use crate::hand::{BmcOf, ConsoleHand, FirmwareHand, Hand, HandError, Login, PasswordHand};
+use crate::hand::{BmcOf, ConsoleHand, FirmwareHand, Hand, HandError, Lead, Login, PasswordHand};
 use crate::passwords::Vault;
 use crate::probing::ProbeHand;
 use crate::watching::{Shown, Visit, WatchHand};
@@ -13,7 +13,7 @@ use muster_bmc::{
     Secret, Target, Trust, WriteHabit,
 };
 use muster_catalog::{BiosTold, BmcAccess, BmcSigns, Catalog, Placed, Protocol, Quirk};
-use muster_names::{BootTarget, FirmwareMode, Power};
+use muster_names::{FirmwareMode, Power};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -154,19 +154,34 @@ impl Hand for BmcHand {
     fn set_boot<'a>(
         &'a self,
         bmc: &'a BmcOf,
-        target: BootTarget,
+        lead: &'a Lead,
         mode: Option<FirmwareMode>,
     ) -> BoxFuture<'a, Result<(), HandError>> {
         Box::pin(async move {
-            let device = match target {
-                BootTarget::Agent => BootDevice::Pxe,
-                BootTarget::Disk => BootDevice::Disk,
+            let (device, uri) = match lead {
+                Lead::Disk => (BootDevice::Disk, None),
+                Lead::Pxe => (BootDevice::Pxe, None),
+                Lead::Http(uri) => (BootDevice::Http, Some(uri.as_str())),
+                Lead::Disc(_) => (BootDevice::Cd, None),
             };
             // Servers of the last ten years are UEFI first; a model or an inventory that says BIOS goes before this.
-            let mode = mode.unwrap_or(FirmwareMode::Uefi);
+            let mode = match lead {
+                Lead::Http(_) => FirmwareMode::Uefi,
+                _ => mode.unwrap_or(FirmwareMode::Uefi),
+            };
             let order = BootOrder { device, mode, once: true };
             let at = self.target(bmc).await?;
-            self.bmcs.set_boot(&at, order).await.map(drop).map_err(|error| told(&error))
+            if let Lead::Disc(image) = lead {
+                self.bmcs.insert(&at, image).await.map_err(|error| told(&error))?;
+            }
+            self.bmcs.set_boot_from(&at, order, uri).await.map(drop).map_err(|error| told(&error))
+        })
+    }
+
+    fn eject<'a>(&'a self, bmc: &'a BmcOf, disc: &'a str) -> BoxFuture<'a, Result<(), HandError>> {
+        Box::pin(async move {
+            let at = self.target(bmc).await?;
+            self.bmcs.eject(&at, disc).await.map(drop).map_err(|error| told(&error))
         })
     }
 }

@@ -4,6 +4,7 @@
 use crate::Error;
 use muster_catalog::{BmcAccess, Difference, Located, Witness};
 use muster_diagnosis::Ordered;
+use muster_lifecycle::Tried;
 use muster_names::{BootId, CaseId, FirmwareMode, Mac, Millis, SwitchPort};
 use muster_wire::{Figure, Identity, ImageRef, Mode, NetworkConfig, User};
 use schemars::JsonSchema;
@@ -33,6 +34,12 @@ pub struct Kept {
     pub firmware_mode: Option<FirmwareMode>,
     /// The port it last booted from.
     pub boot_mac: Option<Mac>,
+    /// The way of the last boot into the agent that was ordered, and whether the machine came in by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<Tried>,
+    /// The boot disc of ours that its BMC shows, from before the order to insert it until it is ejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub medium: Option<Medium>,
     /// Who asked for what the machine is doing.
     pub requester: String,
     pub why: Option<String>,
@@ -49,6 +56,17 @@ pub struct Adopted {
     pub mac: Option<Mac>,
     /// The entry that said it is ours.
     pub entry: String,
+}
+
+/// A disc of ours in a BMC's virtual media.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Medium {
+    pub image: String,
+    pub since: Millis,
+    /// Why it is still there although it was to be ejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,7 +4,7 @@
 use crate::apply::{self, Happened};
 use crate::error::store;
 use crate::facts::known;
-use crate::{Conductor, Error, rim};
+use crate::{Conductor, Error, rim, ways};
 use muster_lifecycle::{Life, machine::At, machine::Event, machine::MachineLife};
 use muster_names::{BootTarget, Mac, Millis};
 use muster_store::{AgentMode, BootToken, boot_tokens, machines};
@@ -127,12 +127,14 @@ impl Conductor {
                         None if dedicated => (None, None, None),
                         None => return Ok(Err("nobody knows this MAC, and its network is not dedicated")),
                         Some(record) => {
-                            let machine = known(w.tx, &me.catalog(), record.id).await?;
+                            let mut machine = known(w.tx, &me.catalog(), record.id).await?;
                             let waits = matches!(machine.state.at, At::Expected | At::Observed);
                             let plan = MachineLife::plan(&machine.state, &machine.facts);
                             if !(waits && dedicated) && plan.want.boot == BootTarget::Disk {
                                 return Ok(Err(DISK_WANTED));
                             }
+                            let now = w.now;
+                            ways::arrived(&mut w, &mut machine, now).await?;
                             (Some(record.id), Some(machine.facts.epoch), record.model)
                         }
                     };

@@ -8,7 +8,8 @@ use crate::error::store;
 use crate::facts::{known, shadow, state_of};
 use crate::procedure::{Patience, Phase, Procedure, Stop};
 use crate::scribe::Write;
-use crate::{BmcOf, Conductor, Error, bios, body, ledger, passwords, probing, rim};
+use crate::ways::{Journey, Led, led};
+use crate::{BmcOf, Conductor, Error, bios, body, ledger, media, passwords, probing, rim};
 use muster_diagnosis::{Asked, Rail, Weight, admit};
 use muster_lifecycle::What;
 use muster_lifecycle::machine::{At, Event};
@@ -29,7 +30,8 @@ const AFTERMATH_MS: i64 = 15_000;
 const LOOK: Duration = Duration::from_millis(500);
 const MOST: u32 = 256;
 /// What couriers carry.
-const WEIGHTS: [&str; 4] = [Weight::Power.label(), passwords::WEIGHT, probing::WEIGHT, Weight::Bios.label()];
+const WEIGHTS: [&str; 5] =
+    [Weight::Power.label(), passwords::WEIGHT, probing::WEIGHT, Weight::Bios.label(), media::WEIGHT];
 
 /// What the claiming transaction said.
 enum Claimed {
@@ -45,6 +47,7 @@ struct Work {
     id: MachineId,
     row: ActRow,
     what: What,
+    led: Led,
     bmc: BmcOf,
     mode: Option<FirmwareMode>,
     phase: Phase,
@@ -120,6 +123,7 @@ async fn dispatch(me: &Arc<Conductor>, running: &mut JoinSet<()>) -> Result<(), 
                 let carried = match row.weight.as_str() {
                     passwords::WEIGHT => passwords::carry(&me, row).await,
                     probing::WEIGHT => probing::carry(&me, row).await,
+                    media::WEIGHT => media::carry(&me, row).await,
                     weight if weight == Weight::Bios.label() => bios::carry(&me, row).await,
                     _ => carry(&me, row).await,
                 };
@@ -226,7 +230,8 @@ async fn claim(me: &Arc<Conductor>, id: MachineId, key: Key, bmc: BmcOf, power: 
                 let detail = serde_json::json!({ "act": frozen.what, "bmc": bmc.access.address, "phase": row.phase });
                 apply::note(&mut w, id, &cause, "act-claimed", "courier", detail).await?;
                 let (phase, mode) = (Phase::from_word(&row.phase), machine.kept.firmware_mode);
-                Ok(Claimed::Yes(Box::new(Work { id, row, what: frozen.what, bmc, mode, phase })))
+                let led = led(&me, &machine, &frozen);
+                Ok(Claimed::Yes(Box::new(Work { id, row, what: frozen.what, led, bmc, mode, phase })))
             })
         })
         .await
@@ -270,11 +275,14 @@ async fn perform(me: &Arc<Conductor>, work: &Work) -> Result<(), Stop> {
         })
     };
     let model = me.firmware_mode_of(work.id).await;
+    let log = Journey { me, id: work.id, key: &work.row.key, bmc: &work.bmc, led: &work.led };
     let procedure = Procedure {
         hand: me.hand.as_ref(),
         bmc: &work.bmc,
         mode: work.mode.or(model),
+        leads: &work.led.leads,
         mark: &mark,
+        log: &log,
         patience: Patience::default(),
     };
     procedure.run(&work.what, work.phase).await

@@ -5,7 +5,7 @@ use crate::error::store;
 use crate::{Error, OrderBody};
 use muster_catalog::{Catalog, usable_for_writes};
 use muster_lifecycle::machine::{Facts, Limits, Machine, OpenOrder};
-use muster_names::{Epoch, MachineId, Subject};
+use muster_names::{Epoch, FirmwareMode, MachineId, Subject, Way};
 use muster_store::{PermitState, Stored, Tx, machines, orders, subjects};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ pub struct Known {
     pub stored: Stored,
     pub state: Machine,
     pub facts: Facts,
+    /// The ways into it, of its model, in their order.
+    pub ways: Vec<Way>,
 }
 
 /// The version of the state's JSON.
@@ -34,16 +36,18 @@ pub async fn known(tx: &mut Tx, catalog: &Catalog, id: MachineId) -> Result<Know
         }
         None => None,
     };
+    let model = record.model.as_deref().or(kept.expected_model.as_deref());
+    let ways = ways(catalog, model, kept.firmware_mode);
     let facts = Facts {
         epoch: stored.epoch,
-        limits: limits(catalog, record.model.as_deref().or(kept.expected_model.as_deref())),
+        limits: limits(catalog, model, ways.len()),
         bmc: record.ours && record.bmc.is_some(),
         order,
         case: kept.case.as_ref().map(|fault| fault.case),
         hold: kept.hold.is_some(),
         retire: kept.retire,
     };
-    Ok(Known { record, kept, stored, state, facts })
+    Ok(Known { record, kept, stored, state, facts, ways })
 }
 
 /// Why this machine may be looked at and nothing more: what is known of its model was made up, not captured or
@@ -67,13 +71,22 @@ pub async fn state_of(tx: &mut Tx, id: MachineId) -> Result<(Machine, Epoch), Er
     Ok((body::read("state", &id, &stored.state)?, stored.epoch))
 }
 
-fn limits(catalog: &Catalog, model: Option<&str>) -> Limits {
+/// What came up under BIOS has no HTTP boot.
+fn ways(catalog: &Catalog, model: Option<&str>, mode: Option<FirmwareMode>) -> Vec<Way> {
+    let model = model.and_then(|id| catalog.model(id));
+    let fits = |way: &Way| *way != Way::Http || mode != Some(FirmwareMode::Bios);
+    let ways: Vec<Way> = model.map(|model| model.boot.ways.iter().copied().filter(fits).collect()).unwrap_or_default();
+    if ways.is_empty() { vec![Way::Pxe] } else { ways }
+}
+
+/// Each way has at least one attempt before a person is asked.
+fn limits(catalog: &Catalog, model: Option<&str>, ways: usize) -> Limits {
     let Some(model) = model.and_then(|id| catalog.model(id)) else { return Limits::default() };
     let seconds = |s: u32| Duration::from_secs(u64::from(s));
     let few = |n: u32| u8::try_from(n).unwrap_or(u8::MAX).max(1);
     let of = &model.limits;
     Limits {
-        attempts: few(of.attempts),
+        attempts: few(of.attempts.max(u32::try_from(ways).unwrap_or(u32::MAX))),
         repairs: few(of.repairs),
         discover: seconds(of.discover_seconds),
         commission: seconds(of.commission_seconds),

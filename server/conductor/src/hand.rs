@@ -8,7 +8,7 @@ use crate::watching::WatchHand;
 use futures_core::future::BoxFuture;
 use muster_bmc::{Console, Running, Secret};
 use muster_catalog::{BiosTold, BmcAccess};
-use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
+use muster_names::{FirmwareMode, MachineId, Power, Way};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,6 +35,30 @@ impl std::fmt::Display for HandError {
     }
 }
 
+/// Where the next boot leads, and by which way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lead {
+    /// Its own disk.
+    Disk,
+    Pxe,
+    /// UEFI HTTP boot of the loader at this address.
+    Http(String),
+    /// The boot disc at this address, shown by the BMC as virtual media.
+    Disc(String),
+}
+
+impl Lead {
+    /// The way into the agent that it is.
+    pub fn way(&self) -> Option<Way> {
+        match self {
+            Self::Disk => None,
+            Self::Pxe => Some(Way::Pxe),
+            Self::Http(_) => Some(Way::Http),
+            Self::Disc(_) => Some(Way::VirtualMedia),
+        }
+    }
+}
+
 /// A BMC's capabilities for power and boot. Cancelling a call leaves open whether it was carried out: the caller reads
 /// the power again before it acts again.
 pub trait Hand: Send + Sync {
@@ -42,13 +66,15 @@ pub trait Hand: Send + Sync {
     fn power<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Power, HandError>>;
     /// Asks for On or Off; [`Power::Unknown`] is refused.
     fn set_power<'a>(&'a self, bmc: &'a BmcOf, power: Power) -> BoxFuture<'a, Result<(), HandError>>;
-    /// Sets the next boot's device and reads it back.
+    /// Sets where the next boot leads and reads it back; a disc is inserted first. Whoever calls again does no harm.
     fn set_boot<'a>(
         &'a self,
         bmc: &'a BmcOf,
-        target: BootTarget,
+        lead: &'a Lead,
         mode: Option<FirmwareMode>,
     ) -> BoxFuture<'a, Result<(), HandError>>;
+    /// Ejects the disc at this address, and what else came from its server.
+    fn eject<'a>(&'a self, bmc: &'a BmcOf, disc: &'a str) -> BoxFuture<'a, Result<(), HandError>>;
 }
 
 /// What a login is tried with.

@@ -22,6 +22,7 @@ pub mod import;
 mod layout;
 mod leases;
 mod ledger;
+mod media;
 mod passwords;
 pub mod plans;
 mod probing;
@@ -37,22 +38,23 @@ mod tidy;
 pub mod timeline;
 mod view;
 mod watching;
+mod ways;
 
 pub use adoption::{
-    AwaitedShown, Candidates, Entry, EntryPlanned, FindHand, FoundBmc, Manifest, ManifestPlanned, ManifestVerdict, Met,
-    ScanTold, Standing, Told as BmcTold, Way, adopt_bmcs, find_bmcs,
+    AwaitedShown, Candidates, Entry, EntryPlanned, FindHand, FoundBmc, FoundBy, Manifest, ManifestPlanned,
+    ManifestVerdict, Met, ScanTold, Standing, Told as BmcTold, adopt_bmcs, find_bmcs,
 };
 pub use agents::{Live, MOST_REPORTS};
 pub use apply::{ActBody, Applied, LogBody};
 pub use bmcs::BmcHand;
-pub use body::{Adopted, AgentSeen, BmcBody, Fault, Kept, OrderBody};
+pub use body::{Adopted, AgentSeen, BmcBody, Fault, Kept, Medium, OrderBody};
 pub use boot::BootAnswer;
 pub use conflicts::{CONFLICT_KINDS, OpenConflict, keep_conflicts};
 pub use courier::{couriers, deadlines};
 pub use error::Error;
 pub use facts::{Known, known};
 pub use firmware::{FirmwareReport, MachineFirmware, weigh};
-pub use hand::{BmcOf, ConsoleHand, FirmwareHand, Hand, HandError, Hands, Login, PasswordHand};
+pub use hand::{BmcOf, ConsoleHand, FirmwareHand, Hand, HandError, Hands, Lead, Login, PasswordHand};
 pub use leases::{commit_leases, leases_of, load_leases};
 pub use muster_bmc::{Authority, Console, Firmware, Hail, Learnt, Pin, Running, Secret, WriteHabit};
 pub use passwords::{PasswordAge, SiteKey, Vault, change_old_passwords};

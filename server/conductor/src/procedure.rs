@@ -1,13 +1,13 @@
 //! Power procedures, phase by phase. The phase is durable before its order is sent, so that whoever carries on after a
 //! crash knows what may have happened, and looks before acting again.
 //!
-//! `boot`: set the boot device -> Off, two Off readings -> On -> an On reading. A reset in one order is turned down: it
+//! `boot`: set the boot device, by the first way that the BMC takes -> Off, two Off readings -> On -> an On reading. A reset in one order is turned down: it
 //! leaves no moment at which the machine is known to be off, and a lost answer cannot be told from a done one.
 
-use crate::hand::{BmcOf, Hand, HandError};
+use crate::hand::{BmcOf, Hand, HandError, Lead};
 use futures_core::future::BoxFuture;
 use muster_lifecycle::What;
-use muster_names::{BootTarget, FirmwareMode, Power};
+use muster_names::{FirmwareMode, Power};
 use std::time::Duration;
 
 /// How far a procedure has come. Stored by these words.
@@ -50,6 +50,21 @@ pub enum Stop {
 /// Makes a phase durable; `false` when the claim is lost.
 pub type Mark<'a> = dyn Fn(Phase) -> BoxFuture<'a, bool> + Send + Sync + 'a;
 
+/// Told which way a boot goes; each answers `false` when the claim is lost.
+pub trait Log: Send + Sync {
+    /// Before the BMC is asked for it.
+    fn tries<'a>(&'a self, lead: &'a Lead) -> BoxFuture<'a, bool>;
+    /// It took this one, and refused those.
+    fn took<'a>(&'a self, lead: &'a Lead, refused: &'a [Refused]) -> BoxFuture<'a, bool>;
+}
+
+/// A way that a BMC did not take, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub lead: Lead,
+    pub why: String,
+}
+
 /// How patient a procedure is.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -71,7 +86,10 @@ pub struct Procedure<'a> {
     pub hand: &'a dyn Hand,
     pub bmc: &'a BmcOf,
     pub mode: Option<FirmwareMode>,
+    /// Where a boot may lead, in the order in which the BMC is asked.
+    pub leads: &'a [Lead],
     pub mark: &'a Mark<'a>,
+    pub log: &'a dyn Log,
     pub patience: Patience,
 }
 
@@ -79,16 +97,16 @@ impl Procedure<'_> {
     /// Carries `what` to its end from `phase`, where an earlier courier left it.
     pub async fn run(&self, what: &What, phase: Phase) -> Result<(), Stop> {
         match what {
-            What::BootInto { target } => self.cycle(phase, Some(*target)).await,
-            What::PowerCycle => self.cycle(phase, None).await,
+            What::BootInto { .. } => self.cycle(phase, self.leads).await,
+            What::PowerCycle => self.cycle(phase, &[]).await,
             What::PowerOff => self.off().await,
         }
     }
 
     /// Whoever carries on sets the boot device again: a BMC may forget after a minute what it was told for one boot.
-    async fn cycle(&self, phase: Phase, target: Option<BootTarget>) -> Result<(), Stop> {
+    async fn cycle(&self, phase: Phase, leads: &[Lead]) -> Result<(), Stop> {
         if phase < Phase::On {
-            self.point(target, phase).await?;
+            self.point(leads, phase).await?;
             self.off().await?;
             return self.on().await;
         }
@@ -96,7 +114,7 @@ impl Procedure<'_> {
             // Off was confirmed before this phase began: On now is what the lost courier asked for.
             Power::On => Ok(()),
             Power::Off => {
-                self.point(target, phase).await?;
+                self.point(leads, phase).await?;
                 self.on().await
             }
             Power::Unknown => Err(Stop::Uncertain("the BMC does not say whether the machine is on".into())),
@@ -125,20 +143,44 @@ impl Procedure<'_> {
         if (self.mark)(phase).await { Ok(()) } else { Err(Stop::Lost) }
     }
 
-    /// Sets the boot device. Setting it twice is setting it once, so a lost answer is asked again, and nothing is reset
-    /// before the BMC has said yes. The stored phase never goes back: what it says was sent may yet take effect.
-    async fn point(&self, target: Option<BootTarget>, phase: Phase) -> Result<(), Stop> {
-        let Some(target) = target else { return Ok(()) };
+    /// Sets the boot device by the first way that the BMC takes. Nothing was powered yet, so a refusal costs nothing.
+    async fn point(&self, leads: &[Lead], phase: Phase) -> Result<(), Stop> {
+        let mut refused: Vec<Refused> = Vec::new();
+        for lead in leads {
+            if lead.way().is_some() && !self.log.tries(lead).await {
+                return Err(Stop::Lost);
+            }
+            match self.set(lead, phase).await? {
+                Ok(()) if self.log.took(lead, &refused).await => return Ok(()),
+                Ok(()) => return Err(Stop::Lost),
+                Err(why) => refused.push(Refused { lead: lead.clone(), why }),
+            }
+        }
+        match refused.as_slice() {
+            [] => Ok(()),
+            [one] => Err(not_set(&one.why)),
+            several => {
+                let words = several.iter().filter_map(|one| Some(format!("by {}: {}", one.lead.way()?, one.why)));
+                Err(not_set(&words.collect::<Vec<_>>().join("; ")))
+            }
+        }
+    }
+
+    /// Setting it twice is setting it once, so a lost answer is asked again, and nothing is reset before the BMC has said
+    /// yes. The stored phase never goes back: what it says was sent may yet take effect. A clear no comes back in words; a
+    /// BMC that is silent or busy is not asked for another way, which it would not answer either.
+    async fn set(&self, lead: &Lead, phase: Phase) -> Result<Result<(), String>, Stop> {
         let mut tries = 0;
         loop {
             tries += 1;
             self.enter(phase.max(Phase::SetBoot)).await?;
-            match self.hand.set_boot(self.bmc, target, self.mode).await {
-                Ok(()) => return Ok(()),
+            match self.hand.set_boot(self.bmc, lead, self.mode).await {
+                Ok(()) => return Ok(Ok(())),
                 Err(error) if (error.later || error.may_have_happened) && tries < self.patience.tries => {
                     tokio::time::sleep(self.patience.apart).await;
                 }
-                Err(error) => return Err(Stop::Failed(format!("its boot device was not set: {}", error.reason))),
+                Err(error) if error.later || error.may_have_happened => return Err(not_set(&error.reason)),
+                Err(error) => return Ok(Err(error.reason)),
             }
         }
     }
@@ -206,6 +248,10 @@ impl Procedure<'_> {
             }
         }
     }
+}
+
+fn not_set(why: &str) -> Stop {
+    Stop::Failed(format!("its boot device was not set: {why}"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, anyhow};
 use muster_bootserver::http::Entry;
 use muster_catalog::{BootClient, Catalog, Image, Loader, Manifest, Slip};
 use muster_conductor::Built;
-use muster_names::Architecture;
+use muster_names::{Architecture, Way};
 use muster_netboot::{ClientKind, FirstFile, Loaders, ProxyStyle};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -212,7 +212,7 @@ pub fn entries(config: &Config, catalog: &Catalog, built: &[Built]) -> (Vec<Entr
                 entries.push(Entry { name, file: source.path.clone().into() });
             } else if let Some(file) = beside.filter(|file| file.is_file()) {
                 entries.push(Entry { name, file });
-            } else if !loader.arch.is_empty() && image.is_some() {
+            } else if image.is_some() && (!loader.arch.is_empty() || (loader.disc && wants_discs(catalog))) {
                 told.push(format!(
                     "loader {}: {} is not there; install the package {}",
                     loader.id, source.path, source.package
@@ -235,6 +235,10 @@ pub fn entries(config: &Config, catalog: &Catalog, built: &[Built]) -> (Vec<Entr
         entries.push(Entry { name: built.reference().url.trim_start_matches('/').to_string(), file });
     }
     (entries, told)
+}
+
+fn wants_discs(catalog: &Catalog) -> bool {
+    catalog.models.iter().any(|model| model.boot.ways.contains(&Way::VirtualMedia))
 }
 
 /// Under what name a file of a boot image is served.

@@ -5,6 +5,7 @@ use crate::cli::Output;
 use crate::client::Api;
 use crate::table::{bytes, cell, clock, count, items, place, span, text};
 use anyhow::Result;
+use muster_names::Way;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -155,6 +156,8 @@ pub fn machine(found: &Value) -> String {
     fact("id", cell(&line, "id"));
     fact("MACs", strings(found, "macs").join(", "));
     fact("BMC", bmc(found));
+    fact("boots by", way(found));
+    fact("boot disc", medium(found));
     fact("agent", agent(found));
     fact("ours", if line.get("ours") == Some(&Value::Bool(true)) { "yes".into() } else { "no, only watched".into() });
     fact(
@@ -178,6 +181,27 @@ pub fn machine(found: &Value) -> String {
     figures(&mut page, found);
     acts(&mut page, found);
     page
+}
+
+/// `HTTP: it came in by it`
+fn way(found: &Value) -> String {
+    let Some(tried) = found.get("way").filter(|tried| tried.is_object()) else { return String::new() };
+    let word = cell(tried, "way");
+    let named = serde_json::from_value::<Way>(json!(word)).map_or(word, |way| way.to_string());
+    let came = match cell(tried, "came").as_str() {
+        "arrived" => "it came in by it".to_string(),
+        "missed" => "it was not seen, the next boot goes by the next way".to_string(),
+        _ => format!("ordered {} ago, not seen yet", since(tried, "since")),
+    };
+    format!("{named}: {came}")
+}
+
+fn medium(found: &Value) -> String {
+    let Some(medium) = found.get("medium").filter(|medium| medium.is_object()) else { return String::new() };
+    match cell(medium, "left").as_str() {
+        "-" => format!("{} in its BMC's virtual media", cell(medium, "image")),
+        why => format!("{} was not ejected from its BMC's virtual media: {why}", cell(medium, "image")),
+    }
 }
 
 fn deadline(line: &Value) -> String {
@@ -368,6 +392,19 @@ mod tests {
         ] {
             assert!(page.contains(word), "{word}\n{page}");
         }
+    }
+
+    #[test]
+    fn the_way_in_and_a_disc_that_was_left_stand_on_its_page() {
+        let page = |came: &str| {
+            machine(&json!({ "summary": { "name": "n1", "state": "ready", "since": 0 },
+                "way": { "way": "virtual-media", "epoch": 4, "since": 0, "came": came },
+                "medium": { "image": "http://10.0.0.1/boot/ipxe.iso", "since": 0, "left": "the drive is stuck" } }))
+        };
+        assert!(page("arrived").contains("boots by      virtual media: it came in by it"), "{}", page("arrived"));
+        assert!(page("missed").contains("the next boot goes by the next way"));
+        assert!(page("awaited").contains("not seen yet"));
+        assert!(page("awaited").contains("ipxe.iso was not ejected from its BMC's virtual media: the drive is stuck"));
     }
 
     #[test]

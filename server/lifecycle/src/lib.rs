@@ -6,6 +6,9 @@
 //! The turned-down way, a handler per state that talks to the BMC and the database itself, cannot be walked by a test.
 
 pub mod machine;
+mod ways;
+
+pub use ways::{Came, Tried, ways};
 
 use muster_names::{BootTarget, OrderId, Power};
 use schemars::JsonSchema;

@@ -8,11 +8,11 @@ use muster_api::{App, Role, agent_router, mint, router};
 use muster_bmc::{Health, Log, LogEntry, LogMark, LogTime, PaceTold, Reading, ReadingKind, Since, Thresholds};
 use muster_catalog::{BiosTold, BmcAccess, Catalog, Protocol, read};
 use muster_conductor::{
-    BmcOf, Conductor, ConsoleHand, FindHand, FirmwareHand, Hail, Hand, HandError, Hands, Login, Met, PasswordHand,
-    ProbeHand, Running, Secret, Settings, SiteKey, Vault, Visit, WatchHand, WriteHabit,
+    BmcOf, Conductor, ConsoleHand, FindHand, FirmwareHand, Hail, Hand, HandError, Hands, Lead, Login, Met,
+    PasswordHand, ProbeHand, Running, Secret, Settings, SiteKey, Vault, Visit, WatchHand, WriteHabit,
 };
 use muster_diagnosis::Budgets;
-use muster_names::{BootTarget, FirmwareMode, MachineId, Power};
+use muster_names::{FirmwareMode, MachineId, Power};
 use muster_store::{Place, Store, machines};
 use muster_tests::data_files::data_files;
 use std::collections::BTreeMap;
@@ -42,9 +42,12 @@ impl Hand for Nobody {
     fn set_boot<'a>(
         &'a self,
         _: &'a BmcOf,
-        _: BootTarget,
+        _: &'a Lead,
         _: Option<FirmwareMode>,
     ) -> BoxFuture<'a, Result<(), HandError>> {
+        silence()
+    }
+    fn eject<'a>(&'a self, _: &'a BmcOf, _: &'a str) -> BoxFuture<'a, Result<(), HandError>> {
         silence()
     }
 }

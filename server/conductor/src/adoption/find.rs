@@ -1,7 +1,7 @@
 //! Finding: greeting what may be a BMC, and writing down what answered. No password leaves this host here.
 
 use super::judge::{Found, host};
-use super::{FoundBody, Told, Way};
+use super::{FoundBody, FoundBy, Told};
 use crate::apply;
 use crate::error::store;
 use crate::scribe::Write;
@@ -37,7 +37,7 @@ const GONE_MS: i64 = 30 * 86_400_000;
 pub struct Candidate {
     address: String,
     mac: Option<Mac>,
-    way: Way,
+    way: FoundBy,
     class: Option<String>,
     /// Whose agent told of it, and that machine's serial number.
     machine: Option<(MachineId, Option<String>)>,
@@ -119,7 +119,7 @@ pub struct FoundBmc {
     /// The machine of ours that it belongs to, or whose agent told of it.
     pub machine: Option<MachineId>,
     pub name: Option<String>,
-    pub ways: BTreeSet<Way>,
+    pub found_by: BTreeSet<FoundBy>,
     /// What it told over each protocol it answers.
     pub told: Vec<Told>,
     /// DHCP option 60.
@@ -196,7 +196,8 @@ async fn scan(me: Arc<Conductor>, ranges: Arc<Vec<(Ipv4Addr, Ipv4Addr)>>) {
         let address = Ipv4Addr::from_bits(address).to_string();
         greeting.spawn(async move {
             let _room = room;
-            let answered = me.greet(Candidate { address, mac: None, way: Way::Scan, class: None, machine: None }).await;
+            let answered =
+                me.greet(Candidate { address, mac: None, way: FoundBy::Scan, class: None, machine: None }).await;
             let mut told = me.finding.scan();
             told.greeted += 1;
             told.answered += usize::from(answered);
@@ -223,7 +224,7 @@ impl Conductor {
         self.note_candidate(Candidate {
             address: address.to_string(),
             mac: Some(sighting.mac),
-            way: Way::Dhcp,
+            way: FoundBy::Dhcp,
             class,
             machine: None,
         });
@@ -235,7 +236,7 @@ impl Conductor {
             return;
         };
         let (address, machine) = (address.to_owned(), Some((machine, serial)));
-        self.note_candidate(Candidate { address, mac: bmc.mac, way: Way::Agent, class: None, machine });
+        self.note_candidate(Candidate { address, mac: bmc.mac, way: FoundBy::Agent, class: None, machine });
     }
 
     fn note_candidate(&self, candidate: Candidate) {
@@ -326,7 +327,7 @@ impl Conductor {
                 standing,
                 machine,
                 name: record.map(|record| record.name),
-                ways: found.body.ways,
+                found_by: found.body.found_by,
                 told: found.body.told,
                 class: found.body.class,
                 first_seen: row.first_seen,
@@ -345,7 +346,7 @@ pub(super) fn of_row(row: &FoundRow) -> Found {
 /// What is known already is kept, what was told anew goes before it.
 fn merged(before: FoundBody, candidate: &Candidate, told: Vec<Told>) -> FoundBody {
     let mut after = before;
-    after.ways.insert(candidate.way);
+    after.found_by.insert(candidate.way);
     let silent = after.told.into_iter().filter(|old| told.iter().all(|new| new.protocol != old.protocol));
     after.told = told.iter().cloned().chain(silent).collect();
     if candidate.class.is_some() {

@@ -47,7 +47,7 @@ pub struct Met {
 /// By which way a BMC was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Way {
+pub enum FoundBy {
     /// It asked for an address, and its packet looks like a BMC's.
     Dhcp,
     Scan,
@@ -59,7 +59,7 @@ pub enum Way {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub(crate) struct FoundBody {
-    pub ways: BTreeSet<Way>,
+    pub found_by: BTreeSet<FoundBy>,
     pub told: Vec<Told>,
     /// Of DHCP's option 60.
     pub class: Option<String>,

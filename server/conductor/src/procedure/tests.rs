@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
+use muster_names::BootTarget;
 use std::sync::Mutex;
 use tokio::time::Instant;
 
@@ -34,7 +35,9 @@ struct Bmc {
     effects: Vec<Power>,
     /// Every call, in words.
     calls: Vec<&'static str>,
-    pointed: Option<BootTarget>,
+    pointed: Option<Lead>,
+    /// Fates of coming orders of one way, before the others.
+    ways: Vec<(Lead, Fate)>,
 }
 
 struct Scripted(Mutex<Bmc>);
@@ -50,6 +53,7 @@ impl Scripted {
             effects: vec![],
             calls: vec![],
             pointed: None,
+            ways: vec![],
         }))
     }
 
@@ -116,16 +120,24 @@ impl Hand for Scripted {
     fn set_boot<'a>(
         &'a self,
         _: &'a BmcOf,
-        target: BootTarget,
+        lead: &'a Lead,
         _: Option<FirmwareMode>,
     ) -> BoxFuture<'a, Result<(), HandError>> {
         let mut bmc = self.0.lock().unwrap();
         bmc.calls.push("boot");
-        let fate = bmc.fate();
+        let of_way = bmc.ways.iter().position(|(way, _)| way == lead);
+        let fate = match of_way {
+            Some(at) => bmc.ways[at].1,
+            None => bmc.fate(),
+        };
         if matches!(fate, Fate::Good | Fate::AnswerLost) {
-            bmc.pointed = Some(target);
+            bmc.pointed = Some(lead.clone());
         }
         Box::pin(async move { Bmc::answer(fate) })
+    }
+
+    fn eject<'a>(&'a self, _: &'a BmcOf, _: &'a str) -> BoxFuture<'a, Result<(), HandError>> {
+        Box::pin(async { Ok(()) })
     }
 }
 
@@ -149,7 +161,28 @@ impl Row {
     }
 }
 
+/// What was said of the ways: those tried, the one taken, and those refused before it.
+#[derive(Default)]
+struct Told(Mutex<(Vec<Lead>, Option<Lead>, Vec<Refused>)>);
+
+impl Log for Told {
+    fn tries<'a>(&'a self, lead: &'a Lead) -> BoxFuture<'a, bool> {
+        self.0.lock().unwrap().0.push(lead.clone());
+        Box::pin(async { true })
+    }
+
+    fn took<'a>(&'a self, lead: &'a Lead, refused: &'a [Refused]) -> BoxFuture<'a, bool> {
+        let mut told = self.0.lock().unwrap();
+        (told.1, told.2) = (Some(lead.clone()), refused.to_vec());
+        Box::pin(async { true })
+    }
+}
+
 async fn run(hand: &Scripted, what: &What, row: &Row) -> Result<(), Stop> {
+    by(hand, what, row, &[Lead::Pxe], &Told::default()).await
+}
+
+async fn by(hand: &Scripted, what: &What, row: &Row, leads: &[Lead], log: &Told) -> Result<(), Stop> {
     let bmc = access();
     let mark = |phase: Phase| -> BoxFuture<'_, bool> {
         Box::pin(async move {
@@ -162,7 +195,7 @@ async fn run(hand: &Scripted, what: &What, row: &Row) -> Result<(), Stop> {
         })
     };
     let begun = row.0.lock().unwrap().0;
-    let procedure = Procedure { hand, bmc: &bmc, mode: None, mark: &mark, patience: Patience::default() };
+    let procedure = Procedure { hand, bmc: &bmc, mode: None, leads, mark: &mark, log, patience: Patience::default() };
     procedure.run(what, begun).await
 }
 
@@ -180,6 +213,45 @@ async fn a_boot_is_set_then_off_confirmed_twice_then_on() {
     let on = calls.iter().position(|call| *call == "on").unwrap();
     assert_eq!(calls[0], "boot");
     assert!(calls[off..on].iter().filter(|call| **call == "power").count() >= 2, "{calls:?}");
+}
+
+fn http() -> Lead {
+    Lead::Http("http://10.0.0.1/boot/ipxe.efi".into())
+}
+
+fn disc() -> Lead {
+    Lead::Disc("http://10.0.0.1/boot/ipxe.iso".into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_that_the_bmc_refuses_leads_to_the_next_before_anything_is_powered() {
+    let (hand, told) = (Scripted::new(Power::On).with(|bmc| bmc.ways = vec![(http(), Fate::Refused)]), Told::default());
+    assert_eq!(by(&hand, &BOOT, &Row::immortal(), &[http(), disc(), Lead::Pxe], &told).await, Ok(()));
+    let (tried, took, refused) = told.0.into_inner().unwrap();
+    assert_eq!((tried, took), (vec![http(), disc()], Some(disc())));
+    assert_eq!(refused, [Refused { lead: http(), why: "Refused".into() }]);
+    assert_eq!((hand.effects(), hand.0.lock().unwrap().pointed.clone()), (vec![Power::Off, Power::On], Some(disc())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ways_that_are_all_refused_power_nothing_and_are_all_named() {
+    let ways = vec![(http(), Fate::Refused), (disc(), Fate::Refused)];
+    let (hand, told) = (Scripted::new(Power::On).with(|bmc| bmc.ways = ways), Told::default());
+    let ended = by(&hand, &BOOT, &Row::immortal(), &[http(), disc()], &told).await;
+    assert!(
+        matches!(&ended, Err(Stop::Failed(why)) if why.contains("by HTTP: ") && why.contains("by virtual media: "))
+    );
+    assert_eq!((hand.effects(), told.0.into_inner().unwrap().1), (vec![], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bmc_that_is_silent_or_busy_is_not_asked_for_another_way() {
+    for fate in [Fate::AnswerLost, Fate::Swallowed, Fate::Busy] {
+        let (hand, told) = (Scripted::new(Power::On).with(|bmc| bmc.ways = vec![(http(), fate)]), Told::default());
+        let ended = by(&hand, &BOOT, &Row::immortal(), &[http(), Lead::Pxe], &told).await;
+        assert!(matches!(ended, Err(Stop::Failed(_))), "{fate:?} {ended:?}");
+        assert_eq!((hand.effects(), told.0.into_inner().unwrap().0), (vec![], vec![http()]), "{fate:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -309,7 +381,9 @@ async fn what_is_forbidden_while_the_power_is_read_is_not_sent_after_it() {
         let allowed = |_: Phase| -> BoxFuture<'_, bool> {
             Box::pin(async move { begun.elapsed() < Duration::from_millis(millis) })
         };
-        let procedure = Procedure { hand: &hand, bmc: &bmc, mode: None, mark: &allowed, patience: Patience::default() };
+        let (patience, log) = (Patience::default(), Told::default());
+        let procedure =
+            Procedure { hand: &hand, bmc: &bmc, mode: None, leads: &[], mark: &allowed, log: &log, patience };
         let ended = procedure.run(&What::PowerOff, Phase::Start).await;
         let calls = hand.0.lock().unwrap().calls.clone();
         (ended, calls)

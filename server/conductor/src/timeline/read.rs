@@ -5,7 +5,7 @@ use crate::console::{Line, Piece, Said, lines};
 use crate::error::store;
 use crate::{Conductor, Error, rim};
 use muster_lifecycle::What as Act;
-use muster_names::{BootTarget, Mac, MachineId, Millis, Subject, SwitchPort};
+use muster_names::{BootTarget, Mac, MachineId, Millis, Subject, SwitchPort, Way};
 use muster_netboot::timeline::{AgentSeen, Boot, Diagnosis, Entry, Grade, Running, What, boots};
 use muster_store::{Logged, Tx, boots as rows, events, machines};
 use serde_json::Value;
@@ -144,6 +144,13 @@ fn of_events(log: impl Iterator<Item = Logged>) -> Vec<Entry> {
             "act-phase" if word("phase") == "off" => What::Power { on: false, agent: false },
             "act-phase" => What::Event { words: "the BMC was told where to boot".into() },
             "act-failed" => What::Event { words: format!("the BMC did not do it: {}", word("why")) },
+            "way-changed" => {
+                let (from, to) = (way(&detail, "from"), way(&detail, "to"));
+                What::Event { words: format!("boot by {from} failed ({}), next by {to}", word("why")) }
+            }
+            "medium-inserted" => What::Event { words: format!("its BMC shows it the boot disc {}", word("image")) },
+            "medium-ejected" => What::Event { words: "the boot disc was ejected".into() },
+            "medium-left" => What::Event { words: format!("the boot disc could not be ejected: {}", word("why")) },
             "agent-refused" => What::Event { words: format!("the agent refused: {}", word("reason")) },
             "install-reported" if detail.get("failure").is_some() => {
                 let failure = detail.get("failure").map(ToString::to_string).unwrap_or_default();
@@ -159,6 +166,13 @@ fn of_events(log: impl Iterator<Item = Logged>) -> Vec<Entry> {
         entries.push(Entry::of(event.at, None, what));
     }
     entries
+}
+
+/// A way by its name for people; a word that this version does not know as it is.
+fn way(detail: &Value, key: &str) -> String {
+    let told = detail.get(key).cloned().unwrap_or_default();
+    let text = told.as_str().unwrap_or("another way").to_string();
+    serde_json::from_value::<Way>(told).map_or(text, |way| way.to_string())
 }
 
 #[cfg(test)]

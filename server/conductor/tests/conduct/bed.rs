@@ -7,11 +7,12 @@ use muster_catalog::{BiosSetting, BiosTold, BmcAccess, Catalog, Image, Manifest,
 use muster_conductor::console::Tapes;
 use muster_conductor::plans::{Action, Executed, PlanRequest};
 use muster_conductor::{
-    BmcOf, Built, Conductor, ConsoleHand, Error, FindHand, FirmwareHand, Hand, HandError, Hands, Known, Login, Met,
-    PasswordHand, ProbeHand, Running, Secret, Settings, Shown, SiteKey, Vault, Visit, WatchHand, WriteHabit, known,
+    BmcOf, Built, Conductor, ConsoleHand, Error, FindHand, FirmwareHand, Hand, HandError, Hands, Known, Lead, Login,
+    Met, PasswordHand, ProbeHand, Running, Secret, Settings, Shown, SiteKey, Vault, Visit, WatchHand, WriteHabit,
+    known,
 };
 use muster_diagnosis::Budgets;
-use muster_names::{BootTarget, FirmwareMode, ImageId, MachineId, Power, Seq, Subject, TargetSet};
+use muster_names::{FirmwareMode, ImageId, MachineId, Power, Seq, Subject, TargetSet, Way};
 use muster_store::{ActRow, Logged, Order, Place, Store, Ticket, acts, events, machines, orders, tickets};
 use muster_tests::data_files::data_files;
 use std::collections::BTreeMap;
@@ -112,7 +113,13 @@ pub struct Fake {
     pub hides: bool,
     /// Each order holds its caller this long.
     pub slow: Duration,
-    pub boot: Option<BootTarget>,
+    pub boot: Option<Lead>,
+    /// Ways that it refuses, in these words.
+    pub refuses: Vec<(Way, String)>,
+    /// The disc that it shows.
+    pub disc: Option<String>,
+    /// How many orders to eject it refuses.
+    pub clings: u32,
     pub readings: u32,
     /// `boot agent`, `off`, `on`: what really happened, in order.
     pub log: Vec<String>,
@@ -171,6 +178,9 @@ impl Default for Fake {
             hides: false,
             slow: Duration::ZERO,
             boot: None,
+            refuses: Vec::new(),
+            disc: None,
+            clings: 0,
             readings: 0,
             log: Vec::new(),
             password: FACTORY.into(),
@@ -487,17 +497,42 @@ impl Hand for Bmcs {
     fn set_boot<'a>(
         &'a self,
         bmc: &'a BmcOf,
-        target: BootTarget,
+        lead: &'a Lead,
         _: Option<FirmwareMode>,
     ) -> BoxFuture<'a, Result<(), HandError>> {
         Box::pin(async move {
             tokio::time::sleep(self.of(&bmc.access.address, |fake| fake.slow)).await;
             self.of(&bmc.access.address, |fake| {
-                fake.log.push(format!("boot {target:?}").to_lowercase());
-                fake.boot = Some(target);
-            });
-            Ok(())
+                if let Some((_, reason)) = fake.refuses.iter().find(|(way, _)| Some(*way) == lead.way()) {
+                    return Err(HandError { reason: reason.clone(), may_have_happened: false, later: false });
+                }
+                fake.log.push(match lead {
+                    Lead::Disk => "boot disk".into(),
+                    Lead::Pxe => "boot agent".into(),
+                    Lead::Http(loader) => format!("boot {loader}"),
+                    Lead::Disc(image) => format!("boot {image}"),
+                });
+                if let Lead::Disc(image) = lead {
+                    fake.disc = Some(image.clone());
+                }
+                fake.boot = Some(lead.clone());
+                Ok(())
+            })
         })
+    }
+
+    fn eject<'a>(&'a self, bmc: &'a BmcOf, disc: &'a str) -> BoxFuture<'a, Result<(), HandError>> {
+        let ended = self.of(&bmc.access.address, |fake| {
+            if fake.clings > 0 {
+                fake.clings -= 1;
+                let reason = "the drive is stuck".into();
+                return Err(HandError { reason, may_have_happened: false, later: false });
+            }
+            fake.log.push("eject".into());
+            fake.disc.take_if(|shown| shown == disc);
+            Ok(())
+        });
+        Box::pin(async move { ended })
     }
 }
 

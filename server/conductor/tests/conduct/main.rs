@@ -27,3 +27,4 @@ mod restarts;
 mod strangers;
 mod timeline;
 mod watching;
+mod ways;

@@ -207,7 +207,7 @@ fn found_row(one: &Value) -> Vec<String> {
         cell(one, "mac"),
         cell(one, "standing"),
         cell(one, "name"),
-        words("ways", one).join(", "),
+        words("found-by", one).join(", "),
         text(&Some(says.join("; "))),
         or_dash(open.join(", ")),
         format!("{} ago", since(one, "seen")),

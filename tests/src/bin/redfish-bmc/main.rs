@@ -1,0 +1,93 @@
+//! A Redfish BMC with virtual media for one machine of a test bed, beside the IPMI one that it has: the simulator in front of
+//! the same chassis (`tests/bed/chassis.sh`), so that what a BMC is told by Redfish really happens to a QEMU.
+//!
+//! OpenIPMI's simulator, which the beds have, knows no virtual media. What is inserted is fetched from where it lies, as a
+//! BMC does it, and put into the machine's drive.
+
+use anyhow::Result;
+use muster_tests::redfish_sim::{Chassis, RedfishSim, Slot, system};
+use muster_tests::told::Told;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+const USAGE: &str = "usage:
+  redfish-bmc at=10.77.1.11:8000 chassis=tests/bed/chassis.sh bed=DIR machine=NAME serial=SERIAL uuid=UUID
+                                      until it is ended; `ready` when it listens. User admin, password secret.
+                                      It lists no UEFI HTTP boot.";
+
+struct Bed {
+    chassis: PathBuf,
+    bed: String,
+    machine: String,
+}
+
+impl Bed {
+    fn ask(&self, words: &[&str]) -> String {
+        let asked = Command::new(&self.chassis).args([&self.bed, &self.machine]).args(words).output();
+        asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    }
+
+    fn disc(&self) -> PathBuf {
+        PathBuf::from(&self.bed).join("machines").join(&self.machine).join("disc.iso")
+    }
+}
+
+impl Chassis for Bed {
+    fn is_on(&self) -> bool {
+        self.ask(&["get", "power"]).contains("power:1")
+    }
+
+    fn switch(&mut self, on: bool, boot: Option<&str>) {
+        if !on {
+            self.ask(&["set", "power", "0"]);
+            return;
+        }
+        let boot = match boot {
+            Some("Pxe") => "pxe",
+            Some("Cd") => "cdrom",
+            _ => "default",
+        };
+        self.ask(&["set", "boot", boot, "power", "1"]);
+    }
+
+    fn medium(&mut self, image: Option<&str>) -> bool {
+        let disc = self.disc();
+        match image {
+            Some(image) => {
+                let fetched =
+                    Command::new("curl").args(["-sf", "--max-time", "20", "-o"]).arg(&disc).arg(image).status();
+                fetched.is_ok_and(|status| status.success())
+            }
+            None => std::fs::remove_file(disc).is_ok(),
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    let told = Told::read(std::env::args().skip(1), USAGE)?;
+    let at: SocketAddr = told.must("at")?;
+    let bed = Bed { chassis: told.must("chassis")?, bed: told.must("bed")?, machine: told.must("machine")? };
+    let (serial, uuid): (String, String) = (told.must("serial")?, told.must("uuid")?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let sim = RedfishSim::start_at(at, Vec::new(), None).await;
+        {
+            let mut state = sim.state();
+            state.systems.insert("1".into(), system(&serial));
+            state.set("UUID", json!(uuid));
+            let mut boot = state.get("/Boot");
+            if let Some(listed) = boot.get_mut("BootSourceOverrideTarget@Redfish.AllowableValues") {
+                *listed = json!(["None", "Pxe", "Hdd", "Cd"]);
+            }
+            state.set("Boot", boot);
+            state.slots_of_media = vec![Slot::of("Floppy", &["Floppy"]), Slot::of("Cd", &["CD", "DVD"])];
+            state.chassis = Some(Box::new(bed));
+        }
+        println!("ready");
+        std::future::pending::<()>().await;
+        drop(sim);
+        Ok(())
+    })
+}
