@@ -93,6 +93,7 @@ fn schema(generator: &mut SchemaGenerator, name: &str) -> Value {
         "AwaitedBmcs" => of::<Vec<muster_conductor::AwaitedShown>>(generator),
         "Manifest" => of::<muster_conductor::Manifest>(generator),
         "ManifestPlanned" => of::<muster_conductor::ManifestPlanned>(generator),
+        "MoveRequest" => of::<adoption::MoveRequest>(generator),
         "TrustRequest" => of::<adoption::TrustRequest>(generator),
         "Bmc" => of::<bmcs::BmcShown>(generator),
         "BmcEntries" => of::<Vec<bmcs::BmcEntryShown>>(generator),

@@ -181,6 +181,13 @@ fn of_bmcs() -> Vec<Row> {
             || get(bmcs::readings),
         ),
         row(
+            ("PUT", "/api/v1/machines/{id}/bmc/address"),
+            CHANGE,
+            "Where the machine's BMC is now, for one that was adopted",
+            (Some("MoveRequest"), None),
+            || put(adoption::moved),
+        ),
+        row(
             ("PUT", "/api/v1/machines/{id}/bmc/pin"),
             CHANGE,
             "The key that the machine's BMC is known by",

@@ -195,6 +195,14 @@ impl Bmcs {
         lanes.get(&target.address.to_ascii_lowercase())?.seen.pin()
     }
 
+    /// What was proved behind an address counts no more: without a pin the next key is as good as the first.
+    pub fn forget_key(&self, address: &str) {
+        let lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = lanes.get(&address.to_ascii_lowercase()) {
+            lane.seen.forget();
+        }
+    }
+
     /// Gives the BMC its session slot back. The next operation logs in again.
     pub async fn close(&self, target: &Target) {
         let lane = self.lane(target);

@@ -85,7 +85,7 @@ fn evidence_form_at<T>(read: &Read<'_, T>, path: &str, evidence: &Evidence, slip
 const NAME: &str = "lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit";
 
 /// Safe as a file name, a host name's label, a path in a URL.
-fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.len() <= 63
         && text.starts_with(plain)

@@ -269,6 +269,10 @@ impl FindHand for BmcHand {
         Box::pin(async move { self.bmcs.hail(protocol, address).await.map_err(|error| told(&error)) })
     }
 
+    fn forget_key(&self, address: &str) {
+        self.bmcs.forget_key(address);
+    }
+
     fn meet<'a>(&'a self, access: &'a BmcAccess, secret: &'a Secret) -> BoxFuture<'a, Result<Met, HandError>> {
         Box::pin(async move {
             let hail = self.bmcs.hail(access.protocol, &access.address).await.map_err(|error| told(&error))?;
@@ -296,9 +300,17 @@ impl ProbeHand for BmcHand {
     fn kind<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<String, HandError>> {
         Box::pin(async move {
             let identity = self.bmcs.identify(&self.target(bmc).await?).await.map_err(|error| told(&error))?;
-            let part = |text: Option<String>| text.map_or("-".to_owned(), |text| text.trim().replace('/', "-"));
-            let (maker, model) = (part(identity.manufacturer), part(identity.model));
-            Ok(format!("{maker}/{model}/{}", part(identity.firmware)))
+            let part = |text: Option<String>| {
+                let text = text.map(|text| text.trim().replace('/', "-")).filter(|text| !text.is_empty())?;
+                Some(text.chars().take(80).collect::<String>())
+            };
+            let (maker, model, firmware) = (part(identity.manufacturer), part(identity.model), part(identity.firmware));
+            let (Some(maker), Some(model), Some(firmware)) = (maker, model, firmware) else {
+                let reason = "it does not tell maker, model and firmware, so that nothing is learnt of its kind";
+                return Err(HandError { reason: reason.into(), may_have_happened: false, later: false });
+            };
+            let protocol = if bmc.access.protocol == Protocol::Ipmi { "ipmi" } else { "redfish" };
+            Ok(format!("{protocol}/{maker}/{model}/{firmware}"))
         })
     }
 

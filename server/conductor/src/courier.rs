@@ -108,9 +108,14 @@ async fn dispatch(me: &Arc<Conductor>, running: &mut JoinSet<()>) -> Result<(), 
     }
     drop(tx);
     for row in rows {
-        let password = row.weight == passwords::WEIGHT;
-        let permit = if password { me.changes.clone().try_acquire_owned().ok() } else { None };
-        if password && permit.is_none() {
+        // One at a time: the next of the same kind shall know what this one found out.
+        let room = match row.weight.as_str() {
+            passwords::WEIGHT => Some(&me.changes),
+            probing::WEIGHT => Some(&me.trials),
+            _ => None,
+        };
+        let permit = room.map(|room| room.clone().try_acquire_owned());
+        if matches!(permit, Some(Err(_))) {
             continue;
         }
         let mut busy = me.busy.lock().unwrap_or_else(PoisonError::into_inner);

@@ -53,9 +53,17 @@ pub async fn known(tx: &mut Tx, catalog: &Catalog, id: MachineId) -> Result<Know
 /// Why this machine may be looked at and nothing more: what is known of its model was made up, not captured or
 /// documented, so a wrong root disk or a wrong BMC's habit would be found by destroying something.
 pub fn shadow(catalog: &Catalog, machine: &Known) -> Option<String> {
+    let advice = "put captured or documented evidence into it (muster model learn)";
+    let access: Option<crate::BmcBody> = machine.record.bmc.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let own = access.and_then(|access| access.profile).and_then(|id| catalog.bmc_profile(&id));
+    if let Some(own) = own.filter(|own| !usable_for_writes(&own.evidence)) {
+        return Some(format!(
+            "its BMC profile {} rests on synthetic evidence, so it is only looked at; {advice}",
+            own.id
+        ));
+    }
     let model = machine.record.model.as_deref().or(machine.kept.expected_model.as_deref())?;
     let model = catalog.model(model)?;
-    let advice = "put captured or documented evidence into it (muster model learn)";
     if !usable_for_writes(&model.evidence) {
         return Some(format!("its model {} rests on synthetic evidence, so it is only looked at; {advice}", model.id));
     }

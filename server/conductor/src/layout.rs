@@ -2,15 +2,17 @@
 //!
 //! Nothing is ever removed by a layout that forgot it: a person retires machines.
 
+use crate::adoption::host;
 use crate::apply::{self, Happened};
 use crate::body::{self, Kept};
 use crate::error::store;
 use crate::scribe::Write;
+use crate::watching::{FOREIGN, REFUSED};
 use crate::{Conductor, Error, rim};
-use muster_catalog::{Catalog, Placed};
+use muster_catalog::{BmcAccess, Catalog, Placed};
 use muster_lifecycle::machine::{Event, Machine};
-use muster_names::MachineId;
-use muster_store::machines;
+use muster_names::{MachineId, Subject};
+use muster_store::{bmc_adoption, machines, tickets};
 use std::sync::Arc;
 
 impl Conductor {
@@ -48,9 +50,17 @@ async fn follow(w: &mut Write<'_>, catalog: &Catalog, placed: Placed<'_>) -> Res
     if placed.machine.serial.is_some() {
         record.serial.clone_from(&placed.machine.serial);
     }
+    let reached = |text: Option<&str>| {
+        let access: Option<BmcAccess> = text.and_then(|text| serde_json::from_str(text).ok());
+        access.map(|access| host(&access.address))
+    };
+    let was_at = reached(record.bmc.as_deref());
     // One that was adopted is ours without the layout.
     if placed.machine.bmc.is_some() || kept.adopted.is_none() {
         record.bmc = placed.machine.bmc.as_ref().map(|bmc| body::write("bmc", &record.id, bmc)).transpose()?;
+    }
+    if !new && was_at != reached(record.bmc.as_deref()) {
+        forget_refusal(w, record.id).await?;
     }
     kept.expected_model = Some(placed.machine.model.clone());
     if new {
@@ -77,7 +87,18 @@ async fn follow(w: &mut Write<'_>, catalog: &Catalog, placed: Placed<'_>) -> Res
     Ok(new)
 }
 
-/// By MAC, by serial, by name: whatever the layout tells.
+/// A BMC that was refused for speaking for another machine is asked again once the layout names another address.
+async fn forget_refusal(w: &mut Write<'_>, id: MachineId) -> Result<(), Error> {
+    let row = bmc_adoption::pin_of(w.tx, id).await.map_err(store)?;
+    if row.is_some_and(|row| row.pin.starts_with(REFUSED)) {
+        bmc_adoption::drop_pin(w.tx, id).await.map_err(store)?;
+        let proof = "the layout names another address";
+        tickets::close_ticket(w.tx, Subject::Bmc(id), FOREIGN, proof, w.now).await.map_err(store)?;
+    }
+    Ok(())
+}
+
+/// By MAC, by serial, by name, by a BMC that was adopted: whatever the layout tells.
 async fn find(w: &mut Write<'_>, placed: Placed<'_>) -> Result<Option<muster_store::Machine>, Error> {
     for mac in &placed.machine.macs {
         if let Some(found) = machines::by_mac(w.tx, *mac).await.map_err(store)? {
@@ -87,11 +108,30 @@ async fn find(w: &mut Write<'_>, placed: Placed<'_>) -> Result<Option<muster_sto
     if let Some(found) = machines::by_name(w.tx, &placed.machine.name).await.map_err(store)? {
         return Ok(Some(found));
     }
-    let Some(serial) = &placed.machine.serial else { return Ok(None) };
-    Ok(match machines::by_serial(w.tx, serial).await.map_err(store)?.as_slice() {
-        [one] => Some(one.clone()),
-        _ => None,
-    })
+    if let Some(serial) = &placed.machine.serial
+        && let [one] = machines::by_serial(w.tx, serial).await.map_err(store)?.as_slice()
+    {
+        return Ok(Some(one.clone()));
+    }
+    by_adopted(w, placed).await
+}
+
+/// Two machines with one BMC would switch one another off.
+async fn by_adopted(w: &mut Write<'_>, placed: Placed<'_>) -> Result<Option<muster_store::Machine>, Error> {
+    let Some(bmc) = &placed.machine.bmc else { return Ok(None) };
+    for (id, text) in machines::ours_with_bmc(w.tx).await.map_err(store)? {
+        let Ok(access) = body::read::<BmcAccess>("bmc", &id, &text) else { continue };
+        if host(&access.address) != host(&bmc.address) {
+            continue;
+        }
+        let Some(record) = machines::get(w.tx, id).await.map_err(store)? else { continue };
+        let kept: Kept = body::read("record", &id, &record.data)?;
+        let other = (record.serial.as_ref(), placed.machine.serial.as_ref());
+        if kept.adopted.is_some() && !matches!(other, (Some(one), Some(two)) if one != two) {
+            return Ok(Some(record));
+        }
+    }
+    Ok(None)
 }
 
 fn blank(placed: Placed<'_>, now: muster_names::Millis) -> Result<muster_store::Machine, Error> {

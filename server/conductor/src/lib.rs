@@ -41,8 +41,8 @@ mod watching;
 mod ways;
 
 pub use adoption::{
-    AwaitedShown, Candidates, Entry, EntryPlanned, FindHand, FoundBmc, FoundBy, Manifest, ManifestPlanned,
-    ManifestVerdict, Met, ScanTold, Standing, Told as BmcTold, adopt_bmcs, find_bmcs,
+    AwaitedShown, Candidates, Entry, EntryPlanned, FindHand, FoundBmc, FoundBy, MOST_REFUSED, Manifest,
+    ManifestPlanned, ManifestVerdict, Met, ScanTold, Standing, Told as BmcTold, adopt_bmcs, find_bmcs,
 };
 pub use agents::{Live, MOST_REPORTS};
 pub use apply::{ActBody, Applied, LogBody};
@@ -166,6 +166,7 @@ pub struct Conductor {
     pub(crate) busy: Mutex<HashSet<String>>,
     /// So many passwords change at once.
     pub(crate) changes: Arc<Semaphore>,
+    pub(crate) trials: Arc<Semaphore>,
     /// So many BMCs are read for people at once.
     pub(crate) looks: Semaphore,
     pub(crate) boot_files: Mutex<Tokens>,
@@ -240,6 +241,7 @@ impl Conductor {
             work: Notify::new(),
             busy: Mutex::default(),
             changes: Arc::new(Semaphore::new(passwords::AT_ONCE)),
+            trials: Arc::new(Semaphore::new(1)),
             looks: Semaphore::new(firmware::AT_ONCE),
             boot_files: Mutex::default(),
             conflicts,

@@ -587,7 +587,7 @@ async fn begin(
         return passwords::ask(w, &catalog, &machine, goal, (by, &cause)).await.map(|_| None);
     }
     if *what == Action::ProbeBmc {
-        return probing::ask(w, &catalog, &machine, (by, &cause)).await.map(|()| None);
+        return probing::ask(w, &catalog, &machine, (by, &cause), true).await.map(|()| None);
     }
     if *what == Action::ApplyBios {
         return bios::ask(w, &catalog, &machine, (by, &cause)).await.map(|()| None);

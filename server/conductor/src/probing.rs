@@ -48,6 +48,9 @@ pub trait ProbeHand: Send + Sync {
 #[derive(Debug, Serialize, Deserialize)]
 struct ProbeBody {
     requester: String,
+    /// What is known of the kind already is found out again.
+    #[serde(default)]
+    anew: bool,
 }
 
 /// What is known of a kind of BMC, for people.
@@ -84,6 +87,7 @@ pub(crate) async fn ask(
     catalog: &Catalog,
     machine: &Known,
     (by, cause): (&str, &str),
+    anew: bool,
 ) -> Result<(), Error> {
     if let Some(why) = obstacle(catalog, machine) {
         return Err(Error::refused(why));
@@ -98,7 +102,7 @@ pub(crate) async fn ask(
     let number = former.iter().map(|row| row.key.epoch.0).max().unwrap_or(0);
     let key = Key { of: subject, epoch: Epoch(number).next(), slot: SLOT.into() };
     let row = NewAct {
-        body: body::write("act", &key, &ProbeBody { requester: by.to_owned() })?,
+        body: body::write("act", &key, &ProbeBody { requester: by.to_owned(), anew })?,
         again: Again::AfterProbe,
         target: bmc.address.clone(),
         owner: Owner::Person,
@@ -127,6 +131,7 @@ impl From<HandError> for Outcome {
 }
 
 struct Work {
+    anew: bool,
     row: ActRow,
     bmc: BmcOf,
 }
@@ -171,7 +176,8 @@ async fn claim(me: &Arc<Conductor>, row: &ActRow) -> Result<Claimed, Error> {
                 return Ok(Claimed::No);
             }
             let access = body::read("bmc", &id, machine.record.bmc.as_deref().unwrap_or_default())?;
-            Ok(Claimed::Yes(Box::new(Work { row, bmc: BmcOf { machine: id, access } })))
+            let ProbeBody { anew, .. } = body::read("act", &row.key, &row.body)?;
+            Ok(Claimed::Yes(Box::new(Work { anew, row, bmc: BmcOf { machine: id, access } })))
         })
     });
     claimed.await
@@ -182,6 +188,9 @@ async fn probe(me: &Arc<Conductor>, work: &Work) -> Result<Outcome, Outcome> {
     let hand = me.probes.as_ref();
     let kind = hand.kind(&work.bmc).await?;
     let mut learnt = me.learnt_of(&kind).await.map_err(|error| Outcome::Later(error.to_string()))?;
+    if work.anew {
+        learnt = Learnt { survives_off: learnt.survives_off, ..Learnt::default() };
+    }
     // After a restart that nobody saw the end of, what was missing before is not known any more.
     if learnt.keys_after_reset.is_none() && work.row.phase != RESTARTED {
         let before = hand.missing(&work.bmc).await?;

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::{data, tls};
 use anyhow::{Context as _, Result, bail};
 use muster_conductor::{SiteKey, Vault};
-use muster_store::{Store, passwords};
+use muster_store::{Store, bmc_adoption, passwords};
 
 const FROM: &str = "MUSTER_SITE_KEY";
 
@@ -31,7 +31,7 @@ async fn key(config: &Config, db: &Store) -> Result<(SiteKey, Vec<String>)> {
     let shown = file.display();
     if !file.exists() {
         let mut tx = db.read().await?;
-        let sealed = passwords::alive(&mut tx).await?.len();
+        let sealed = passwords::alive(&mut tx).await?.len() + bmc_adoption::count_sealed(&mut tx).await?;
         if sealed > 0 {
             bail!(
                 "the site key {shown} is gone, and the passwords of {sealed} BMCs are sealed with it: put it back from your backup, or give it in {FROM}"

@@ -96,6 +96,9 @@ const DUE_AWAITED: Sql = sql(
     "select id, state, due, made, machine, body, sealed from bmc_awaited \
      where state = 'awaited' and due <= $1 order by due, id limit $2",
 );
+const COUNT_REFUSED: Sql =
+    sql("count BMCs that were refused", "select count(*) as n from bmc_awaited where state = 'refused'");
+const COUNT_SEALED: Sql = sql("count sealed entries", "select count(*) as n from bmc_awaited where sealed <> ''");
 const DROP_AWAITED: Sql = sql("drop a BMC that was said to be ours", "delete from bmc_awaited where id = $1");
 const PIN_OF: Sql = sql("read a BMC's key", "select machine, pin, serial, at, actor from bmc_pin where machine = $1");
 const PUT_PIN: Sql = sql(
@@ -169,6 +172,17 @@ pub async fn awaited_of(tx: &mut Tx, id: &str) -> Result<Option<AwaitedRow>, Err
 /// Those to be looked for now, longest waiting first.
 pub async fn due_awaited(tx: &mut Tx, now: Millis, limit: u32) -> Result<Vec<AwaitedRow>, Error> {
     tx.all(DUE_AWAITED, cells![now, i64::from(limit)]).await?.iter().map(awaited_row).collect()
+}
+
+pub async fn count_refused(tx: &mut Tx) -> Result<usize, Error> {
+    let count = tx.one(COUNT_REFUSED, cells![]).await?.map_or(Ok(0), |row| row.int("n"))?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Entries whose password is here still.
+pub async fn count_sealed(tx: &mut Tx) -> Result<usize, Error> {
+    let count = tx.one(COUNT_SEALED, cells![]).await?.map_or(Ok(0), |row| row.int("n"))?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// `false`: there is none of this id.

@@ -38,10 +38,15 @@ async fn an_empty_manifest_one_with_another_digest_and_one_that_is_odd_are_refus
         (json!({ "entries": entries(), "digest": "00".repeat(32) }), StatusCode::CONFLICT, "look at them again"),
         (json!({ "entries": [{ "user": "root" }] }), StatusCode::BAD_REQUEST, "password"),
         (json!({ "entries": entries(), "all": true }), StatusCode::BAD_REQUEST, "all"),
+        (json!({ "entries": [{ "user": "root", "password": 12_345_678 }] }), StatusCode::BAD_REQUEST, "line 1"),
     ] {
         let answer = bed.as_role(Role::Operator, "POST", MANIFEST, Some(&body.to_string())).await;
         assert_eq!(answer.status, status, "{}", answer.text);
-        assert!(answer.text.contains(said) && !answer.text.contains("factory-label"), "{}", answer.text);
+        assert!(
+            answer.text.contains(said) && !answer.text.contains("factory-label") && !answer.text.contains("12345678"),
+            "{}",
+            answer.text
+        );
     }
 }
 
@@ -59,6 +64,8 @@ async fn a_key_is_a_digest_and_belongs_to_a_bmc_that_has_one() {
     let path = format!("/api/v1/machines/{}/bmc/pin", bed.id("n1").await);
     let odd = bed.as_role(Role::Operator, "PUT", &path, Some("{\"pin\":\"abc\"}")).await;
     assert!(odd.status == StatusCode::BAD_REQUEST && odd.text.contains("64 hexadecimal"), "{}", odd.text);
-    let ipmi = bed.as_role(Role::Operator, "PUT", &path, Some("{\"pin\":null}")).await;
+    let nothing = bed.as_role(Role::Operator, "PUT", &path, Some("{}")).await;
+    assert!(nothing.status == StatusCode::BAD_REQUEST && nothing.text.contains("either"), "{}", nothing.text);
+    let ipmi = bed.as_role(Role::Operator, "PUT", &path, Some("{\"next\":true}")).await;
     assert!(ipmi.status == StatusCode::CONFLICT && ipmi.text.contains("no BMC with a TLS key"), "{}", ipmi.text);
 }

@@ -119,6 +119,8 @@ impl FindHand for Nobody {
     fn hail<'a>(&'a self, _: Protocol, _: &'a str) -> BoxFuture<'a, Result<Hail, HandError>> {
         silence()
     }
+    fn forget_key(&self, _: &str) {}
+
     fn meet<'a>(&'a self, _: &'a BmcAccess, _: &'a Secret) -> BoxFuture<'a, Result<Met, HandError>> {
         silence()
     }

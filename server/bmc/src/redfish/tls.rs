@@ -64,6 +64,12 @@ struct Keys {
 }
 
 impl Seen {
+    /// The next key is as good as the first.
+    pub fn forget(&self) {
+        let mut keys = self.keys();
+        (keys.proved, keys.vouched) = (None, None);
+    }
+
     pub fn pin(&self) -> Option<Pin> {
         self.keys().proved
     }

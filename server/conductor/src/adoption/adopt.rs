@@ -13,14 +13,13 @@ use crate::facts::{known, state_of};
 use crate::passwords as change;
 use crate::scribe::Write;
 use crate::{BmcBody, Conductor, Error, probing, rim};
-use muster_bmc::Secret;
+use muster_bmc::{Hail, Secret};
 use muster_catalog::{BmcAccess, Protocol};
 use muster_lifecycle::machine::{At, Event, Machine};
 use muster_names::{Epoch, MachineId, Millis, Subject, TicketId};
 use muster_store::bmc_adoption::{self, AwaitedRow, AwaitedState, PinRow};
 use muster_store::passwords::{self, PasswordState};
-use muster_store::{Reservation, machines, reservations, tickets};
-use std::net::Ipv4Addr;
+use muster_store::{acts, machines, tickets};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -28,7 +27,11 @@ use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_secs(30);
 /// Logins at BMCs that are nobody's yet: a manifest with a slip in it shall show at a few.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 4;
+/// What was refused at so many may be refused at all: a person looks first.
+pub const MOST_REFUSED: usize = 5;
+/// An entry is one courier's for so long, and is looked at again after it.
+const CLAIM_MS: i64 = 900_000;
 const SOON_MS: i64 = 60_000;
 const LATEST_MS: i64 = 3_600_000;
 
@@ -67,7 +70,7 @@ impl Conductor {
             return Ok(0);
         }
         let due = bmc_adoption::due_awaited(&mut tx, rim::now(), u32::MAX).await.map_err(store)?;
-        if due.is_empty() {
+        if due.is_empty() || bmc_adoption::count_refused(&mut tx).await.map_err(store)? >= MOST_REFUSED {
             return Ok(0);
         }
         let rows = bmc_adoption::found(&mut tx).await.map_err(store)?;
@@ -75,7 +78,13 @@ impl Conductor {
         let found: Vec<Found> = rows.iter().map(find::of_row).collect();
         let (mut going, mut looked) = (JoinSet::new(), 0);
         for row in due {
-            let ours: Ours = body::read("awaited bmc", &row.id, &row.body)?;
+            let ours: Ours = match body::read("awaited bmc", &row.id, &row.body) {
+                Ok(ours) => ours,
+                Err(error) => {
+                    tracing::error!(entry = %row.id, error = %error, "an entry does not read");
+                    continue;
+                }
+            };
             let place = whereabouts(&ours, &found);
             if place == Where::Nowhere {
                 continue;
@@ -83,6 +92,10 @@ impl Conductor {
             looked += 1;
             if going.len() >= AT_ONCE {
                 told(going.join_next().await);
+                let mut tx = self.db.read().await.map_err(store)?;
+                if bmc_adoption::count_refused(&mut tx).await.map_err(store)? >= MOST_REFUSED {
+                    break;
+                }
             }
             let me = self.clone();
             going.spawn(async move { me.look_at(row, ours, place).await });
@@ -98,13 +111,40 @@ impl Conductor {
         let (outcome, found) = match place {
             Where::Nowhere => return Ok(()),
             Where::Unclear(why) => (Outcome::Refused(why), None),
-            Where::At { address, found } => (self.meet(&row, &ours, &address, found.as_deref()).await, found),
+            Where::At { address, found } => {
+                // Written down before anything is sent: a crash, or a second daemon, makes no second try of it.
+                if !self.begin_look(&row).await? {
+                    return Ok(());
+                }
+                (self.meet(&row, &ours, &address, found.as_deref()).await, found)
+            }
         };
         let me = self.clone();
         let written = self.scribe.write(move |mut w| {
             Box::pin(async move { settle(&mut w, &me, row, ours, outcome, found.as_deref()).await })
         });
         written.await
+    }
+
+    /// Claims the entry, with the red button looked at in the same transaction.
+    async fn begin_look(&self, row: &AwaitedRow) -> Result<bool, Error> {
+        let row = row.clone();
+        let claimed = self.scribe.write(move |w| {
+            Box::pin(async move {
+                let frozen = muster_store::site::lock_ledger(w.tx).await.map_err(store)?.frozen;
+                let now = bmc_adoption::awaited_of(w.tx, &row.id).await.map_err(store)?;
+                let same = now.is_some_and(|now| {
+                    (now.state, now.due, &now.sealed) == (AwaitedState::Awaited, row.due, &row.sealed)
+                });
+                if frozen || !same {
+                    return Ok(false);
+                }
+                let due = Millis(w.now.0.saturating_add(CLAIM_MS));
+                bmc_adoption::put_awaited(w.tx, &AwaitedRow { due, ..row }).await.map_err(store)?;
+                Ok(true)
+            })
+        });
+        claimed.await
     }
 
     /// Greets it first: the password goes to what speaks like a BMC, and to the protocol that it speaks.
@@ -116,9 +156,17 @@ impl Conductor {
         let mut why = String::new();
         for protocol in protocols(ours, found) {
             let address = reached(protocol, address);
-            if let Err(error) = self.finder.hail(protocol, &address).await {
-                why = error.reason;
-                continue;
+            let hail = match self.finder.hail(protocol, &address).await {
+                Ok(hail) => hail,
+                Err(error) => {
+                    why = error.reason;
+                    continue;
+                }
+            };
+            match self.in_the_way(&row.id, ours, &hail, &address).await {
+                Ok(None) => {}
+                Ok(Some(outcome)) => return outcome,
+                Err(error) => return Outcome::Later(error.to_string()),
             }
             let profile = match self.expected_profile(ours, found).await {
                 Ok(profile) => profile,
@@ -139,6 +187,47 @@ impl Conductor {
 }
 
 impl Conductor {
+    /// Why no password of an entry is sent there: the BMC is one of ours already, and known by another key, or its password
+    /// is its own.
+    async fn in_the_way(&self, entry: &str, ours: &Ours, hail: &Hail, address: &str) -> Result<Option<Outcome>, Error> {
+        let mut tx = self.db.read().await.map_err(store)?;
+        for (id, text) in machines::ours_with_bmc(&mut tx).await.map_err(store)? {
+            let Ok(access) = body::read::<BmcBody>("bmc", &id, &text) else { continue };
+            let Some(record) = machines::get(&mut tx, id).await.map_err(store)? else { continue };
+            if host(&access.address) != host(address) && ours.machine.as_ref() != Some(&record.name) {
+                continue;
+            }
+            let name = &record.name;
+            let rows = acts::acts_of(&mut tx, Subject::Bmc(id)).await.map_err(store)?;
+            if change::under_way(&rows) {
+                return Ok(Some(Outcome::Later(format!("the password of the BMC of {name} is being changed"))));
+            }
+            if access.password_file.is_none() && access.user != ours.user {
+                let why = format!("the BMC of {name} is used as {:?}, and its entry says {:?}", access.user, ours.user);
+                return Ok(Some(Outcome::Refused(why)));
+            }
+            let kept: Kept = body::read("record", &id, &record.data)?;
+            let own = passwords::of(&mut tx, id).await.map_err(store)?;
+            let own = own.iter().any(|row| row.state == PasswordState::Current);
+            if own && kept.adopted.is_none_or(|adopted| adopted.entry != entry) {
+                let why =
+                    format!("the BMC of {name} has a password of its own; `muster machine restore-bmc-password` first");
+                return Ok(Some(Outcome::Refused(why)));
+            }
+            let pin = bmc_adoption::pin_of(&mut tx, id).await.map_err(store)?;
+            let shown = hail.tls_pin.map(|pin| pin.to_string());
+            if let Some(pin) = pin.filter(|pin| shown.as_ref() != Some(&pin.pin)) {
+                let shown = shown.as_deref().unwrap_or("none");
+                let why = format!(
+                    "the BMC of {name} is known by the key {}, and shows {shown}: `muster bmc trust {name}` says which holds",
+                    pin.pin
+                );
+                return Ok(Some(Outcome::Refused(why)));
+            }
+        }
+        Ok(None)
+    }
+
     /// What the model of the machine says that the signs lead to, for a BMC that does not tell what it is.
     async fn expected_profile(&self, ours: &Ours, found: Option<&Found>) -> Result<Option<String>, Error> {
         let mut tx = self.db.read().await.map_err(store)?;
@@ -257,6 +346,7 @@ async fn candidate(w: &mut Write<'_>, record: muster_store::Machine) -> Result<C
     Ok(Candidate {
         id: record.id,
         name: record.name,
+        ours: record.ours,
         serial: record.serial,
         uuid: record.uuid,
         bmc: bmc.map(|bmc| bmc.address),
@@ -291,7 +381,7 @@ async fn signs(
         signs.by_agent = Some(candidate(w, record).await?);
     }
     for (id, text) in machines::ours_with_bmc(w.tx).await.map_err(store)? {
-        let access: BmcBody = body::read("bmc", &id, &text)?;
+        let Ok(access) = body::read::<BmcBody>("bmc", &id, &text) else { continue };
         if host(&access.address) == host(address)
             && let Some(record) = machines::get(w.tx, id).await.map_err(store)?
         {
@@ -314,7 +404,8 @@ async fn adopt(
         return Ok(Err(Outcome::Later("everything is frozen".into())));
     }
     let serial = met.identity.serial.as_deref().map(str::trim).filter(|serial| !serial.is_empty());
-    let signs = signs(w, ours, serial, &access.address, found).await?;
+    let entered = serial.or(ours.serial.as_deref());
+    let signs = signs(w, ours, entered, &access.address, found).await?;
     let said = Said { serial, uuids: &met.identity.uuids };
     let whose = whose(ours, &said, &access.address, &signs);
     let id = match whose {
@@ -333,11 +424,10 @@ async fn adopt(
             record.id
         }
     };
-    let held = passwords::of(w.tx, id).await.map_err(store)?;
-    if held.iter().any(|row| matches!(row.state, PasswordState::Made | PasswordState::Sent)) {
+    if change::under_way(&acts::acts_of(w.tx, Subject::Bmc(id)).await.map_err(store)?) {
         return Ok(Err(Outcome::Later("its machine's BMC has a password that is being changed".into())));
     }
-    let claim = own(w, id, access, serial, ours, &row.id).await?;
+    let (claim, access) = &own(w, id, access, entered, ours, &row.id).await?;
     keep_password(w, me, id, access, secret).await?;
     if let Some(pin) = met.identity.tls_pin {
         let row = PinRow {
@@ -350,13 +440,6 @@ async fn adopt(
         bmc_adoption::put_pin(w.tx, &row).await.map_err(store)?;
     } else {
         bmc_adoption::drop_pin(w.tx, id).await.map_err(store)?;
-    }
-    // It shall be found where it is now for as long as it is ours.
-    if let (Some(mac), Ok(address)) =
-        (ours.mac.or(found.and_then(|found| found.mac)), host(&access.address).parse::<Ipv4Addr>())
-        && me.networks().holding(address).is_some()
-    {
-        reservations::put(w.tx, &Reservation { address, mac, machine: id }).await.map_err(store)?;
     }
     let done = AwaitedRow {
         state: AwaitedState::Adopted,
@@ -372,7 +455,7 @@ async fn adopt(
         "serial": serial, "manufacturer": met.identity.manufacturer, "model": met.identity.model,
         "firmware": met.identity.firmware, "profile": access.profile, "tls-pin": met.identity.tls_pin.map(|pin| pin.to_string()) });
     apply::note(w, id, &cause, "bmc-adopted", &ours.by, detail.clone()).await?;
-    if claim {
+    if *claim {
         let happened = Happened { cause: format!("{cause}/claimed"), actor: &ours.by, event: Event::Claimed, detail };
         apply::apply(w, &me.catalog(), id, happened).await?;
     }
@@ -387,12 +470,12 @@ async fn adopt(
         }
     }
     if probing::obstacle(&me.catalog(), &machine).is_none() {
-        probing::ask(w, &me.catalog(), &machine, (&ours.by, &cause)).await?;
+        probing::ask(w, &me.catalog(), &machine, (&ours.by, &cause), false).await?;
     }
     Ok(Ok(()))
 }
 
-/// Writes down whose it is; says whether the machine has to be told that it is ours now.
+/// Writes down whose it is; says whether the machine has to be told that it is ours now, and how the BMC is reached.
 async fn own(
     w: &mut Write<'_>,
     id: MachineId,
@@ -400,18 +483,25 @@ async fn own(
     serial: Option<&str>,
     ours: &Ours,
     entry: &str,
-) -> Result<bool, Error> {
+) -> Result<(bool, BmcAccess), Error> {
     let mut record = machines::get(w.tx, id).await.map_err(store)?.ok_or(Error::NoMachine { id })?;
     let mut kept: Kept = body::read("record", &id, &record.data)?;
     let claim = !record.ours;
     record.ours = true;
-    record.bmc = Some(body::write("bmc", &id, access)?);
+    // As its rack layout writes it, where that names it: the same again must not look like a move.
+    let named: Option<BmcAccess> = record.bmc.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let same = |named: &BmcAccess| named.protocol == access.protocol && host(&named.address) == host(&access.address);
+    let access = match named.filter(same) {
+        Some(named) => BmcAccess { address: named.address, password_file: named.password_file, ..access.clone() },
+        None => access.clone(),
+    };
+    record.bmc = Some(body::write("bmc", &id, &access)?);
     if record.serial.is_none() {
         record.serial = serial.map(str::to_owned);
     }
     kept.adopted = Some(Adopted { mac: ours.mac, entry: entry.to_owned() });
     apply::keep(w, &mut record, &kept).await?;
-    Ok(claim)
+    Ok((claim, access))
 }
 
 /// The password that it came with has logged in: it is the one in force, whatever was before.

@@ -7,10 +7,10 @@ use crate::error::store;
 use crate::scribe::Write;
 use crate::{BmcBody, Conductor, Error, body, rim};
 use muster_catalog::{BmcAccess, Protocol};
-use muster_names::{Mac, MachineId, Millis};
+use muster_names::{Mac, MachineId, Millis, Subject, TicketId};
 use muster_netboot::{ReplyKind, Said, Sighting};
 use muster_store::bmc_adoption::{self, AwaitedState, FoundRow};
-use muster_store::{machines, passwords};
+use muster_store::{machines, passwords, tickets};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,8 @@ const MOST_FOUND: i64 = 16_384;
 /// One that asks for its address again and again is greeted once in so long.
 const AGAIN_MS: i64 = 600_000;
 /// What has not answered for so long is gone.
-const GONE_MS: i64 = 30 * 86_400_000;
+const GONE_MS: i64 = 30 * DAY_MS;
+const DAY_MS: i64 = 86_400_000;
 
 /// An address where a BMC may be.
 #[derive(Clone, Debug)]
@@ -72,7 +73,10 @@ impl Finding {
             return false;
         }
         if greeted.len() >= MOST_WAITING * 4 {
-            greeted.clear();
+            greeted.retain(|_, at| now.0.saturating_sub(at.0) < AGAIN_MS);
+            if greeted.len() >= MOST_WAITING * 4 {
+                return false;
+            }
         }
         greeted.insert(address.to_owned(), now);
         true
@@ -296,8 +300,8 @@ impl Conductor {
         let awaited = bmc_adoption::awaited(&mut tx).await.map_err(store)?;
         let mut by_host = BTreeMap::new();
         for (machine, text) in machines::ours_with_bmc(&mut tx).await.map_err(store)? {
-            let access: BmcBody = body::read("bmc", &machine, &text)?;
-            by_host.insert(host(&access.address).to_owned(), machine);
+            let Ok(access) = body::read::<BmcBody>("bmc", &machine, &text) else { continue };
+            by_host.insert(host(&access.address), machine);
         }
         let mut all = Vec::with_capacity(rows.len());
         let found: Vec<Found> = rows.iter().map(of_row).collect();
@@ -307,11 +311,11 @@ impl Conductor {
             if let super::judge::Where::At { address, .. } = super::judge::whereabouts(&ours, &found) {
                 let refused = row.state == AwaitedState::Refused;
                 let standing = if refused { Standing::Refused } else { Standing::Awaited };
-                standings.insert(host(&address).to_owned(), standing);
+                standings.insert(host(&address), standing);
             }
         }
         for (row, found) in rows.into_iter().zip(found) {
-            let of_ours = by_host.get(host(&row.address)).copied();
+            let of_ours = by_host.get(&host(&row.address)).copied();
             let machine = of_ours.or(found.body.machine);
             let record = match machine {
                 Some(id) => machines::get(&mut tx, id).await.map_err(store)?,
@@ -319,7 +323,7 @@ impl Conductor {
             };
             let standing = match of_ours {
                 Some(_) => Standing::Ours,
-                None => standings.get(host(&row.address)).copied().unwrap_or(Standing::Observed),
+                None => standings.get(&host(&row.address)).copied().unwrap_or(Standing::Observed),
             };
             all.push(FoundBmc {
                 address: row.address,
@@ -341,6 +345,19 @@ impl Conductor {
 pub(super) fn of_row(row: &FoundRow) -> Found {
     let body = serde_json::from_str(&row.body).unwrap_or_default();
     Found { address: row.address.clone(), mac: row.mac, body }
+}
+
+/// Whether what answers now is another BMC than what answered before: another key, or another machine's UUID.
+fn is_other(before: &FoundBody, told: &[Told]) -> bool {
+    let pairs = told.iter().filter_map(|new| {
+        let old = before.told.iter().find(|old| old.protocol == new.protocol)?;
+        Some((old, new))
+    });
+    pairs.into_iter().any(|(old, new)| {
+        let key = old.tls_pin.is_some() && new.tls_pin.is_some() && old.tls_pin != new.tls_pin;
+        let told = !old.uuids.is_empty() && !new.uuids.is_empty();
+        key || (told && old.uuids.iter().all(|uuid| !new.uuids.contains(uuid)))
+    })
 }
 
 /// What is known already is kept, what was told anew goes before it.
@@ -372,10 +389,16 @@ async fn keep(w: &mut Write<'_>, me: &Conductor, candidate: Candidate, told: Vec
         tracing::warn!(address = %candidate.address, "{MOST_FOUND} BMCs are found already; this one is not written down");
         return Ok(());
     }
+    let before = before.filter(|row| !is_other(&of_row(row).body, &told));
     let moved_from = before.as_ref().map(|row| row.address.clone()).filter(|address| *address != candidate.address);
     let mac = candidate.mac.or(before.as_ref().and_then(|row| row.mac));
     let first_seen = before.as_ref().map_or(w.now, |row| row.first_seen);
-    let body = merged(before.map(|row| of_row(&row).body).unwrap_or_default(), &candidate, told);
+    let mut known = before.map(|row| of_row(&row).body).unwrap_or_default();
+    if moved_from.is_some() {
+        // What another address told proves nothing of this one.
+        known.told.clear();
+    }
+    let body = merged(known, &candidate, told);
     let row = FoundRow {
         address: candidate.address.clone(),
         mac,
@@ -387,8 +410,8 @@ async fn keep(w: &mut Write<'_>, me: &Conductor, candidate: Candidate, told: Vec
     if new {
         let detail = serde_json::json!({ "address": row.address, "mac": mac, "way": candidate.way, "told": body.told });
         let event = muster_store::Event {
-            subject: muster_names::Subject::Site,
-            cause: muster_names::Cause(format!("bmc-found/{}/{}", row.address, w.now.0)),
+            subject: Subject::Site,
+            cause: muster_names::Cause(format!("bmc-found/{}/{}", row.address, w.now.0 / DAY_MS)),
             kind: "bmc-found".into(),
             actor: "bmc".into(),
             epoch: muster_names::Epoch(0),
@@ -424,7 +447,7 @@ async fn follow(w: &mut Write<'_>, found: &Found) -> Result<(), Error> {
             told.protocol == Protocol::Redfish
                 && pin.as_ref().is_some_and(|pin| told.tls_pin.as_ref() == Some(&pin.pin))
         });
-        let cause = format!("bmc-moved/{}/{}", found.address, w.now.0);
+        let cause = format!("bmc-moved/{}/{}", found.address, w.now.0 / DAY_MS);
         let detail = serde_json::json!({ "from": access.address, "to": found.address, "followed": same });
         if same && access.protocol == Protocol::Redfish {
             let moved = BmcAccess { address: format!("https://{}", found.address), ..access };
@@ -432,12 +455,22 @@ async fn follow(w: &mut Write<'_>, found: &Found) -> Result<(), Error> {
             apply::keep(w, &mut record, &kept).await?;
             passwords::move_to(w.tx, id, &moved.address).await.map_err(store)?;
         } else {
-            tracing::warn!(machine = %record.name, to = %found.address, "its BMC has moved, and did not prove that it is the same");
+            let title = format!(
+                "Its BMC, known at {}, may answer at {} now and did not prove that it is the same. Look, then `muster bmc \
+                 moved {} {}`",
+                access.address, found.address, record.name, found.address
+            );
+            let ticket = TicketId(rim::fresh_id()?);
+            let subject = Subject::Bmc(id);
+            tickets::open_ticket(w.tx, ticket, subject, MOVED, &title, "{}", w.now).await.map_err(store)?;
         }
         apply::note(w, id, &cause, "bmc-moved", "bmc", detail).await?;
     }
     Ok(())
 }
+
+/// The ticket of a BMC that may have moved.
+pub(super) const MOVED: &str = "bmc-moved";
 
 /// What has not answered for long goes.
 pub(crate) async fn forget(w: &mut Write<'_>) -> Result<(), Error> {

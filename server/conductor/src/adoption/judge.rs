@@ -4,6 +4,7 @@
 use super::{FoundBody, Ours};
 use muster_catalog::Protocol;
 use muster_names::{Mac, MachineId};
+use std::net::IpAddr;
 
 /// A BMC that answered, as a judgement needs it.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,17 +27,18 @@ pub enum Where {
     Unclear(String),
 }
 
-/// The host of an address: `https://10.0.0.5:8443` is `10.0.0.5`.
-pub fn host(address: &str) -> &str {
+/// The host of an address, in one way of writing: `HTTPS://10.0.0.5:8443/` is `10.0.0.5`.
+pub fn host(address: &str) -> String {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    if let Some(rest) = rest.strip_prefix('[') {
-        return rest.split_once(']').map_or(rest, |(host, _)| host);
-    }
-    match rest.split_once(':') {
+    let rest = rest.split(['/', '?', '#']).next().unwrap_or_default().trim();
+    let name = match (rest.strip_prefix('['), rest.split_once(':')) {
+        (Some(rest), _) => rest.split_once(']').map_or(rest, |(host, _)| host),
         // More than one colon is an IPv6 address without a port.
-        Some((host, port)) if !port.contains(':') => host,
+        (None, Some((host, port))) if !port.contains(':') => host,
         _ => rest,
-    }
+    };
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name.parse::<IpAddr>().map_or(name, |address| address.to_string())
 }
 
 /// By MAC, by the address that the entry names, by the serial number that its machine's agent told.
@@ -50,6 +52,7 @@ pub fn whereabouts(ours: &Ours, found: &[Found]) -> Where {
     }
     let by_mac = ours.mac.and_then(|mac| found.iter().find(|one| one.mac == Some(mac)));
     let by_address = ours.address.as_deref().map(host);
+    let by_address = by_address.as_deref();
     let by_address_found = by_address.and_then(|address| found.iter().find(|one| host(&one.address) == address));
     if let (Some(one), Some(address)) = (by_mac, by_address)
         && host(&one.address) != address
@@ -103,6 +106,7 @@ pub fn protocols(ours: &Ours, found: Option<&Found>) -> Vec<Protocol> {
 pub struct Candidate {
     pub id: MachineId,
     pub name: String,
+    pub ours: bool,
     pub serial: Option<String>,
     pub uuid: Option<String>,
     /// Where its BMC is, as far as that is known.
@@ -110,6 +114,8 @@ pub struct Candidate {
     /// That BMC was adopted, and is the one with this MAC.
     pub adopted: Option<Mac>,
 }
+
+const NAMED: &str = "its entry names";
 
 /// Which machines the signs lead to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -140,12 +146,13 @@ pub enum Whose {
 
 /// Whose BMC it is that took the password, says this of its machine, and answers at this address.
 pub fn whose(ours: &Ours, said: &Said<'_>, address: &str, signs: &Signs) -> Whose {
-    let serial = said.serial;
-    if let (Some(wanted), Some(said)) = (&ours.serial, serial)
-        && wanted != said
+    if let (Some(wanted), Some(told)) = (&ours.serial, said.serial)
+        && !is_same(wanted, told)
     {
-        return Whose::Conflict(format!("its entry says serial number {wanted}, and the BMC says {said}"));
+        return Whose::Conflict(format!("its entry says serial number {wanted}, and the BMC says {told}"));
     }
+    // One that tells none is the one of its entry.
+    let serial = said.serial.or(ours.serial.as_deref());
     if let [one, two, ..] = signs.by_serial.as_slice() {
         return Whose::Conflict(format!(
             "{} and {} both have serial number {}",
@@ -154,22 +161,30 @@ pub fn whose(ours: &Ours, said: &Said<'_>, address: &str, signs: &Signs) -> Whos
             serial.unwrap_or_default()
         ));
     }
-    let all = [("its entry names", signs.named.as_ref())]
+    let all = [(NAMED, signs.named.as_ref())]
         .into_iter()
         .chain(signs.by_serial.iter().map(|one| ("its serial number is that of", Some(one))))
         .chain([("its agent is that of", signs.by_agent.as_ref())])
         .chain(signs.by_address.iter().map(|one| ("its address is that of", Some(one))));
     let all: Vec<(&str, &Candidate)> = all.filter_map(|(why, one)| Some((why, one?))).collect();
     let Some((why, one)) = all.first() else {
-        let name = ours.machine.clone().or_else(|| serial.map(str::to_owned));
+        let serial = serial.map(str::to_ascii_lowercase).filter(|serial| muster_catalog::is_name(serial));
+        let name = ours.machine.clone().or(serial);
         let name = name.unwrap_or_else(|| format!("bmc-{}", host(address).replace([':', '.'], "-")));
         return Whose::New { name };
     };
     if let Some((other_why, other)) = all.iter().find(|(_, other)| other.id != one.id) {
         return Whose::Conflict(format!("{why} {}, and {other_why} {}", one.name, other.name));
     }
+    // Anybody can boot something that has this serial number; a person says that it is ours.
+    if let Some((_, stranger)) = all.iter().find(|(why, other)| !other.ours && *why != NAMED) {
+        return Whose::Conflict(format!(
+            "{} has its serial number, and nobody said that it is ours: name it in the entry if it is the same machine",
+            stranger.name
+        ));
+    }
     if let (Some(known), Some(said)) = (&one.serial, serial)
-        && known != said
+        && !is_same(known, said)
     {
         return Whose::Conflict(format!("{} has serial number {known}, and the BMC says {said}", one.name));
     }
@@ -187,6 +202,11 @@ pub fn whose(ours: &Ours, said: &Said<'_>, address: &str, signs: &Signs) -> Whos
         ));
     }
     Whose::Known(one.id)
+}
+
+/// A serial number is one whatever stands around it, in upper or lower case.
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
+    one.trim().eq_ignore_ascii_case(other.trim())
 }
 
 /// Makers disagree about the order of the first bytes, so that either is the same. No word is no other word.
@@ -226,6 +246,8 @@ mod tests {
         for (text, host_of) in [
             ("10.0.0.5", "10.0.0.5"),
             ("10.0.0.5:623", "10.0.0.5"),
+            ("HTTPS://BMC-1.example.org./", "bmc-1.example.org"),
+            ("fd00:0:0::5", "fd00::5"),
             ("https://bmc-1:8443", "bmc-1"),
             ("[fd00::5]:623", "fd00::5"),
             ("fd00::5", "fd00::5"),
@@ -290,7 +312,7 @@ mod tests {
 
     fn machine(id: u128, serial: Option<&str>, bmc: Option<&str>) -> Candidate {
         let (serial, bmc) = (serial.map(str::to_owned), bmc.map(str::to_owned));
-        Candidate { id: MachineId(id), name: format!("n{id}"), serial, uuid: None, bmc, adopted: None }
+        Candidate { id: MachineId(id), name: format!("n{id}"), ours: true, serial, uuid: None, bmc, adopted: None }
     }
 
     #[test]
@@ -300,7 +322,8 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(name(&Ours { machine: Some("web1".into()), ..ours() }, Some("S1")), "web1");
-        assert_eq!(name(&ours(), Some("S1")), "S1");
+        assert_eq!(name(&ours(), Some("S1")), "s1");
+        assert_eq!(name(&ours(), Some("S 1/..")), "bmc-10-0-0-5", "what is no name is not taken for one");
         assert_eq!(name(&ours(), None), "bmc-10-0-0-5");
     }
 
@@ -314,6 +337,16 @@ mod tests {
         assert!(why.contains("n1") && why.contains("n2"), "{why}");
         let twins = Signs { by_serial: vec![one, two], ..Signs::default() };
         assert!(matches!(whose(&ours(), &says(Some("S1")), "10.0.0.5", &twins), Whose::Conflict(_)));
+    }
+
+    #[test]
+    fn a_machine_that_nobody_claimed_gets_no_bmc_by_its_own_word() {
+        let stranger = Candidate { ours: false, ..machine(1, Some("S1"), None) };
+        let by_serial = Signs { by_serial: vec![stranger.clone()], ..Signs::default() };
+        let said = whose(&ours(), &says(Some("S1")), "10.0.0.5", &by_serial);
+        assert!(matches!(said, Whose::Conflict(why) if why.contains("nobody said")));
+        let named = Signs { named: Some(stranger), ..Signs::default() };
+        assert_eq!(whose(&ours(), &says(Some("S1")), "10.0.0.5", &named), Whose::Known(MachineId(1)));
     }
 
     #[test]

@@ -74,7 +74,10 @@ impl Entry {
             return Some("its MAC is that of a group of machines".into());
         }
         let longest = if self.protocol == Some(Protocol::Ipmi) { 20 } else { 128 };
-        let odd = |address: &&String| address.contains(char::is_whitespace) || address.contains(['@', '?', '#']);
+        let odd = |address: &&String| {
+            let rest = address.split_once("://").map_or(address.as_str(), |(_, rest)| rest);
+            rest.is_empty() || rest.contains(char::is_whitespace) || rest.contains(['@', '?', '#', '/'])
+        };
         if let Some(address) = self.address.as_ref().filter(odd) {
             return Some(format!("{address:?} is no address of a BMC"));
         }
@@ -84,7 +87,11 @@ impl Entry {
         text("user", &self.user, 64)
             .or_else(|| text("password", &self.password, longest))
             .or_else(|| self.serial.as_ref().and_then(|serial| text("serial", serial, 64)))
-            .or_else(|| self.machine.as_ref().and_then(|name| text("machine", name, 64)))
+            .or_else(|| {
+                let odd = |name: &&String| !muster_catalog::is_name(name);
+                let name = self.machine.as_ref().filter(odd)?;
+                Some(format!("machine {name:?} must be lower-case letters, digits, '-' and '.'"))
+            })
     }
 
     fn ours(&self, by: &str) -> Ours {
@@ -258,19 +265,56 @@ impl Conductor {
         written.await
     }
 
+    /// A person says where a machine's BMC is now.
+    ///
+    /// # Errors
+    /// There is no such machine; its BMC is named by a rack layout, or is no BMC that was adopted; the database's.
+    pub async fn move_bmc(self: &Arc<Self>, by: String, id: MachineId, address: String) -> Result<(), Error> {
+        let odd = address.is_empty() || address.contains(char::is_whitespace) || address.contains(['@', '?', '#', '/']);
+        if odd {
+            return Err(Error::refused(format!("{address:?} is no address of a BMC: give HOST or HOST:PORT")));
+        }
+        let written = self.scribe.write(move |mut w| {
+            Box::pin(async move {
+                let mut record = machines::get(w.tx, id).await.map_err(store)?.ok_or(Error::NoMachine { id })?;
+                let kept: crate::Kept = body::read("record", &id, &record.data)?;
+                let access: Option<crate::BmcBody> =
+                    record.bmc.as_deref().map(|text| body::read("bmc", &id, text)).transpose()?;
+                let (Some(access), Some(_)) = (access, &kept.adopted) else {
+                    return Err(Error::refused(format!(
+                        "the BMC of {} was not adopted: its rack layout says where it is",
+                        record.name
+                    )));
+                };
+                let scheme = access.address.split_once("://").map(|(scheme, _)| format!("{scheme}://"));
+                let to = format!("{}{address}", scheme.unwrap_or_default());
+                let detail = serde_json::json!({ "from": access.address, "to": to, "followed": true });
+                record.bmc = Some(body::write("bmc", &id, &crate::BmcBody { address: to.clone(), ..access })?);
+                crate::apply::keep(&mut w, &mut record, &kept).await?;
+                muster_store::passwords::move_to(w.tx, id, &to).await.map_err(store)?;
+                let proof = "a person said where it is";
+                tickets::close_ticket(w.tx, Subject::Bmc(id), find::MOVED, proof, w.now).await.map_err(store)?;
+                let cause = format!("bmc-moved/{}", w.now.0);
+                crate::apply::note(&mut w, id, &cause, "bmc-moved", &by, detail).await.map(drop)
+            })
+        });
+        written.await
+    }
+
     /// From now on a machine's BMC is known by this key; without one, by the next that it shows.
     ///
     /// # Errors
     /// There is no such machine, or its BMC has no key; the database's.
     pub async fn trust_bmc(self: &Arc<Self>, by: String, id: MachineId, pin: Option<Pin>) -> Result<(), Error> {
+        let finder = self.finder.clone();
         let written = self.scribe.write(move |mut w| {
             Box::pin(async move {
                 let record = machines::get(w.tx, id).await.map_err(store)?.ok_or(Error::NoMachine { id })?;
                 let access: Option<crate::BmcBody> =
                     record.bmc.as_deref().map(|text| body::read("bmc", &id, text)).transpose()?;
-                if access.is_none_or(|access| access.protocol != Protocol::Redfish) {
+                let Some(access) = access.filter(|access| access.protocol == Protocol::Redfish) else {
                     return Err(Error::refused(format!("{} has no BMC with a TLS key", record.name)));
-                }
+                };
                 let before = bmc_adoption::pin_of(w.tx, id).await.map_err(store)?.map(|row| row.pin);
                 match pin {
                     Some(pin) => {
@@ -287,10 +331,15 @@ impl Conductor {
                 }
                 let detail = serde_json::json!({ "before": before, "after": pin.map(|pin| pin.to_string()) });
                 let cause = format!("bmc-trusted/{}", w.now.0);
-                crate::apply::note(&mut w, id, &cause, "bmc-trusted", &by, detail).await.map(drop)
+                let proof = "a person said which key holds";
+                tickets::close_ticket(w.tx, Subject::Bmc(id), crate::watching::FOREIGN, proof, w.now)
+                    .await
+                    .map_err(store)?;
+                crate::apply::note(&mut w, id, &cause, "bmc-trusted", &by, detail).await?;
+                Ok(access.address)
             })
         });
-        written.await?;
+        finder.forget_key(&written.await?);
         Ok(())
     }
 }
@@ -328,7 +377,7 @@ async fn take(w: &mut Write<'_>, me: &Conductor, by: &str, manifest: Manifest) -
     }
     let kept: BTreeMap<String, AwaitedState> = kept.into_iter().map(|row| (row.id, row.state)).collect();
     let entries = judge(&manifest.entries, &kept, &found);
-    let said: Vec<_> = manifest.entries.iter().map(|entry| (&entry.user, &entry.machine, &entry.serial)).collect();
+    let said: Vec<_> = manifest.entries.iter().map(|entry| entry.ours("")).collect();
     // A BMC that answers meanwhile changes the words, and nothing of what is agreed to.
     let verdicts: Vec<_> = entries.iter().map(|entry| (&entry.id, entry.verdict)).collect();
     let digest = rim::sha256(serde_json::json!([verdicts, said]).to_string().as_bytes());

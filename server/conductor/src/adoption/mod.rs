@@ -11,13 +11,14 @@ mod find;
 mod judge;
 mod manifest;
 
-pub use adopt::adopt_bmcs;
+pub use adopt::{MOST_REFUSED, adopt_bmcs};
 pub use find::{FoundBmc, ScanTold, Standing, find_bmcs};
 pub use manifest::{AwaitedShown, Entry, EntryPlanned, Manifest, ManifestPlanned, ManifestVerdict};
 
 pub use find::Candidates;
 
 pub(crate) use find::{Finding, forget};
+pub(crate) use judge::{host, is_same};
 
 use crate::hand::HandError;
 use futures_core::future::BoxFuture;
@@ -32,6 +33,8 @@ use std::collections::BTreeSet;
 pub trait FindHand: Send + Sync {
     /// What it tells anybody, without a login.
     fn hail<'a>(&'a self, protocol: Protocol, address: &'a str) -> BoxFuture<'a, Result<Hail, HandError>>;
+    /// The key that was proved there counts no more: the next one is as good as the first.
+    fn forget_key(&self, address: &str);
     /// Logs in, and reads who it is.
     fn meet<'a>(&'a self, access: &'a BmcAccess, secret: &'a Secret) -> BoxFuture<'a, Result<Met, HandError>>;
 }

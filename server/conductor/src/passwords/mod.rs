@@ -103,7 +103,7 @@ pub(crate) async fn obstacle(
 }
 
 /// Of all acts of a BMC.
-fn under_way<'a>(rows: impl IntoIterator<Item = &'a ActRow>) -> bool {
+pub(crate) fn under_way<'a>(rows: impl IntoIterator<Item = &'a ActRow>) -> bool {
     rows.into_iter().any(|row| row.weight == WEIGHT && row.finished.is_none())
 }
 

@@ -1,5 +1,6 @@
 //! Which passwords are old enough to be changed by themselves.
 
+use crate::adoption::host;
 use crate::error::store;
 use crate::facts::known;
 use crate::{BmcBody, Conductor, Error, body, rim};
@@ -75,7 +76,9 @@ impl Conductor {
         let mut fleet = Vec::new();
         for (machine, text) in machines::ours_with_bmc(&mut tx).await.map_err(store)? {
             let own = own.get(&machine);
-            let here = |bmc: &BmcBody| own.is_none_or(|own| own.address == bmc.address && own.account == bmc.user);
+            let here = |bmc: &BmcBody| {
+                own.is_none_or(|own| host(&own.address) == host(&bmc.address) && own.account == bmc.user)
+            };
             // Another address or account than it was set for is tried when a person asks for it.
             if !body::read("bmc", &machine, &text).is_ok_and(|bmc| here(&bmc)) {
                 continue;

@@ -1,7 +1,9 @@
 //! Passwords at rest. Each is sealed with a key of its own, which is sealed with the site's: from a file or the environment,
 //! never from the database. What a seal was made for is part of it, so that no row opens in the place of another.
 
+use crate::adoption::host;
 use crate::error::store;
+use crate::watching::REFUSED;
 use crate::{BmcOf, Error, HandError, rim};
 use muster_bmc::{Learnt, Pin, Secret};
 use muster_catalog::BmcAccess;
@@ -183,7 +185,7 @@ fn in_use(rows: Vec<Password>, access: &BmcAccess) -> Held {
         return Held::Closed("its password is being changed; until that is settled nobody else logs in there".into());
     }
     match before(rows, access) {
-        Held::Own(row) if row.address != access.address => Held::Closed(format!(
+        Held::Own(row) if host(&row.address) != host(&access.address) => Held::Closed(format!(
             "its password was set at {}, and its rack layout says {} now: it is not sent there by itself; if it is the \
              same BMC, `muster machine change-bmc-password` tries it",
             row.address, access.address
@@ -285,6 +287,10 @@ impl Vault {
             muster_store::bmc_adoption::pin_of(&mut tx, machine).await
         };
         let row = read.await.map_err(|error| fault(format!("its BMC's key was not read: {error}")))?;
+        if let Some(other) = row.as_ref().and_then(|row| row.pin.strip_prefix(REFUSED)) {
+            let reason = format!("its BMC speaks for the machine with serial number {other}: nothing is asked of it");
+            return Err(HandError { reason, may_have_happened: false, later: false });
+        }
         row.map(|row| Pin::read(&row.pin).ok_or_else(|| fault("its BMC's key as stored is none".into()))).transpose()
     }
 

@@ -10,6 +10,7 @@ mod series;
 pub use judge::{Reach, Seen, Unwell};
 pub use series::{Grain, Sum};
 
+use crate::adoption::is_same;
 use crate::apply::{self, Happened};
 use crate::error::store;
 use crate::hand::{BmcOf, HandError};
@@ -20,10 +21,10 @@ use judge::{News, judge};
 use muster_bmc::{Health, Log, LogMark, PaceTold, Pin, Reading};
 use muster_catalog::Catalog;
 use muster_lifecycle::machine::Event as Life;
-use muster_names::{Cause, Epoch, MachineId, Millis, Power, Subject};
+use muster_names::{Cause, Epoch, MachineId, Millis, Power, Subject, TicketId};
 use muster_store::bmc_adoption::{self, PinRow};
 use muster_store::bmc_watch::{self, SeenRow, SeriesRow};
-use muster_store::{Event, machines};
+use muster_store::{Event, machines, tickets};
 use series::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +39,11 @@ const TICK: Duration = Duration::from_secs(1);
 const MOST_LOGGED: i64 = 2_000;
 /// Lists of its sensors: one that is fitted with another part has another list.
 const MOST_LISTS: i64 = 64;
+
+/// The ticket of a BMC that speaks for another machine.
+pub(crate) const FOREIGN: &str = "bmc-foreign";
+/// In the place of a key: no key is good, and after it comes the serial number that the BMC told.
+pub(crate) const REFUSED: &str = "refused:";
 
 /// What a visit brought. Without power nothing else was asked.
 #[derive(Clone, Debug)]
@@ -403,12 +409,26 @@ async fn know(w: &mut Write<'_>, catalog: &Catalog, machine: MachineId, shown: S
     }
     let said = shown.serial.as_deref().map(str::trim).filter(|serial| !serial.is_empty());
     if let (Some(known), Some(said)) = (record.serial.as_deref(), said)
-        && known != said
+        && !is_same(known, said)
     {
         let why = format!("its BMC speaks for the machine with serial number {said}, and its own is {known}");
+        let title = format!(
+            "{why}: nothing is asked of that BMC any more. Put the address in its rack layout right, or the serial number, \
+             then `muster bmc trust {} --next`",
+            record.name
+        );
+        let id = TicketId(crate::rim::fresh_id()?);
+        tickets::open_ticket(w.tx, id, Subject::Bmc(machine), FOREIGN, &title, "{}", w.now).await.map_err(store)?;
+        let pin = format!("{REFUSED}{said}");
+        let row = PinRow { machine, pin, serial: Some(said.to_owned()), at: w.now, actor: "watch".into() };
+        bmc_adoption::put_pin(w.tx, &row).await.map_err(store)?;
         let detail = serde_json::json!({ "why": why, "tls-pin": shown.pin.to_string() });
-        let happened =
-            Happened { cause: format!("bmc-foreign/{said}"), actor: "bmc", event: Life::ImpostorSeen, detail };
+        let happened = Happened {
+            cause: format!("bmc-foreign/{said}/{}", w.now.0),
+            actor: "bmc",
+            event: Life::ImpostorSeen,
+            detail,
+        };
         return apply::apply(w, catalog, machine, happened).await.map(drop);
     }
     let (pin, serial) = (shown.pin.to_string(), said.map(str::to_owned));

@@ -75,7 +75,7 @@ async fn a_bmc_of_a_manifest_becomes_a_machine_with_a_password_that_nobody_knows
     let (_folder, site) = site(Some("NEW-1")).await;
     assert_eq!(take(&site, vec![entry(None, Some("10.9.0.5"))]).await, [ManifestVerdict::New]);
     assert_eq!(site.me.adopt_bmcs_once().await.unwrap(), 1);
-    let id = site.id("NEW-1").await;
+    let id = site.id("new-1").await;
     let known = site.known(id).await;
     assert!(known.record.ours && known.state.at == At::Expected, "{:?}", known.state);
     assert_eq!(known.record.serial.as_deref(), Some("NEW-1"));
@@ -100,7 +100,7 @@ async fn what_nobody_says_is_ours_is_only_looked_at() {
     let (_folder, site) = site(Some("NEW-1")).await;
     assert_eq!(site.me.adopt_bmcs_once().await.unwrap(), 0);
     assert_eq!(site.bmcs.of(AT, |fake| (fake.password.clone(), fake.refused)), ("factory-label".into(), 0));
-    assert!(machines::by_name(&mut site.me.db.read().await.unwrap(), "NEW-1").await.unwrap().is_none());
+    assert!(machines::by_name(&mut site.me.db.read().await.unwrap(), "new-1").await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn an_adopted_bmc_that_moves_is_followed_by_its_key_and_never_without() {
     site.when("the BMC", async || site.me.found_bmcs().await.unwrap().len() == 1).await;
     take(&site, vec![entry(Some(MAC), None)]).await;
     site.me.adopt_bmcs_once().await.unwrap();
-    let id = site.id("NEW-1").await;
+    let id = site.id("new-1").await;
     let address = async || Site::bmc_of(&site.known(id).await);
     greets(&site, "https://10.9.0.6", Some("NEW-1"));
     asks_for_an_address(&site, "10.9.0.6");
@@ -255,4 +255,86 @@ async fn an_agent_that_can_make_no_account_leaves_a_ticket_and_commissions_all_t
     agent.say(&site, vec![Report::Commissioned { epoch, figures: vec![], bmc_account: failed }]).await.unwrap();
     assert_eq!(site.label(id).await, "ready");
     assert!(site_tickets(&site).await.iter().any(|title| title.contains("all 3 accounts")));
+}
+
+#[tokio::test]
+async fn a_bmc_of_ours_that_shows_another_key_or_has_its_own_password_gets_none_of_an_entry() {
+    let (_folder, site) = site(Some("NEW-1")).await;
+    take(&site, vec![entry(None, Some("10.9.0.5"))]).await;
+    site.me.adopt_bmcs_once().await.unwrap();
+    let id = site.id("new-1").await;
+    site.when("a password of its own", async || in_force(&site, id).await.is_some_and(|own| own != "factory-label")).await;
+    let refused = site.bmcs.of(AT, |fake| fake.refused);
+    // The same BMC under another entry: its password is its own by now.
+    take(&site, vec![Entry { machine: Some("new-1".into()), ..entry(Some(MAC), Some("10.9.0.5")) }]).await;
+    site.me.adopt_bmcs_once().await.unwrap();
+    let said = site_tickets(&site).await;
+    assert!(said.iter().any(|title| title.contains("a password of its own")), "{said:?}");
+    // Entered anew under its own entry, with another key behind the address.
+    site.bmcs.of(AT, |fake| fake.greets.as_mut().unwrap().pin = Some(Pin([9; 32])));
+    for id in ["mac/02:00:00:00:09:05", "address/10.9.0.5"] {
+        site.me.forget_awaited("kim".into(), id.into()).await.unwrap();
+    }
+    take(&site, vec![entry(None, Some("10.9.0.5"))]).await;
+    site.me.adopt_bmcs_once().await.unwrap();
+    let said = site_tickets(&site).await;
+    assert!(said.iter().any(|title| title.contains("is known by the key")), "{said:?}");
+    assert_eq!(site.bmcs.of(AT, |fake| fake.refused), refused, "a password of an entry was sent");
+}
+
+#[tokio::test]
+async fn when_five_entries_were_refused_nothing_more_is_adopted_until_a_person_has_looked() {
+    let (_folder, site) = site(Some("NEW-1")).await;
+    let at = |n: u32| format!("10.9.1.{n}");
+    for n in 0..12 {
+        greets(&site, &format!("https://{}", at(n)), None);
+        site.bmcs.of(&format!("https://{}", at(n)), |fake| fake.password = "another".into());
+    }
+    take(&site, (0..12).map(|n| entry(None, Some(&at(n)))).collect()).await;
+    for _ in 0..4 {
+        site.me.adopt_bmcs_once().await.unwrap();
+    }
+    let tried: u32 = (0..12).map(|n| site.bmcs.of(&format!("https://{}", at(n)), |fake| fake.refused)).sum();
+    assert!((5..=8).contains(&tried), "{tried} passwords were wrong");
+    take(&site, vec![entry(None, Some("10.9.0.5"))]).await;
+    assert_eq!(site.me.adopt_bmcs_once().await.unwrap(), 0);
+    let refused: Vec<String> =
+        awaited(&site).await.into_iter().filter(|row| row.state.word() == "refused").map(|row| row.id).collect();
+    for id in refused {
+        site.me.forget_awaited("kim".into(), id).await.unwrap();
+    }
+    assert!(site.me.adopt_bmcs_once().await.unwrap() > 0);
+}
+
+#[tokio::test]
+async fn a_layout_that_names_the_address_of_an_adopted_bmc_means_that_machine() {
+    let (_folder, site) = site(Some("bare-S1")).await;
+    take(&site, vec![entry(None, Some("10.9.0.5"))]).await;
+    site.me.adopt_bmcs_once().await.unwrap();
+    let id = site.id("bare1").await;
+    let known = site.known(id).await;
+    let access: serde_json::Value = serde_json::from_str(known.record.bmc.as_deref().unwrap()).unwrap();
+    assert_eq!(access["address"], "https://10.9.0.5");
+    site.when("its own password", async || in_force(&site, id).await.is_some_and(|own| own != "factory-label")).await;
+    // Written another way it is the same place: the password is used there.
+    let mut other = access.clone();
+    other["address"] = "10.9.0.5".into();
+    let bmc = muster_conductor::BmcOf { machine: id, access: serde_json::from_value(other).unwrap() };
+    assert!(site.vault.in_use(&bmc).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_bmc_that_moved_and_cannot_prove_it_is_asked_where_a_person_says() {
+    let (_folder, site) = site(Some("NEW-1")).await;
+    asks_for_an_address(&site, "10.9.0.5");
+    site.when("the BMC", async || site.me.found_bmcs().await.unwrap().len() == 1).await;
+    take(&site, vec![entry(Some(MAC), None)]).await;
+    site.me.adopt_bmcs_once().await.unwrap();
+    let id = site.id("new-1").await;
+    site.me.move_bmc("kim".into(), id, "10.9.0.8".into()).await.unwrap();
+    assert!(Site::bmc_of(&site.known(id).await).contains("10.9.0.8"));
+    let said = site.me.move_bmc("kim".into(), id, "http://x/y".into()).await.unwrap_err().to_string();
+    assert!(said.contains("no address"), "{said}");
+    let of_layout = site.id("r1-n1").await;
+    assert!(site.me.move_bmc("kim".into(), of_layout, "10.9.0.9".into()).await.is_err());
 }

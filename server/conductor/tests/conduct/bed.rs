@@ -252,6 +252,8 @@ impl FindHand for Bmcs {
         })
     }
 
+    fn forget_key(&self, _: &str) {}
+
     fn meet<'a>(&'a self, access: &'a BmcAccess, secret: &'a Secret) -> BoxFuture<'a, Result<Met, HandError>> {
         let met = self.of(&access.address, |fake| {
             let Some(greets) = fake.greets.clone().filter(|_| !fake.silent) else { return Err(silence()) };

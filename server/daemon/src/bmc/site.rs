@@ -49,6 +49,12 @@ pub enum SiteCommand {
         /// As `muster bmc awaited` lists it, like mac/02:00:00:00:00:05
         entry: String,
     },
+    /// Say where a machine's BMC is now that was adopted
+    Moved {
+        machine: String,
+        /// `10.0.0.5`, `HOST:PORT`
+        address: String,
+    },
     /// Say by which key a machine's BMC is known: with another one no password is sent there
     Trust {
         machine: String,
@@ -144,10 +150,17 @@ pub async fn ask(api: &Api, command: SiteCommand, output: Output) -> Result<Exit
             let answer = api.delete(&format!("/api/v1/bmcs/awaited/{}", escaped(&entry))).await?;
             told(&answer, output, &format!("the entry {entry} is forgotten; what was adopted stays adopted"))?;
         }
+        SiteCommand::Moved { machine, address } => {
+            let id = api.machine(&machine).await?;
+            let path = format!("/api/v1/machines/{id}/bmc/address");
+            let answer = api.put(&path, &json!({ "address": address })).await?;
+            told(&answer, output, &format!("the BMC of {machine} is asked at {address} from now on"))?;
+        }
         SiteCommand::Trust { machine, pin, next } => {
             let id = api.machine(&machine).await?;
             let pin = if next { None } else { pin };
-            let answer = api.put(&format!("/api/v1/machines/{id}/bmc/pin"), &json!({ "pin": pin })).await?;
+            let answer =
+                api.put(&format!("/api/v1/machines/{id}/bmc/pin"), &json!({ "pin": pin, "next": next })).await?;
             let said = match &pin {
                 Some(pin) => format!("the BMC of {machine} is known by the key {pin} from now on"),
                 None => format!("the BMC of {machine} is known by the next key that it shows"),
@@ -263,6 +276,13 @@ async fn awaited(api: &Api, output: Output) -> Result<()> {
     };
     let rows: Vec<Vec<String>> = all.as_array().into_iter().flatten().map(row).collect();
     print_told(&["entry", "state", "where", "user", "machine", "entered by", "what stood in its way"], &rows);
+    let refused = all.as_array().into_iter().flatten().filter(|one| cell(one, "state") == "refused").count();
+    if refused >= muster_conductor::MOST_REFUSED {
+        println!(
+            "\n{} refused: nothing more is adopted until they are put right or forgotten",
+            count(refused, "entry")
+        );
+    }
     Ok(())
 }
 
@@ -305,7 +325,9 @@ fn tables(text: &str) -> Result<Vec<Line>> {
     // Its text would repeat the line, and with it a password.
     let read = read.map_err(|error| {
         let line = error.span().map_or(0, |span| text.get(..span.start).unwrap_or_default().lines().count().max(1));
-        anyhow::anyhow!("line {line}: {}", error.message())
+        let said = error.message();
+        let named = said.starts_with("unknown field") || said.starts_with("missing field");
+        anyhow::anyhow!("line {line} {}", if named { said } else { "does not read" })
     })?;
     Ok(read.bmc)
 }
@@ -380,7 +402,10 @@ async fn enter(api: &Api, all: Vec<Line>, go: &Go, output: Output) -> Result<()>
         return Ok(());
     }
     if output == Output::Table {
-        println!("each is logged in to when it answers, and gets a password that nobody knows");
+        println!(
+            "each is logged in to when it answers, and gets a password that nobody knows; of a kind that was not tried yet one BMC may be \
+             restarted"
+        );
     }
     go_on(go.yes)?;
     let mut taken = Vec::new();
