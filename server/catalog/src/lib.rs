@@ -28,6 +28,7 @@ mod version;
 
 pub use bios::{BiosAttribute, BiosRow, BiosSetting, BiosTold, BiosWants, BootSource, PowerProfile, Switch};
 pub use bmc::{BmcDhcp, BmcProfile, Link, Protocol, Quirk, Resource};
+pub use check::is_name;
 pub use client::BootClient;
 pub use compare::{Difference, Identified, compare, identify};
 pub use document::Document;

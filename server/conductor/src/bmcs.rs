@@ -158,12 +158,8 @@ impl Hand for BmcHand {
         mode: Option<FirmwareMode>,
     ) -> BoxFuture<'a, Result<(), HandError>> {
         Box::pin(async move {
-            let (device, uri) = match lead {
-                Lead::Disk => (BootDevice::Disk, None),
-                Lead::Pxe => (BootDevice::Pxe, None),
-                Lead::Http(uri) => (BootDevice::Http, Some(uri.as_str())),
-                Lead::Disc(_) => (BootDevice::Cd, None),
-            };
+            let device = device_of(lead);
+            let uri = if let Lead::Http(uri) = lead { Some(uri.as_str()) } else { None };
             // Servers of the last ten years are UEFI first; a model or an inventory that says BIOS goes before this.
             let mode = match lead {
                 Lead::Http(_) => FirmwareMode::Uefi,
@@ -178,11 +174,27 @@ impl Hand for BmcHand {
         })
     }
 
+    fn holds_boot<'a>(&'a self, bmc: &'a BmcOf, lead: &'a Lead) -> BoxFuture<'a, Result<Option<bool>, HandError>> {
+        Box::pin(async move {
+            let set = self.bmcs.get_boot(&self.target(bmc).await?).await.map_err(|error| told(&error))?;
+            Ok(set.device.map(|device| device == device_of(lead)))
+        })
+    }
+
     fn eject<'a>(&'a self, bmc: &'a BmcOf, disc: &'a str) -> BoxFuture<'a, Result<(), HandError>> {
         Box::pin(async move {
             let at = self.target(bmc).await?;
             self.bmcs.eject(&at, disc).await.map(drop).map_err(|error| told(&error))
         })
+    }
+}
+
+fn device_of(lead: &Lead) -> BootDevice {
+    match lead {
+        Lead::Disk => BootDevice::Disk,
+        Lead::Pxe => BootDevice::Pxe,
+        Lead::Http(_) => BootDevice::Http,
+        Lead::Disc(_) => BootDevice::Cd,
     }
 }
 

@@ -73,6 +73,8 @@ pub trait Hand: Send + Sync {
         lead: &'a Lead,
         mode: Option<FirmwareMode>,
     ) -> BoxFuture<'a, Result<(), HandError>>;
+    /// Whether it still holds this for the next boot; `None` where it does not say.
+    fn holds_boot<'a>(&'a self, bmc: &'a BmcOf, lead: &'a Lead) -> BoxFuture<'a, Result<Option<bool>, HandError>>;
     /// Ejects the disc at this address, and what else came from its server.
     fn eject<'a>(&'a self, bmc: &'a BmcOf, disc: &'a str) -> BoxFuture<'a, Result<(), HandError>>;
 }

@@ -298,6 +298,23 @@ async fn keep(w: &mut Write<'_>, machine: MachineId, kind: &str, learnt: &Learnt
     bmc_adoption::put_kind(w.tx, machine, kind).await.map_err(store)
 }
 
+/// Whether an override was there still once the machine was off: kept for the kind of its BMC, where that is known.
+pub(crate) async fn outlived(me: &Arc<Conductor>, machine: MachineId, held: bool) -> Result<(), Error> {
+    let kept = me.scribe.write(move |w| {
+        Box::pin(async move {
+            let Some(kind) = bmc_adoption::kind_of(w.tx, machine).await.map_err(store)? else { return Ok(()) };
+            let text = bmc_adoption::learnt(w.tx, &kind).await.map_err(store)?;
+            let known: Learnt = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+            if known.survives_off == Some(held) {
+                return Ok(());
+            }
+            let learnt = body::write("learnt", &kind, &Learnt { survives_off: Some(held), ..known })?;
+            bmc_adoption::put_learnt(w.tx, &kind, w.now, &learnt).await.map_err(store)
+        })
+    });
+    kept.await
+}
+
 impl Conductor {
     async fn learnt_of(&self, kind: &str) -> Result<Learnt, Error> {
         let mut tx = self.db.read().await.map_err(store)?;

@@ -56,6 +56,8 @@ pub trait Log: Send + Sync {
     fn tries<'a>(&'a self, lead: &'a Lead) -> BoxFuture<'a, bool>;
     /// It took this one, and refused those.
     fn took<'a>(&'a self, lead: &'a Lead, refused: &'a [Refused]) -> BoxFuture<'a, bool>;
+    /// Whether what was set was still there once the machine was off.
+    fn outlived(&self, held: bool) -> BoxFuture<'_, ()>;
 }
 
 /// A way that a BMC did not take, and why.
@@ -99,15 +101,19 @@ impl Procedure<'_> {
         match what {
             What::BootInto { .. } => self.cycle(phase, self.leads).await,
             What::PowerCycle => self.cycle(phase, &[]).await,
-            What::PowerOff => self.off().await,
+            What::PowerOff => self.off().await.map(drop),
         }
     }
 
     /// Whoever carries on sets the boot device again: a BMC may forget after a minute what it was told for one boot.
     async fn cycle(&self, phase: Phase, leads: &[Lead]) -> Result<(), Stop> {
         if phase < Phase::On {
-            self.point(leads, phase).await?;
-            self.off().await?;
+            let set = self.point(leads, phase).await?;
+            if self.off().await?
+                && let Some(lead) = set.filter(|lead| lead.way().is_some())
+            {
+                self.keep(lead).await?;
+            }
             return self.on().await;
         }
         match self.settled().await? {
@@ -121,12 +127,21 @@ impl Procedure<'_> {
         }
     }
 
-    async fn off(&self) -> Result<(), Stop> {
+    /// Some BMCs lose what was set when the machine goes off: then it is set again, while it is dark.
+    async fn keep(&self, lead: &Lead) -> Result<(), Stop> {
+        let Ok(Some(held)) = self.hand.holds_boot(self.bmc, lead).await else { return Ok(()) };
+        self.log.outlived(held).await;
+        // One that refuses it now may boot as it likes: what it boots shows at the boot server.
+        if held { Ok(()) } else { self.set(lead, Phase::Off).await.map(drop) }
+    }
+
+    /// Says whether it was on.
+    async fn off(&self) -> Result<bool, Stop> {
         match self.settled().await? {
-            Power::Off => Ok(()),
+            Power::Off => Ok(false),
             Power::On => {
                 self.stubborn(Phase::Off, || self.hand.set_power(self.bmc, Power::Off)).await?;
-                self.becomes(Power::Off).await
+                self.becomes(Power::Off).await.map(|()| true)
             }
             Power::Unknown => Err(Stop::Uncertain("the BMC does not say whether the machine is on".into())),
         }
@@ -144,20 +159,20 @@ impl Procedure<'_> {
     }
 
     /// Sets the boot device by the first way that the BMC takes. Nothing was powered yet, so a refusal costs nothing.
-    async fn point(&self, leads: &[Lead], phase: Phase) -> Result<(), Stop> {
+    async fn point<'l>(&self, leads: &'l [Lead], phase: Phase) -> Result<Option<&'l Lead>, Stop> {
         let mut refused: Vec<Refused> = Vec::new();
         for lead in leads {
             if lead.way().is_some() && !self.log.tries(lead).await {
                 return Err(Stop::Lost);
             }
             match self.set(lead, phase).await? {
-                Ok(()) if self.log.took(lead, &refused).await => return Ok(()),
+                Ok(()) if self.log.took(lead, &refused).await => return Ok(Some(lead)),
                 Ok(()) => return Err(Stop::Lost),
                 Err(why) => refused.push(Refused { lead: lead.clone(), why }),
             }
         }
         match refused.as_slice() {
-            [] => Ok(()),
+            [] => Ok(None),
             [one] => Err(not_set(&one.why)),
             several => {
                 let words = several.iter().filter_map(|one| Some(format!("by {}: {}", one.lead.way()?, one.why)));

@@ -10,7 +10,7 @@ use crate::facts::{Known, known, state_of};
 use crate::hand::Lead;
 use crate::procedure::{Log, Refused};
 use crate::scribe::Write;
-use crate::{BmcOf, Conductor, Error, Medium, media};
+use crate::{BmcOf, Conductor, Error, Medium, media, probing};
 use futures_core::future::BoxFuture;
 use muster_catalog::Catalog;
 use muster_lifecycle::{Came, Tried, What, ways};
@@ -152,6 +152,14 @@ impl Log for Journey<'_> {
                 machine.kept.medium = Some(Medium { image, since: now, left: None });
             })
             .await
+        })
+    }
+
+    fn outlived(&self, held: bool) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Err(error) = probing::outlived(self.me, self.id, held).await {
+                tracing::warn!(machine = %self.id, error = %error, "what its BMC does was not kept");
+            }
         })
     }
 

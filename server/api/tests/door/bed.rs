@@ -47,6 +47,9 @@ impl Hand for Nobody {
     ) -> BoxFuture<'a, Result<(), HandError>> {
         silence()
     }
+    fn holds_boot<'a>(&'a self, _: &'a BmcOf, _: &'a Lead) -> BoxFuture<'a, Result<Option<bool>, HandError>> {
+        silence()
+    }
     fn eject<'a>(&'a self, _: &'a BmcOf, _: &'a str) -> BoxFuture<'a, Result<(), HandError>> {
         silence()
     }

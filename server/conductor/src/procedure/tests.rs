@@ -36,6 +36,8 @@ struct Bmc {
     /// Every call, in words.
     calls: Vec<&'static str>,
     pointed: Option<Lead>,
+    /// Loses what was set when the machine goes off, so many times.
+    loses: u32,
     /// Fates of coming orders of one way, before the others.
     ways: Vec<(Lead, Fate)>,
 }
@@ -53,6 +55,7 @@ impl Scripted {
             effects: vec![],
             calls: vec![],
             pointed: None,
+            loses: 0,
             ways: vec![],
         }))
     }
@@ -76,6 +79,10 @@ impl Bmc {
             self.coming = None;
             if self.power != power {
                 self.power = power;
+                if power == Power::Off && self.loses > 0 {
+                    self.loses -= 1;
+                    self.pointed = None;
+                }
                 self.effects.push(power);
             }
         }
@@ -136,6 +143,13 @@ impl Hand for Scripted {
         Box::pin(async move { Bmc::answer(fate) })
     }
 
+    fn holds_boot<'a>(&'a self, _: &'a BmcOf, lead: &'a Lead) -> BoxFuture<'a, Result<Option<bool>, HandError>> {
+        let mut bmc = self.0.lock().unwrap();
+        bmc.settle();
+        let held = bmc.pointed.as_ref() == Some(lead);
+        Box::pin(async move { Ok(Some(held)) })
+    }
+
     fn eject<'a>(&'a self, _: &'a BmcOf, _: &'a str) -> BoxFuture<'a, Result<(), HandError>> {
         Box::pin(async { Ok(()) })
     }
@@ -163,12 +177,17 @@ impl Row {
 
 /// What was said of the ways: those tried, the one taken, and those refused before it.
 #[derive(Default)]
-struct Told(Mutex<(Vec<Lead>, Option<Lead>, Vec<Refused>)>);
+struct Told(Mutex<(Vec<Lead>, Option<Lead>, Vec<Refused>)>, Mutex<Vec<bool>>);
 
 impl Log for Told {
     fn tries<'a>(&'a self, lead: &'a Lead) -> BoxFuture<'a, bool> {
         self.0.lock().unwrap().0.push(lead.clone());
         Box::pin(async { true })
+    }
+
+    fn outlived(&self, held: bool) -> BoxFuture<'_, ()> {
+        self.1.lock().unwrap().push(held);
+        Box::pin(async {})
     }
 
     fn took<'a>(&'a self, lead: &'a Lead, refused: &'a [Refused]) -> BoxFuture<'a, bool> {
@@ -213,6 +232,23 @@ async fn a_boot_is_set_then_off_confirmed_twice_then_on() {
     let on = calls.iter().position(|call| *call == "on").unwrap();
     assert_eq!(calls[0], "boot");
     assert!(calls[off..on].iter().filter(|call| **call == "power").count() >= 2, "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_override_that_goes_with_the_power_is_set_again_while_the_machine_is_off() {
+    let (hand, told) = (Scripted::new(Power::On).with(|bmc| bmc.loses = 1), Told::default());
+    assert_eq!(by(&hand, &BOOT, &Row::immortal(), &[Lead::Pxe], &told).await, Ok(()));
+    assert_eq!(hand.0.lock().unwrap().pointed, Some(Lead::Pxe));
+    assert_eq!(*told.1.lock().unwrap(), [false]);
+    let calls = hand.0.lock().unwrap().calls.clone();
+    let at = |word: &str| calls.iter().rposition(|call| *call == word).unwrap();
+    assert!(at("off") < at("boot") && at("boot") < at("on"), "{calls:?}");
+    let (hand, told) = (Scripted::new(Power::On), Told::default());
+    assert_eq!(by(&hand, &BOOT, &Row::immortal(), &[Lead::Pxe], &told).await, Ok(()));
+    assert_eq!(*told.1.lock().unwrap(), [true]);
+    let (hand, told) = (Scripted::new(Power::Off), Told::default());
+    assert_eq!(by(&hand, &BOOT, &Row::immortal(), &[Lead::Pxe], &told).await, Ok(()));
+    assert!(told.1.lock().unwrap().is_empty(), "a machine that was off proves nothing");
 }
 
 fn http() -> Lead {

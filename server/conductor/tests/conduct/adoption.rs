@@ -263,7 +263,8 @@ async fn a_bmc_of_ours_that_shows_another_key_or_has_its_own_password_gets_none_
     take(&site, vec![entry(None, Some("10.9.0.5"))]).await;
     site.me.adopt_bmcs_once().await.unwrap();
     let id = site.id("new-1").await;
-    site.when("a password of its own", async || in_force(&site, id).await.is_some_and(|own| own != "factory-label")).await;
+    site.when("a password of its own", async || in_force(&site, id).await.is_some_and(|own| own != "factory-label"))
+        .await;
     let refused = site.bmcs.of(AT, |fake| fake.refused);
     // The same BMC under another entry: its password is its own by now.
     take(&site, vec![Entry { machine: Some("new-1".into()), ..entry(Some(MAC), Some("10.9.0.5")) }]).await;

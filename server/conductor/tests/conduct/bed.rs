@@ -523,6 +523,10 @@ impl Hand for Bmcs {
         })
     }
 
+    fn holds_boot<'a>(&'a self, _: &'a BmcOf, _: &'a Lead) -> BoxFuture<'a, Result<Option<bool>, HandError>> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn eject<'a>(&'a self, bmc: &'a BmcOf, disc: &'a str) -> BoxFuture<'a, Result<(), HandError>> {
         let ended = self.of(&bmc.access.address, |fake| {
             if fake.clings > 0 {

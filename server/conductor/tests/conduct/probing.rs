@@ -3,8 +3,8 @@
 use crate::agent;
 use crate::bed::{Fake, Greets, Peculiar, Site, folder};
 use muster_catalog::Protocol;
-use muster_conductor::{Entry, Manifest, WriteHabit};
 use muster_conductor::plans::Action;
+use muster_conductor::{Entry, Manifest, WriteHabit};
 use muster_diagnosis::Budgets;
 use muster_names::{MachineId, Subject};
 use muster_store::{ActRow, ActState, acts, bmc_adoption};
