@@ -389,8 +389,8 @@ async fn keep(w: &mut Write<'_>, me: &Conductor, candidate: Candidate, told: Vec
         tracing::warn!(address = %candidate.address, "{MOST_FOUND} BMCs are found already; this one is not written down");
         return Ok(());
     }
-    let before = before.filter(|row| !is_other(&of_row(row).body, &told));
     let moved_from = before.as_ref().map(|row| row.address.clone()).filter(|address| *address != candidate.address);
+    let before = before.filter(|row| !is_other(&of_row(row).body, &told));
     let mac = candidate.mac.or(before.as_ref().and_then(|row| row.mac));
     let first_seen = before.as_ref().map_or(w.now, |row| row.first_seen);
     let mut known = before.map(|row| of_row(&row).body).unwrap_or_default();

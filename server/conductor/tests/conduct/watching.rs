@@ -183,6 +183,8 @@ async fn a5_9_a_key_is_taken_down_at_first_sight_and_that_of_another_machines_bm
     visit("r2-n1", "r2-S1", 8).await;
     assert_eq!(pinned(id).await, Some(Pin([7; 32]).to_string()), "a key that is known is not replaced");
     let id = visit("r2-n2", "somebody else", 9).await;
-    assert_eq!(pinned(id).await, None);
+    assert_eq!(pinned(id).await.as_deref(), Some("refused:somebody else"));
+    let why = site.vault.pin_of(id).await.unwrap_err().reason;
+    assert!(why.contains("somebody else") && why.contains("nothing is asked"), "{why}");
     assert!(site.kinds(id).await.contains(&"impostor-seen".to_owned()), "{:?}", site.kinds(id).await);
 }
