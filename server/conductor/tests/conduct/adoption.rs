@@ -1,7 +1,8 @@
 //! BMCs that somebody says are ours: found, met, given to a machine, and with a password of their own afterwards.
 
 use crate::agent::{Agent, inventory};
-use crate::bed::{Fake, Greets, Site, folder};
+use crate::bed::{Fake, Site, folder};
+use crate::nobodys::Greets;
 use muster_catalog::Protocol;
 use muster_conductor::Standing as Stands;
 use muster_conductor::{Entry, Manifest, ManifestVerdict, Pin};

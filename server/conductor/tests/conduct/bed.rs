@@ -1,15 +1,15 @@
 //! A site for a test: a store in a folder of its own, the repository's own models and images, racks of the test's own,
 //! BMCs that remember, and all of the conductor's tasks.
 
+use crate::nobodys::{Greets, Peculiar};
 use futures_core::future::BoxFuture;
-use muster_bmc::{Console, Hail, Identity, Log, LogEntry, LogMark, PaceTold, Pin, Reading, Since, Target};
-use muster_catalog::{BiosSetting, BiosTold, BmcAccess, Catalog, Image, Manifest, Protocol, read};
+use muster_bmc::{Console, Log, LogEntry, LogMark, PaceTold, Reading, Since, Target};
+use muster_catalog::{BiosSetting, BiosTold, BmcAccess, Catalog, Image, Manifest, read};
 use muster_conductor::console::Tapes;
 use muster_conductor::plans::{Action, Executed, PlanRequest};
 use muster_conductor::{
-    BmcOf, Built, Conductor, ConsoleHand, Error, FindHand, FirmwareHand, Hand, HandError, Hands, Known, Lead, Login,
-    Met, PasswordHand, ProbeHand, Running, Secret, Settings, Shown, SiteKey, Vault, Visit, WatchHand, WriteHabit,
-    known,
+    BmcOf, Built, Conductor, ConsoleHand, Error, FirmwareHand, Hand, HandError, Hands, Known, Lead, Login,
+    PasswordHand, Running, Secret, Settings, Shown, SiteKey, Vault, Visit, WatchHand, known,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{FirmwareMode, ImageId, MachineId, Power, Seq, Subject, TargetSet, Way};
@@ -210,6 +210,11 @@ impl Bmcs {
         look(self.0.lock().unwrap().entry(address.to_owned()).or_default())
     }
 
+    /// As it is, where there is one.
+    pub fn at(&self, address: &str) -> Option<Fake> {
+        self.0.lock().unwrap().get(address).cloned()
+    }
+
     pub fn all(&self) -> Vec<(String, Fake)> {
         self.0.lock().unwrap().iter().map(|(address, fake)| (address.clone(), fake.clone())).collect()
     }
@@ -221,97 +226,6 @@ impl Bmcs {
         let vault = self.1.lock().unwrap().clone().unwrap();
         let own = vault.before(bmc).await?;
         Ok(own.map_or_else(|| FACTORY.to_owned(), |secret| secret.reveal().to_owned()))
-    }
-}
-
-/// A BMC that is nobody's yet.
-#[derive(Clone, Debug)]
-pub struct Greets {
-    pub protocol: Protocol,
-    pub serial: Option<String>,
-    pub pin: Option<Pin>,
-}
-
-impl FindHand for Bmcs {
-    fn hail<'a>(&'a self, protocol: Protocol, address: &'a str) -> BoxFuture<'a, Result<Hail, HandError>> {
-        let greets =
-            self.0.lock().unwrap().get(address).filter(|fake| !fake.silent).and_then(|fake| fake.greets.clone());
-        let greets = greets.filter(|greets| greets.protocol == protocol).ok_or_else(silence);
-        Box::pin(async move {
-            let Greets { pin, .. } = greets?;
-            Ok(Hail {
-                protocol,
-                vendor: Some("Acme".into()),
-                product: None,
-                uuids: vec![],
-                version: None,
-                maker_number: None,
-                tls_pin: pin,
-                exposures: vec![],
-            })
-        })
-    }
-
-    fn forget_key(&self, _: &str) {}
-
-    fn meet<'a>(&'a self, access: &'a BmcAccess, secret: &'a Secret) -> BoxFuture<'a, Result<Met, HandError>> {
-        let met = self.of(&access.address, |fake| {
-            let Some(greets) = fake.greets.clone().filter(|_| !fake.silent) else { return Err(silence()) };
-            if fake.password != secret.reveal() {
-                fake.refused += 1;
-                return Err(HandError {
-                    reason: "the password is wrong".into(),
-                    may_have_happened: false,
-                    later: false,
-                });
-            }
-            let identity = Identity { serial: greets.serial, tls_pin: greets.pin, ..Identity::default() };
-            Ok(Met { identity, profile: None })
-        });
-        Box::pin(async move { met })
-    }
-}
-
-/// A BMC's peculiarities, where a test has some.
-#[derive(Clone, Debug, Default)]
-pub struct Peculiar {
-    pub hides: Vec<String>,
-    /// Looks that come to nothing after its restart.
-    pub away: u32,
-    pub habit: Option<WriteHabit>,
-}
-
-impl ProbeHand for Bmcs {
-    fn kind<'a>(&'a self, _: &'a BmcOf) -> BoxFuture<'a, Result<String, HandError>> {
-        Box::pin(async move { Ok("Acme/One/1.0".to_owned()) })
-    }
-
-    fn missing<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<Vec<String>, HandError>> {
-        let told = self.of(&bmc.access.address, |fake| {
-            if fake.peculiar.away > 0 {
-                fake.peculiar.away -= 1;
-                return Err(silence());
-            }
-            Ok(fake.peculiar.hides.clone())
-        });
-        Box::pin(async move { told })
-    }
-
-    fn write_habit<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<WriteHabit, HandError>> {
-        let habit = self.of(&bmc.access.address, |fake| {
-            fake.log.push("probe-write".into());
-            fake.peculiar.habit
-        });
-        Box::pin(async move { habit.ok_or_else(silence) })
-    }
-
-    fn restart<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<(), HandError>> {
-        self.of(&bmc.access.address, |fake| {
-            fake.log.push("restart-bmc".into());
-            fake.peculiar.hides.retain(|key| key == "Never");
-            fake.peculiar.away = 1;
-        });
-        Box::pin(async move { Ok(()) })
     }
 }
 
@@ -465,7 +379,7 @@ impl FirmwareHand for Bmcs {
     }
 }
 
-fn silence() -> HandError {
+pub fn silence() -> HandError {
     HandError { reason: "no answer".into(), may_have_happened: false, later: true }
 }
 

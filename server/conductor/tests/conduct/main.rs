@@ -16,6 +16,7 @@ mod couriers;
 mod deadlines;
 mod imports;
 mod life;
+mod nobodys;
 mod passwords;
 mod permits;
 mod plans;

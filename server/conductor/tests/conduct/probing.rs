@@ -1,7 +1,8 @@
 //! A BMC is tried once for all of its kind.
 
 use crate::agent;
-use crate::bed::{Fake, Greets, Peculiar, Site, folder};
+use crate::bed::{Fake, Site, folder};
+use crate::nobodys::{Greets, Peculiar};
 use muster_catalog::Protocol;
 use muster_conductor::plans::Action;
 use muster_conductor::{Entry, Manifest, WriteHabit};
