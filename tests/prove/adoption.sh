@@ -34,7 +34,7 @@ muster bmc manifest "$bed/manifest.csv" --dry-run >"$bed/looked"
 grep -q 'nothing was changed' "$bed/looked" || fail "a look was taken for more: $(cat "$bed/looked")"
 if grep -q "$password" "$bed/looked"; then fail "the look shows the password"; fi
 muster bmc manifest "$bed/manifest.csv" --yes >/dev/null
-own() { events "$1" | jq -e 'select(.kind == "bmc-password-changed")' >/dev/null; }
+own() { events "$1" | jq -se 'flatten | any(.kind == "bmc-password-changed")' >/dev/null; }
 for _ in $(seq $((60 * patience))); do
     if own r9-label 2>/dev/null; then break; fi
     sleep 1
