@@ -60,6 +60,8 @@ muster --output json bmc found | holds "two are ours and one is observed" \
 if muster --output json machine list | grep -q foreign; then fail "somebody else's machine was taken"; fi
 
 note "from then on its power is ours to switch"
+# Without a system that could answer in its place.
+bmc inside chassis power off
 before=$(switched inside started)
 muster machine discover "$name" --yes >/dev/null
 for _ in $(seq $((120 * patience))); do
