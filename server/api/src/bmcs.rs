@@ -101,7 +101,7 @@ async fn machine(app: &App, text: &str) -> Result<(MachineId, String), Problem> 
     let record = machines::get(&mut tx, id).await?;
     let record = record.ok_or_else(|| Problem::not_found(format!("there is no machine {id}")))?;
     let bmc: Option<muster_conductor::BmcBody> = record.bmc.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    let bmc = bmc.ok_or_else(|| Problem::not_found(format!("the rack layout names no BMC for {}", record.name)))?;
+    let bmc = bmc.ok_or_else(|| Problem::not_found(format!("nobody named the BMC of {}", record.name)))?;
     Ok((id, bmc.address))
 }
 

@@ -189,12 +189,6 @@ impl Bmcs {
             .map_err(|source| Error::Identify { bmc: target.address.clone(), source })
     }
 
-    /// The key that was proved last behind an address (Redfish over TLS); `None` before the first operation there.
-    pub fn pin(&self, target: &Target) -> Option<Pin> {
-        let lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.get(&target.address.to_ascii_lowercase())?.seen.pin()
-    }
-
     /// What was proved behind an address counts no more: without a pin the next key is as good as the first.
     pub fn forget_key(&self, address: &str) {
         let lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);

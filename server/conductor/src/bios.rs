@@ -48,7 +48,7 @@ pub(crate) fn aims(catalog: &Catalog, machine: &Known) -> Result<Aims, String> {
     if !machine.record.ours {
         return Err("claim it first: nobody marked it as ours".into());
     }
-    let text = machine.record.bmc.as_deref().ok_or("its rack layout names no BMC")?;
+    let text = machine.record.bmc.as_deref().ok_or("nobody named its BMC")?;
     let at_rest = matches!(machine.state.at, At::Ready | At::Held { .. });
     let label = machine.state.label();
     match machine.state.at {

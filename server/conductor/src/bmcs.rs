@@ -285,12 +285,16 @@ impl FindHand for BmcHand {
         self.bmcs.forget_key(address);
     }
 
-    fn meet<'a>(&'a self, access: &'a BmcAccess, secret: &'a Secret) -> BoxFuture<'a, Result<Met, HandError>> {
+    fn meet<'a>(
+        &'a self,
+        access: &'a BmcAccess,
+        secret: &'a Secret,
+        hail: &'a Hail,
+    ) -> BoxFuture<'a, Result<Met, HandError>> {
         Box::pin(async move {
-            let hail = self.bmcs.hail(access.protocol, &access.address).await.map_err(|error| told(&error))?;
             let signs = BmcSigns {
-                root_vendor: hail.vendor,
-                root_product: hail.product,
+                root_vendor: hail.vendor.clone(),
+                root_product: hail.product.clone(),
                 maker_number: hail.maker_number,
                 ..BmcSigns::default()
             };

@@ -242,6 +242,34 @@ async fn claim(me: &Arc<Conductor>, id: MachineId, key: Key, bmc: BmcOf, power: 
         .await
 }
 
+/// What became of taking an act that belongs to a BMC and to no state of its machine.
+pub(crate) enum Taken<T> {
+    Yes(Box<T>),
+    /// Another courier has it, or it has ended.
+    No,
+    Frozen,
+}
+
+/// Takes such an act, in the transaction that looks at the red button, which alone can hold it back.
+pub(crate) async fn take(w: &mut Write<'_>, me: &Conductor, key: &Key, claim: i64) -> Result<Taken<ActRow>, Error> {
+    let freeze = muster_store::site::lock_ledger(w.tx).await.map_err(store)?;
+    if freeze.frozen {
+        me.rails().insert(key.clone(), format!("frozen by {} ({})", freeze.by, freeze.why));
+        return Ok(Taken::Frozen);
+    }
+    let until = Millis(w.now.0.saturating_add(claim));
+    Ok(match acts::claim(w.tx, key, &me.courier, until, w.now).await.map_err(store)? {
+        Claim::Claimed(row) | Claim::Reclaimed(row) => Taken::Yes(row),
+        Claim::Lost => Taken::No,
+    })
+}
+
+/// The key of the next act of a BMC: its acts are counted, since no state of a machine numbers them.
+pub(crate) fn next_key(former: &[ActRow], of: Subject, slot: &str) -> Key {
+    let number = former.iter().map(|row| row.key.epoch.0).max().unwrap_or(0);
+    Key { of, epoch: Epoch(number).next(), slot: slot.into() }
+}
+
 /// Ends an act whose state is over. What was sent may still have happened: the state in force looks before it acts.
 pub(crate) async fn overtaken(w: &mut Write<'_>, courier: &str, row: &ActRow) -> Result<(), Error> {
     let end = if row.state == ActState::Sent { End::Unknown } else { End::Failed };

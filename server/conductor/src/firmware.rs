@@ -156,7 +156,7 @@ impl Conductor {
         let found = model.as_deref().and_then(|model| catalog.model(model)).cloned();
         let asked = match (machine.record.ours, machine.record.bmc, found) {
             (false, ..) => Err("it is not ours: claim it first"),
-            (_, None, _) => Err("its rack layout names no BMC"),
+            (_, None, _) => Err("nobody named its BMC"),
             (.., None) => Err("no hardware model fits it: discover it first"),
             (_, Some(text), Some(model)) => {
                 let access: BmcBody = body::read("bmc", &id, &text)?;

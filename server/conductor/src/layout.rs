@@ -2,7 +2,7 @@
 //!
 //! Nothing is ever removed by a layout that forgot it: a person retires machines.
 
-use crate::adoption::host;
+use crate::adoption::{host, is_same};
 use crate::apply::{self, Happened};
 use crate::body::{self, Kept};
 use crate::error::store;
@@ -13,6 +13,7 @@ use muster_catalog::{BmcAccess, Catalog, Placed};
 use muster_lifecycle::machine::{Event, Machine};
 use muster_names::{MachineId, Subject};
 use muster_store::{bmc_adoption, machines, tickets};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Conductor {
@@ -23,9 +24,10 @@ impl Conductor {
             .write(move |mut w| {
                 Box::pin(async move {
                     let catalog = me.catalog();
+                    let adopted = adopted(&mut w).await?;
                     let mut new = 0;
                     for placed in catalog.machines() {
-                        new += usize::from(follow(&mut w, &catalog, placed).await?);
+                        new += usize::from(follow(&mut w, &catalog, &adopted, placed).await?);
                     }
                     Ok(new)
                 })
@@ -34,8 +36,13 @@ impl Conductor {
     }
 }
 
-async fn follow(w: &mut Write<'_>, catalog: &Catalog, placed: Placed<'_>) -> Result<bool, Error> {
-    let found = find(w, placed).await?;
+async fn follow(
+    w: &mut Write<'_>,
+    catalog: &Catalog,
+    adopted: &BTreeMap<String, MachineId>,
+    placed: Placed<'_>,
+) -> Result<bool, Error> {
+    let found = find(w, adopted, placed).await?;
     let new = found.is_none();
     let mut record = match found {
         Some(record) => record,
@@ -99,7 +106,11 @@ async fn forget_refusal(w: &mut Write<'_>, id: MachineId) -> Result<(), Error> {
 }
 
 /// By MAC, by serial, by name, by a BMC that was adopted: whatever the layout tells.
-async fn find(w: &mut Write<'_>, placed: Placed<'_>) -> Result<Option<muster_store::Machine>, Error> {
+async fn find(
+    w: &mut Write<'_>,
+    adopted: &BTreeMap<String, MachineId>,
+    placed: Placed<'_>,
+) -> Result<Option<muster_store::Machine>, Error> {
     for mac in &placed.machine.macs {
         if let Some(found) = machines::by_mac(w.tx, *mac).await.map_err(store)? {
             return Ok(Some(found));
@@ -113,25 +124,24 @@ async fn find(w: &mut Write<'_>, placed: Placed<'_>) -> Result<Option<muster_sto
     {
         return Ok(Some(one.clone()));
     }
-    by_adopted(w, placed).await
+    let at = placed.machine.bmc.as_ref().and_then(|bmc| adopted.get(&host(&bmc.address)));
+    let Some(id) = at else { return Ok(None) };
+    let record = machines::get(w.tx, *id).await.map_err(store)?;
+    let another = |record: &muster_store::Machine| match (&record.serial, &placed.machine.serial) {
+        (Some(known), Some(said)) => !is_same(known, said),
+        (None, _) | (_, None) => false,
+    };
+    Ok(record.filter(|record| !another(record)))
 }
 
-/// Two machines with one BMC would switch one another off.
-async fn by_adopted(w: &mut Write<'_>, placed: Placed<'_>) -> Result<Option<muster_store::Machine>, Error> {
-    let Some(bmc) = &placed.machine.bmc else { return Ok(None) };
-    for (id, text) in machines::ours_with_bmc(w.tx).await.map_err(store)? {
-        let Ok(access) = body::read::<BmcAccess>("bmc", &id, &text) else { continue };
-        if host(&access.address) != host(&bmc.address) {
-            continue;
-        }
-        let Some(record) = machines::get(w.tx, id).await.map_err(store)? else { continue };
-        let kept: Kept = body::read("record", &id, &record.data)?;
-        let other = (record.serial.as_ref(), placed.machine.serial.as_ref());
-        if kept.adopted.is_some() && !matches!(other, (Some(one), Some(two)) if one != two) {
-            return Ok(Some(record));
-        }
-    }
-    Ok(None)
+/// Machines whose BMC came without a layout, by its host: two machines with one BMC would switch one another off.
+async fn adopted(w: &mut Write<'_>) -> Result<BTreeMap<String, MachineId>, Error> {
+    let all = machines::ours_with_bmc(w.tx).await.map_err(store)?;
+    let of = |(id, text): (MachineId, String)| {
+        let access: BmcAccess = serde_json::from_str(&text).ok()?;
+        access.password_file.is_none().then(|| (host(&access.address), id))
+    };
+    Ok(all.into_iter().filter_map(of).collect())
 }
 
 fn blank(placed: Placed<'_>, now: muster_names::Millis) -> Result<muster_store::Machine, Error> {

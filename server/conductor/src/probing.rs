@@ -5,7 +5,7 @@
 //! BMC that hides keys. Whether an override outlives an off machine is seen at each boot that Muster orders.
 
 use crate::apply;
-use crate::courier::{postpone, put_off};
+use crate::courier::{Taken, next_key, postpone, put_off, take};
 use crate::error::store;
 use crate::facts::{Known, known, shadow};
 use crate::scribe::Write;
@@ -14,8 +14,8 @@ use futures_core::future::BoxFuture;
 use muster_bmc::{Learnt, WriteHabit};
 use muster_catalog::Catalog;
 use muster_lifecycle::machine::{At, Data};
-use muster_names::{Epoch, Key, MachineId, Millis, Subject};
-use muster_store::{ActRow, Again, Claim, End, NewAct, Owner, acts, bmc_adoption};
+use muster_names::{MachineId, Millis, Subject};
+use muster_store::{ActRow, Again, End, NewAct, Owner, acts, bmc_adoption};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -99,8 +99,7 @@ pub(crate) async fn ask(
         return Ok(());
     }
     let bmc: BmcBody = body::read("bmc", &id, machine.record.bmc.as_deref().unwrap_or_default())?;
-    let number = former.iter().map(|row| row.key.epoch.0).max().unwrap_or(0);
-    let key = Key { of: subject, epoch: Epoch(number).next(), slot: SLOT.into() };
+    let key = next_key(&former, subject, SLOT);
     let row = NewAct {
         body: body::write("act", &key, &ProbeBody { requester: by.to_owned(), anew })?,
         again: Again::AfterProbe,
@@ -136,18 +135,12 @@ struct Work {
     bmc: BmcOf,
 }
 
-enum Claimed {
-    Yes(Box<Work>),
-    No,
-    Frozen,
-}
-
 pub(crate) async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error> {
     me.rails().remove(&row.key);
     let work = match claim(me, &row).await? {
-        Claimed::Yes(work) => work,
-        Claimed::No => return Ok(()),
-        Claimed::Frozen => return postpone(me, row.key).await,
+        Taken::Yes(work) => work,
+        Taken::No => return Ok(()),
+        Taken::Frozen => return postpone(me, row.key).await,
     };
     let outcome = match probe(me, &work).await {
         Ok(outcome) | Err(outcome) => outcome,
@@ -155,29 +148,24 @@ pub(crate) async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error>
     settle(me, *work, outcome).await
 }
 
-async fn claim(me: &Arc<Conductor>, row: &ActRow) -> Result<Claimed, Error> {
-    let Subject::Bmc(id) = row.key.of else { return Ok(Claimed::No) };
+async fn claim(me: &Arc<Conductor>, row: &ActRow) -> Result<Taken<Work>, Error> {
+    let Subject::Bmc(id) = row.key.of else { return Ok(Taken::No) };
     let (scribe, me, row) = (me.scribe.clone(), me.clone(), row.clone());
     let claimed = scribe.write(move |mut w| {
         Box::pin(async move {
-            let freeze = muster_store::site::lock_ledger(w.tx).await.map_err(store)?;
-            if freeze.frozen {
-                me.rails().insert(row.key.clone(), format!("frozen by {} ({})", freeze.by, freeze.why));
-                return Ok(Claimed::Frozen);
-            }
-            let until = Millis(w.now.0.saturating_add(CLAIM_MS));
-            let row = match acts::claim(w.tx, &row.key, &me.courier, until, w.now).await.map_err(store)? {
-                Claim::Claimed(row) | Claim::Reclaimed(row) => *row,
-                Claim::Lost => return Ok(Claimed::No),
+            let row = match take(&mut w, &me, &row.key, CLAIM_MS).await? {
+                Taken::Yes(row) => *row,
+                Taken::No => return Ok(Taken::No),
+                Taken::Frozen => return Ok(Taken::Frozen),
             };
             let machine = known(w.tx, &me.catalog(), id).await?;
             if let Some(why) = obstacle(&me.catalog(), &machine) {
                 end(&mut w, &me, &row, Outcome::Unchanged(why)).await?;
-                return Ok(Claimed::No);
+                return Ok(Taken::No);
             }
             let access = body::read("bmc", &id, machine.record.bmc.as_deref().unwrap_or_default())?;
             let ProbeBody { anew, .. } = body::read("act", &row.key, &row.body)?;
-            Ok(Claimed::Yes(Box::new(Work { anew, row, bmc: BmcOf { machine: id, access } })))
+            Ok(Taken::Yes(Box::new(Work { anew, row, bmc: BmcOf { machine: id, access } })))
         })
     });
     claimed.await

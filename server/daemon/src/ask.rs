@@ -73,7 +73,7 @@ pub async fn ask(api: &Api, command: Command, output: Output) -> Result<ExitCode
 }
 
 /// The answer for a program, one sentence for a person.
-fn told(answer: &Value, output: Output, sentence: &str) -> Result<()> {
+pub fn told(answer: &Value, output: Output, sentence: &str) -> Result<()> {
     if output == Output::Json {
         return raw(answer);
     }

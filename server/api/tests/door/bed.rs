@@ -124,7 +124,7 @@ impl FindHand for Nobody {
     }
     fn forget_key(&self, _: &str) {}
 
-    fn meet<'a>(&'a self, _: &'a BmcAccess, _: &'a Secret) -> BoxFuture<'a, Result<Met, HandError>> {
+    fn meet<'a>(&'a self, _: &'a BmcAccess, _: &'a Secret, _: &'a Hail) -> BoxFuture<'a, Result<Met, HandError>> {
         silence()
     }
 }

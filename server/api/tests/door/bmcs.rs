@@ -47,7 +47,7 @@ async fn who_has_no_bmc_and_what_is_no_machine_are_said() {
     let get = async |path: String| bed.as_role(Role::Auditor, "GET", &path, None).await;
     let bare = get(format!("/api/v1/machines/{}/bmc", bed.id("n2").await)).await;
     assert_eq!(bare.status, StatusCode::NOT_FOUND);
-    assert!(bare.text.contains("names no BMC for n2"), "{}", bare.text);
+    assert!(bare.text.contains("nobody named the BMC of n2"), "{}", bare.text);
     for path in ["/api/v1/machines/x/bmc/log", "/api/v1/machines/x/bmc/readings", "/api/v1/machines/x/bmc"] {
         assert_eq!(get(path.into()).await.status, StatusCode::BAD_REQUEST, "{path}");
     }

@@ -12,14 +12,15 @@ use crate::error::store;
 use crate::facts::{known, state_of};
 use crate::passwords as change;
 use crate::scribe::Write;
+use crate::watching::REFUSED;
 use crate::{BmcBody, Conductor, Error, probing, rim};
-use muster_bmc::{Hail, Secret};
+use muster_bmc::{Hail, Pin, Secret};
 use muster_catalog::{BmcAccess, Protocol};
 use muster_lifecycle::machine::{At, Event, Machine};
 use muster_names::{Epoch, MachineId, Millis, Subject, TicketId};
 use muster_store::bmc_adoption::{self, AwaitedRow, AwaitedState, PinRow};
 use muster_store::passwords::{self, PasswordState};
-use muster_store::{acts, machines, tickets};
+use muster_store::{Tx, acts, machines, tickets};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -173,7 +174,7 @@ impl Conductor {
                 Err(error) => return Outcome::Later(error.to_string()),
             };
             let access = BmcAccess { protocol, address, user: ours.user.clone(), password_file: None, profile };
-            return match self.finder.meet(&access, &secret).await {
+            return match self.finder.meet(&access, &secret, &hail).await {
                 Ok(met) => {
                     let access = BmcAccess { profile: met.profile.clone().or(access.profile), ..access };
                     Outcome::Met(Box::new((access, secret, met)))
@@ -191,37 +192,40 @@ impl Conductor {
     /// is its own.
     async fn in_the_way(&self, entry: &str, ours: &Ours, hail: &Hail, address: &str) -> Result<Option<Outcome>, Error> {
         let mut tx = self.db.read().await.map_err(store)?;
-        for (id, text) in machines::ours_with_bmc(&mut tx).await.map_err(store)? {
-            let Ok(access) = body::read::<BmcBody>("bmc", &id, &text) else { continue };
+        let mut ids = at_host(&mut tx, address).await?;
+        if let Some(name) = &ours.machine {
+            ids.extend(machines::by_name(&mut tx, name).await.map_err(store)?.map(|record| record.id));
+        }
+        for id in ids {
             let Some(record) = machines::get(&mut tx, id).await.map_err(store)? else { continue };
-            if host(&access.address) != host(address) && ours.machine.as_ref() != Some(&record.name) {
-                continue;
-            }
             let name = &record.name;
             let rows = acts::acts_of(&mut tx, Subject::Bmc(id)).await.map_err(store)?;
             if change::under_way(&rows) {
                 return Ok(Some(Outcome::Later(format!("the password of the BMC of {name} is being changed"))));
             }
-            if access.password_file.is_none() && access.user != ours.user {
-                let why = format!("the BMC of {name} is used as {:?}, and its entry says {:?}", access.user, ours.user);
+            let catalog = self.catalog();
+            let named = catalog.machine_by_name(name).and_then(|placed| placed.machine.bmc.as_ref());
+            if let Some(named) = named.filter(|named| named.user != ours.user) {
+                let (wanted, said) = (&named.user, &ours.user);
+                let why =
+                    format!("the rack layout says that the BMC of {name} is used as {wanted:?}, its entry {said:?}");
                 return Ok(Some(Outcome::Refused(why)));
             }
             let kept: Kept = body::read("record", &id, &record.data)?;
             let own = passwords::of(&mut tx, id).await.map_err(store)?;
             let own = own.iter().any(|row| row.state == PasswordState::Current);
-            if own && kept.adopted.is_none_or(|adopted| adopted.entry != entry) {
-                let why =
-                    format!("the BMC of {name} has a password of its own; `muster machine restore-bmc-password` first");
+            if own && kept.adopted.as_ref().is_none_or(|adopted| adopted.entry != entry) {
+                let first = match &kept.adopted {
+                    Some(adopted) => {
+                        format!("it was adopted as {}, so forget that and enter it as that", adopted.entry)
+                    }
+                    None => "`muster machine restore-bmc-password` first".into(),
+                };
+                let why = format!("the BMC of {name} has a password of its own: {first}");
                 return Ok(Some(Outcome::Refused(why)));
             }
             let pin = bmc_adoption::pin_of(&mut tx, id).await.map_err(store)?;
-            let shown = hail.tls_pin.map(|pin| pin.to_string());
-            if let Some(pin) = pin.filter(|pin| shown.as_ref() != Some(&pin.pin)) {
-                let shown = shown.as_deref().unwrap_or("none");
-                let why = format!(
-                    "the BMC of {name} is known by the key {}, and shows {shown}: `muster bmc trust {name}` says which holds",
-                    pin.pin
-                );
+            if let Some(why) = foreign_key(name, pin.as_ref(), hail.tls_pin) {
                 return Ok(Some(Outcome::Refused(why)));
             }
         }
@@ -248,6 +252,33 @@ impl Conductor {
         let model = record.model.or(kept.expected_model).and_then(|id| catalog.model(&id).cloned());
         Ok(model.map(|model| model.bmc.profile))
     }
+}
+
+/// Those of ours whose BMC is at this host.
+async fn at_host(tx: &mut Tx, address: &str) -> Result<Vec<MachineId>, Error> {
+    let wanted = host(address);
+    let all = machines::ours_with_bmc(tx).await.map_err(store)?;
+    let here = |(id, text): (MachineId, String)| {
+        // One that does not read is that machine's trouble, and no other's.
+        let access: BmcBody = serde_json::from_str(&text).ok()?;
+        (host(&access.address) == wanted).then_some(id)
+    };
+    Ok(all.into_iter().filter_map(here).collect())
+}
+
+/// Why this key is not the one that the machine's BMC is known by.
+fn foreign_key(name: &str, known: Option<&PinRow>, shown: Option<Pin>) -> Option<String> {
+    let shown = shown.map(|pin| pin.to_string());
+    let known = &known.filter(|known| shown.as_ref() != Some(&known.pin))?.pin;
+    let shown = shown.as_deref().unwrap_or("none");
+    Some(match known.strip_prefix(REFUSED) {
+        Some(serial) => format!(
+            "the BMC of {name} spoke for the machine with serial number {serial}: `muster bmc trust {name} --next` asks it again"
+        ),
+        None => format!(
+            "the BMC of {name} is known by the key {known}, and shows {shown}: `muster bmc trust {name}` says which holds"
+        ),
+    })
 }
 
 fn told(done: Option<Result<Result<(), Error>, tokio::task::JoinError>>) {
@@ -380,11 +411,8 @@ async fn signs(
     {
         signs.by_agent = Some(candidate(w, record).await?);
     }
-    for (id, text) in machines::ours_with_bmc(w.tx).await.map_err(store)? {
-        let Ok(access) = body::read::<BmcBody>("bmc", &id, &text) else { continue };
-        if host(&access.address) == host(address)
-            && let Some(record) = machines::get(w.tx, id).await.map_err(store)?
-        {
+    for id in at_host(w.tx, address).await? {
+        if let Some(record) = machines::get(w.tx, id).await.map_err(store)? {
             signs.by_address.push(candidate(w, record).await?);
         }
     }
@@ -427,6 +455,11 @@ async fn adopt(
     if change::under_way(&acts::acts_of(w.tx, Subject::Bmc(id)).await.map_err(store)?) {
         return Ok(Err(Outcome::Later("its machine's BMC has a password that is being changed".into())));
     }
+    let name = machines::get(w.tx, id).await.map_err(store)?.map(|record| record.name).unwrap_or_default();
+    let pin = bmc_adoption::pin_of(w.tx, id).await.map_err(store)?;
+    if let Some(why) = foreign_key(&name, pin.as_ref(), met.identity.tls_pin) {
+        return Ok(Err(Outcome::Refused(why)));
+    }
     let (claim, access) = &own(w, id, access, entered, ours, &row.id).await?;
     keep_password(w, me, id, access, secret).await?;
     if let Some(pin) = met.identity.tls_pin {
@@ -438,8 +471,6 @@ async fn adopt(
             actor: ours.by.clone(),
         };
         bmc_adoption::put_pin(w.tx, &row).await.map_err(store)?;
-    } else {
-        bmc_adoption::drop_pin(w.tx, id).await.map_err(store)?;
     }
     let done = AwaitedRow {
         state: AwaitedState::Adopted,
@@ -462,7 +493,8 @@ async fn adopt(
     let machine = known(w.tx, &me.catalog(), id).await?;
     match change::obstacle(w, &me.catalog(), &machine, change::Goal::Own).await? {
         Some(why) => {
-            tracing::warn!(machine = %machine.record.name, %why, "its BMC keeps the password that it came with")
+            let detail = serde_json::json!({ "why": why });
+            apply::note(w, id, &format!("{cause}/kept"), "bmc-password-kept", "adoption", detail).await?;
         }
         None => {
             let catalog = me.catalog();

@@ -1,11 +1,12 @@
 //! Finding: greeting what may be a BMC, and writing down what answered. No password leaves this host here.
 
-use super::judge::{Found, host};
-use super::{FoundBody, FoundBy, Told};
+use super::adopt::site;
+use super::judge::{Found, Where, host, whereabouts};
+use super::{FoundBody, FoundBy, Ours, Told};
 use crate::apply;
 use crate::error::store;
 use crate::scribe::Write;
-use crate::{BmcBody, Conductor, Error, body, rim};
+use crate::{BmcBody, Conductor, Error, Kept, body, rim};
 use muster_catalog::{BmcAccess, Protocol};
 use muster_names::{Mac, MachineId, Millis, Subject, TicketId};
 use muster_netboot::{ReplyKind, Said, Sighting};
@@ -307,8 +308,8 @@ impl Conductor {
         let found: Vec<Found> = rows.iter().map(of_row).collect();
         let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
         for row in awaited.iter().filter(|row| row.state != AwaitedState::Adopted) {
-            let ours: super::Ours = body::read("awaited bmc", &row.id, &row.body)?;
-            if let super::judge::Where::At { address, .. } = super::judge::whereabouts(&ours, &found) {
+            let ours: Ours = body::read("awaited bmc", &row.id, &row.body)?;
+            if let Where::At { address, .. } = whereabouts(&ours, &found) {
                 let refused = row.state == AwaitedState::Refused;
                 let standing = if refused { Standing::Refused } else { Standing::Awaited };
                 standings.insert(host(&address), standing);
@@ -409,16 +410,8 @@ async fn keep(w: &mut Write<'_>, me: &Conductor, candidate: Candidate, told: Vec
     bmc_adoption::put_found(w.tx, &row).await.map_err(store)?;
     if new {
         let detail = serde_json::json!({ "address": row.address, "mac": mac, "way": candidate.way, "told": body.told });
-        let event = muster_store::Event {
-            subject: Subject::Site,
-            cause: muster_names::Cause(format!("bmc-found/{}/{}", row.address, w.now.0 / DAY_MS)),
-            kind: "bmc-found".into(),
-            actor: "bmc".into(),
-            epoch: muster_names::Epoch(0),
-            body: detail.to_string(),
-            at: w.now,
-        };
-        w.tx.append(event).await.map_err(store)?;
+        let cause = format!("bmc-found/{}/{}", row.address, w.now.0 / DAY_MS);
+        site(w, &cause, "bmc-found", "bmc", detail).await?;
         me.adoption.notify_one();
     }
     if moved_from.is_some() {
@@ -428,45 +421,42 @@ async fn keep(w: &mut Write<'_>, me: &Conductor, candidate: Candidate, told: Vec
     Ok(())
 }
 
-/// A BMC that we adopted answers somewhere else. With its own key it is followed there; without one nobody can tell, and a
-/// person says so.
+/// A BMC that we adopted by its MAC answers somewhere else. With its own key it is followed there; without one nobody can
+/// tell, and a person says so.
 async fn follow(w: &mut Write<'_>, found: &Found) -> Result<(), Error> {
     let Some(mac) = found.mac else { return Ok(()) };
-    for (id, text) in machines::ours_with_bmc(w.tx).await.map_err(store)? {
-        let Some(mut record) = machines::get(w.tx, id).await.map_err(store)? else { continue };
-        let kept: crate::Kept = body::read("record", &id, &record.data)?;
-        if kept.adopted.as_ref().is_none_or(|adopted| adopted.mac != Some(mac)) {
-            continue;
-        }
-        let access: BmcBody = body::read("bmc", &id, &text)?;
-        if host(&access.address) == host(&found.address) {
-            continue;
-        }
-        let pin = bmc_adoption::pin_of(w.tx, id).await.map_err(store)?;
-        let same = found.body.told.iter().any(|told| {
-            told.protocol == Protocol::Redfish
-                && pin.as_ref().is_some_and(|pin| told.tls_pin.as_ref() == Some(&pin.pin))
-        });
-        let cause = format!("bmc-moved/{}/{}", found.address, w.now.0 / DAY_MS);
-        let detail = serde_json::json!({ "from": access.address, "to": found.address, "followed": same });
-        if same && access.protocol == Protocol::Redfish {
-            let moved = BmcAccess { address: format!("https://{}", found.address), ..access };
-            record.bmc = Some(body::write("bmc", &id, &moved)?);
-            apply::keep(w, &mut record, &kept).await?;
-            passwords::move_to(w.tx, id, &moved.address).await.map_err(store)?;
-        } else {
-            let title = format!(
-                "Its BMC, known at {}, may answer at {} now and did not prove that it is the same. Look, then `muster bmc \
-                 moved {} {}`",
-                access.address, found.address, record.name, found.address
-            );
-            let ticket = TicketId(rim::fresh_id()?);
-            let subject = Subject::Bmc(id);
-            tickets::open_ticket(w.tx, ticket, subject, MOVED, &title, "{}", w.now).await.map_err(store)?;
-        }
-        apply::note(w, id, &cause, "bmc-moved", "bmc", detail).await?;
+    let entry = bmc_adoption::awaited_of(w.tx, &format!("mac/{mac}")).await.map_err(store)?;
+    let Some(id) = entry.and_then(|entry| entry.machine) else { return Ok(()) };
+    let Some(mut record) = machines::get(w.tx, id).await.map_err(store)? else { return Ok(()) };
+    let kept: Kept = body::read("record", &id, &record.data)?;
+    let (Some(text), Some(adopted)) = (&record.bmc, &kept.adopted) else { return Ok(()) };
+    let access: BmcBody = body::read("bmc", &id, text)?;
+    if adopted.mac != Some(mac) || host(&access.address) == host(&found.address) {
+        return Ok(());
     }
-    Ok(())
+    let pin = bmc_adoption::pin_of(w.tx, id).await.map_err(store)?;
+    let same = found.body.told.iter().any(|told| {
+        told.protocol == Protocol::Redfish && pin.as_ref().is_some_and(|pin| told.tls_pin.as_ref() == Some(&pin.pin))
+    });
+    let followed = same && access.protocol == Protocol::Redfish;
+    let detail = serde_json::json!({ "from": access.address, "to": found.address, "followed": followed });
+    if followed {
+        let moved = BmcAccess { address: format!("https://{}", found.address), ..access };
+        record.bmc = Some(body::write("bmc", &id, &moved)?);
+        apply::keep(w, &mut record, &kept).await?;
+        passwords::move_to(w.tx, id, &moved.address).await.map_err(store)?;
+    } else {
+        let title = format!(
+            "Its BMC, known at {}, may answer at {} now and did not prove that it is the same. Look, then `muster bmc \
+             moved {} {}`",
+            access.address, found.address, record.name, found.address
+        );
+        let ticket = TicketId(rim::fresh_id()?);
+        let subject = Subject::Bmc(id);
+        tickets::open_ticket(w.tx, ticket, subject, MOVED, &title, "{}", w.now).await.map_err(store)?;
+    }
+    let cause = format!("bmc-moved/{}/{}", found.address, w.now.0 / DAY_MS);
+    apply::note(w, id, &cause, "bmc-moved", "bmc", detail).await.map(drop)
 }
 
 /// The ticket of a BMC that may have moved.

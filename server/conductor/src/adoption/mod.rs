@@ -35,8 +35,13 @@ pub trait FindHand: Send + Sync {
     fn hail<'a>(&'a self, protocol: Protocol, address: &'a str) -> BoxFuture<'a, Result<Hail, HandError>>;
     /// The key that was proved there counts no more: the next one is as good as the first.
     fn forget_key(&self, address: &str);
-    /// Logs in, and reads who it is.
-    fn meet<'a>(&'a self, access: &'a BmcAccess, secret: &'a Secret) -> BoxFuture<'a, Result<Met, HandError>>;
+    /// Logs in to the one that greeted so, and reads who it is.
+    fn meet<'a>(
+        &'a self,
+        access: &'a BmcAccess,
+        secret: &'a Secret,
+        hail: &'a Hail,
+    ) -> BoxFuture<'a, Result<Met, HandError>>;
 }
 
 /// Who a BMC says it is, once it has taken a password.

@@ -12,7 +12,7 @@ pub(crate) use vault::fresh_password;
 pub use vault::{SiteKey, Vault};
 
 use crate::apply;
-use crate::courier::{postpone, put_off};
+use crate::courier::{Taken, next_key, postpone, put_off, take};
 use crate::error::store;
 use crate::facts::{Known, known, shadow};
 use crate::hand::Login;
@@ -20,9 +20,9 @@ use crate::scribe::Write;
 use crate::{BmcBody, BmcOf, Conductor, Error, HandError, body, rim};
 use futures_core::future::BoxFuture;
 use muster_catalog::Catalog;
-use muster_names::{Epoch, Key, MachineId, Millis, Subject, TicketId};
+use muster_names::{MachineId, Millis, Subject, TicketId};
 use muster_store::passwords::{self, Password, PasswordState};
-use muster_store::{ActRow, Again, Claim, End, NewAct, Owner, acts, tickets};
+use muster_store::{ActRow, Again, End, NewAct, Owner, acts, machines, tickets};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +72,7 @@ fn unfit(catalog: &Catalog, machine: &Known) -> Option<String> {
         return Some("claim it first: nobody marked it as ours".into());
     }
     if machine.record.bmc.is_none() {
-        return Some("its rack layout names no BMC".into());
+        return Some("nobody named its BMC".into());
     }
     shadow(catalog, machine)
 }
@@ -125,8 +125,7 @@ pub(crate) async fn ask(
         return Ok(false);
     }
     let bmc: BmcBody = body::read("bmc", &id, machine.record.bmc.as_deref().unwrap_or_default())?;
-    let number = former.iter().map(|row| row.key.epoch.0).max().unwrap_or(0);
-    let key = Key { of: subject, epoch: Epoch(number).next(), slot: SLOT.into() };
+    let key = next_key(&former, subject, SLOT);
     let row = NewAct {
         body: body::write("act", &key, &ChangeBody { requester: by.to_string(), goal })?,
         again: Again::AfterProbe,
@@ -172,18 +171,12 @@ struct Work {
     open: Option<Password>,
 }
 
-enum Claimed {
-    Yes(Box<Work>),
-    No,
-    Frozen,
-}
-
 pub(crate) async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error> {
     me.rails().remove(&row.key);
     let work = match claim(me, &row).await? {
-        Claimed::Yes(work) => work,
-        Claimed::No => return Ok(()),
-        Claimed::Frozen => return postpone(me, row.key).await,
+        Taken::Yes(work) => work,
+        Taken::No => return Ok(()),
+        Taken::Frozen => return postpone(me, row.key).await,
     };
     let outcome = match change(me, &work).await {
         Ok(outcome) | Err(outcome) => outcome,
@@ -192,34 +185,29 @@ pub(crate) async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error>
 }
 
 /// Freeze and claim, in one transaction.
-async fn claim(me: &Arc<Conductor>, row: &ActRow) -> Result<Claimed, Error> {
-    let Subject::Bmc(id) = row.key.of else { return Ok(Claimed::No) };
+async fn claim(me: &Arc<Conductor>, row: &ActRow) -> Result<Taken<Work>, Error> {
+    let Subject::Bmc(id) = row.key.of else { return Ok(Taken::No) };
     let (me, row) = (me.clone(), row.clone());
     me.clone()
         .scribe
         .write(move |mut w| {
             Box::pin(async move {
-                let freeze = muster_store::site::lock_ledger(w.tx).await.map_err(store)?;
-                if freeze.frozen {
-                    me.rails().insert(row.key.clone(), format!("frozen by {} ({})", freeze.by, freeze.why));
-                    return Ok(Claimed::Frozen);
-                }
-                let until = Millis(w.now.0.saturating_add(CLAIM_MS));
-                let row = match acts::claim(w.tx, &row.key, &me.courier, until, w.now).await.map_err(store)? {
-                    Claim::Claimed(row) | Claim::Reclaimed(row) => *row,
-                    Claim::Lost => return Ok(Claimed::No),
+                let row = match take(&mut w, &me, &row.key, CLAIM_MS).await? {
+                    Taken::Yes(row) => *row,
+                    Taken::No => return Ok(Taken::No),
+                    Taken::Frozen => return Ok(Taken::Frozen),
                 };
                 let ChangeBody { goal, .. } = body::read("act", &row.key, &row.body)?;
                 let machine = known(w.tx, &me.catalog(), id).await?;
                 if let Some(why) = unfit(&me.catalog(), &machine) {
                     end(&mut w, &me.courier, (&row, goal), Outcome::Unchanged(why)).await?;
-                    return Ok(Claimed::No);
+                    return Ok(Taken::No);
                 }
                 let text = machine.record.bmc.unwrap_or_default();
                 let bmc = BmcOf { machine: id, access: body::read("bmc", &id, &text)? };
                 let rows = passwords::of(w.tx, id).await.map_err(store)?;
                 let open = rows.into_iter().find(|row| matches!(row.state, PasswordState::Made | PasswordState::Sent));
-                Ok(Claimed::Yes(Box::new(Work { row, goal, bmc, open })))
+                Ok(Taken::Yes(Box::new(Work { row, goal, bmc, open })))
             })
         })
         .await
@@ -438,7 +426,13 @@ async fn end(w: &mut Write<'_>, courier: &str, (row, goal): (&ActRow, Goal), out
             }
         }
         End::Failed => drop_open(w, machine, rows).await?,
-        End::Unknown => open_ticket(w, row.key.of, why.map(String::as_str).unwrap_or_default()).await?,
+        End::Unknown => {
+            let record = machines::get(w.tx, machine).await.map_err(store)?;
+            let access: Option<BmcBody> =
+                record.and_then(|record| record.bmc).and_then(|text| serde_json::from_str(&text).ok());
+            let from_file = access.is_some_and(|access| access.password_file.is_some());
+            open_ticket(w, row.key.of, why.map(String::as_str).unwrap_or_default(), from_file).await?;
+        }
     }
     if end != End::Unknown {
         let proof = "it is known which password it takes";
@@ -459,12 +453,15 @@ async fn drop_open(w: &mut Write<'_>, machine: MachineId, rows: Vec<Password>) -
     Ok(())
 }
 
-async fn open_ticket(w: &mut Write<'_>, subject: Subject, why: &str) -> Result<(), Error> {
+async fn open_ticket(w: &mut Write<'_>, subject: Subject, why: &str, from_file: bool) -> Result<(), Error> {
     let id = TicketId(rim::fresh_id()?);
+    let by_hand = match from_file {
+        true => "set the password of its password file there by hand, then `muster machine restore-bmc-password`",
+        false => "set one there by hand, then `muster bmc forget` its entry and enter it again with that one",
+    };
     let title = format!(
         "Its password is not settled: {why}. If the account may be locked, wait an hour and `muster machine \
-         change-bmc-password` again; else set the password of its password file there by hand, then `muster machine \
-         restore-bmc-password`"
+         change-bmc-password` again; else {by_hand}"
     );
     tickets::open_ticket(w.tx, id, subject, TICKET, &title, "{}", w.now).await.map_err(store).map(drop)
 }

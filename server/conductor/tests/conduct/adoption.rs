@@ -1,11 +1,11 @@
 //! BMCs that somebody says are ours: found, met, given to a machine, and with a password of their own afterwards.
 
 use crate::agent::{Agent, inventory};
-use crate::bed::{Fake, Site, folder};
+use crate::bed::{self, Fake, Site, folder};
 use crate::nobodys::Greets;
-use muster_catalog::Protocol;
+use muster_catalog::{Catalog, Protocol};
 use muster_conductor::Standing as Stands;
-use muster_conductor::{Entry, Manifest, ManifestVerdict, Pin};
+use muster_conductor::{Entry, Manifest, ManifestVerdict, Pin, Shown};
 use muster_diagnosis::Budgets;
 use muster_lifecycle::machine::At;
 use muster_names::{Bmc, Inventory, Mac, MachineId, Subject};
@@ -308,21 +308,64 @@ async fn when_five_entries_were_refused_nothing_more_is_adopted_until_a_person_h
     assert!(site.me.adopt_bmcs_once().await.unwrap() > 0);
 }
 
+/// The bed's layouts with one more rack.
+fn with_rack(machines: &str) -> Catalog {
+    let text = format!("site = \"test\"\nrack = \"r9\"\nevidence = \"declared\"\nunits = 42\n{machines}");
+    bed::catalog_with(&[("rack-layouts/test/r9.toml".into(), text)])
+}
+
+fn layout(name: &str, serial: &str, address: &str) -> String {
+    format!(
+        "[[machine]]\nname = \"{name}\"\nu = 1\nmodel = \"qemu-q35\"\n{serial}\n\
+         bmc = {{ protocol = \"redfish\", address = \"{address}\", user = \"admin\" }}\n"
+    )
+}
+
 #[tokio::test]
 async fn a_layout_that_names_the_address_of_an_adopted_bmc_means_that_machine() {
-    let (_folder, site) = site(Some("bare-S1")).await;
+    let (_folder, site) = site(Some("NEW-1")).await;
     take(&site, vec![entry(None, Some("10.9.0.5"))]).await;
     site.me.adopt_bmcs_once().await.unwrap();
-    let id = site.id("bare1").await;
-    let known = site.known(id).await;
-    let access: serde_json::Value = serde_json::from_str(known.record.bmc.as_deref().unwrap()).unwrap();
-    assert_eq!(access["address"], "https://10.9.0.5");
+    let id = site.id("new-1").await;
     site.when("its own password", async || in_force(&site, id).await.is_some_and(|own| own != "factory-label")).await;
-    // Written another way it is the same place: the password is used there.
-    let mut other = access.clone();
-    other["address"] = "10.9.0.5".into();
-    let bmc = muster_conductor::BmcOf { machine: id, access: serde_json::from_value(other).unwrap() };
-    assert!(site.vault.in_use(&bmc).await.unwrap().is_some());
+    site.me.set_catalog(with_rack(&layout("web1", "", "10.9.0.5")));
+    assert_eq!(site.me.follow_layouts().await.unwrap(), 0, "a second machine with the same BMC");
+    assert_eq!(site.id("web1").await, id);
+    // It is the same place, written another way: its password is used there.
+    let known = site.known(id).await;
+    assert_eq!(Site::bmc_of(&known), "10.9.0.5");
+    let access = serde_json::from_str(known.record.bmc.as_deref().unwrap()).unwrap();
+    assert!(site.vault.in_use(&muster_conductor::BmcOf { machine: id, access }).await.unwrap().is_some());
+    // Another serial number is another machine, whatever address somebody wrote beside it.
+    site.me.set_catalog(with_rack(&layout("web2", "serial = \"OTHER\"", "10.9.0.5")));
+    assert_eq!(site.me.follow_layouts().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_bmc_of_another_machine_is_asked_nothing_until_its_layout_names_another_address() {
+    let (_folder, site) = site(None).await;
+    site.me.set_catalog(with_rack(&layout("web1", "serial = \"S-1\"", "https://10.9.2.1")));
+    site.me.follow_layouts().await.unwrap();
+    let id = site.id("web1").await;
+    let bmc = async || {
+        let access = serde_json::from_str(site.known(id).await.record.bmc.as_deref().unwrap()).unwrap();
+        muster_conductor::BmcOf { machine: id, access }
+    };
+    let shown = Some(Shown { pin: Pin([3; 32]), serial: Some("S-2".into()) });
+    site.with_bmc(id, |fake| fake.shown = shown).await;
+    site.me.visit(&bmc().await).await.unwrap();
+    assert!(site.vault.pin_of(id).await.unwrap_err().reason.contains("S-2"));
+    let open = async || {
+        let open = tickets::list_open(&mut site.me.db.read().await.unwrap()).await.unwrap();
+        open.into_iter().any(|ticket| ticket.subject == Subject::Bmc(id) && ticket.title.contains("S-2"))
+    };
+    assert!(open().await);
+    site.me.follow_layouts().await.unwrap();
+    assert!(site.vault.pin_of(id).await.is_err(), "the same layout again changes nothing");
+    site.me.set_catalog(with_rack(&layout("web1", "serial = \"S-1\"", "https://10.9.2.2")));
+    site.me.follow_layouts().await.unwrap();
+    assert_eq!(site.vault.pin_of(id).await.unwrap(), None);
+    assert!(!open().await);
 }
 
 #[tokio::test]
@@ -333,7 +376,17 @@ async fn a_bmc_that_moved_and_cannot_prove_it_is_asked_where_a_person_says() {
     take(&site, vec![entry(Some(MAC), None)]).await;
     site.me.adopt_bmcs_once().await.unwrap();
     let id = site.id("new-1").await;
+    greets(&site, "https://10.9.0.8", Some("NEW-1"));
+    site.bmcs.of("https://10.9.0.8", |fake| fake.greets.as_mut().unwrap().pin = Some(Pin([8; 32])));
+    asks_for_an_address(&site, "10.9.0.8");
+    let asked = async || {
+        let open = tickets::list_open(&mut site.me.db.read().await.unwrap()).await.unwrap();
+        open.into_iter().any(|ticket| ticket.subject == Subject::Bmc(id) && ticket.title.contains("muster bmc moved"))
+    };
+    site.when("the question", asked).await;
+    assert!(Site::bmc_of(&site.known(id).await).contains("10.9.0.5"));
     site.me.move_bmc("kim".into(), id, "10.9.0.8".into()).await.unwrap();
+    assert!(!asked().await);
     assert!(Site::bmc_of(&site.known(id).await).contains("10.9.0.8"));
     let said = site.me.move_bmc("kim".into(), id, "http://x/y".into()).await.unwrap_err().to_string();
     assert!(said.contains("no address"), "{said}");

@@ -80,6 +80,11 @@ evidence = "synthetic"
 "#;
 
 pub fn catalog() -> Catalog {
+    catalog_with(&[])
+}
+
+/// With more files: their names and texts.
+pub fn catalog_with(more: &[(String, String)]) -> Catalog {
     let mut files = data_files();
     for (name, text) in &mut files {
         if name.ends_with("models/qemu-q35.toml") {
@@ -91,6 +96,7 @@ pub fn catalog() -> Catalog {
     for (name, machines) in RACKS {
         files.push((format!("rack-layouts/test/{name}.toml"), rack(name, machines)));
     }
+    files.extend_from_slice(more);
     read(&files).unwrap_or_else(|slips| panic!("{slips:?}"))
 }
 

@@ -72,7 +72,7 @@ async fn a_machine_whose_state_does_not_allow_it_is_refused_with_the_reason_and_
     assert!(refused("r2-n1").await.contains("an owner's data"));
     ready(&site, "r1-n1", 3).await;
     assert!(refused("r1-n1").await.contains("over IPMI"));
-    assert!(refused("bare1").await.contains("names no BMC"));
+    assert!(refused("bare1").await.contains("nobody named its BMC"));
     assert!(rows(&site, id).await.is_empty() && !sent(&site, id).await.iter().any(|word| word.starts_with("set ")));
 }
 

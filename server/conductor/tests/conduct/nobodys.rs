@@ -35,7 +35,12 @@ impl FindHand for Bmcs {
 
     fn forget_key(&self, _: &str) {}
 
-    fn meet<'a>(&'a self, access: &'a BmcAccess, secret: &'a Secret) -> BoxFuture<'a, Result<Met, HandError>> {
+    fn meet<'a>(
+        &'a self,
+        access: &'a BmcAccess,
+        secret: &'a Secret,
+        _: &'a Hail,
+    ) -> BoxFuture<'a, Result<Met, HandError>> {
         let met = self.of(&access.address, |fake| {
             let Some(greets) = fake.greets.clone().filter(|_| !fake.silent) else { return Err(silence()) };
             if fake.password != secret.reveal() {

@@ -290,7 +290,7 @@ async fn a_change_is_refused_for_a_machine_without_a_bmc_and_asked_twice_it_is_o
     let site = Site::open(place, Arc::default(), Budgets::default(), false).await;
     let (id, bare) = (site.id("r1-n1").await, site.id("bare1").await);
     let refused = site.ask("kim", Action::ChangeBmcPassword, &[bare]).await.unwrap_err().to_string();
-    assert!(refused.contains("names no BMC"), "{refused}");
+    assert!(refused.contains("nobody named its BMC"), "{refused}");
     for by in ["kim", "lee"] {
         site.ask(by, Action::ChangeBmcPassword, &[id]).await.unwrap();
     }

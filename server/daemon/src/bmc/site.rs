@@ -4,7 +4,7 @@
 //! shown by nobody ever since.
 
 use super::{password, text};
-use crate::ask::{raw, since};
+use crate::ask::{raw, since, told};
 use crate::cli::Output;
 use crate::client::{Api, escaped};
 use crate::plan::go_on;
@@ -169,14 +169,6 @@ pub async fn ask(api: &Api, command: SiteCommand, output: Output) -> Result<Exit
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn told(answer: &Value, output: Output, sentence: &str) -> Result<()> {
-    if output == Output::Json {
-        return raw(answer);
-    }
-    println!("{sentence}");
-    Ok(())
 }
 
 async fn found(api: &Api, output: Output) -> Result<()> {
