@@ -218,3 +218,24 @@ async fn a5_6_a_look_without_a_login_rests_at_nobody_and_holds_no_login() {
         assert!(bmcs.hail(Protocol::Redfish, &address).await.is_ok(), "held logins hold no look without one");
     }
 }
+
+#[tokio::test]
+async fn a_recorded_bmc_tells_both_numbers_of_its_machine_and_no_filler_for_one() {
+    for (name, serial, sku) in [
+        ("dell_r750", Some("CNIVC0014M0388"), Some("F54P1G3")),
+        ("hpe_dl380a_gen11", Some("2M2D2J00L4"), Some("P54903-B21")),
+        ("supermicro_x10", None, None),
+    ] {
+        let Some(tree) = recorded(name) else {
+            eprintln!("skipped: MUSTER_CAPTURES names no folder of recordings");
+            return;
+        };
+        let sim = RedfishSim::start(vec![], None).await;
+        sim.state().tree = tree;
+        let address = format!("http://{}", sim.address);
+        let mut target = Target::new(Protocol::Redfish, address, "admin", Secret::new("secret"));
+        target.trust = Trust::Plain;
+        let told = Bmcs::new(Settings::default()).identify(&target).await.unwrap();
+        assert_eq!((told.serial.as_deref(), told.sku.as_deref()), (serial, sku), "{name}");
+    }
+}

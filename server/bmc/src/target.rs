@@ -210,6 +210,8 @@ pub struct Identity {
     pub manufacturer: Option<String>,
     pub model: Option<String>,
     pub serial: Option<String>,
+    /// The maker's own number of it (Redfish). With some makers that is what the machine itself calls its serial number.
+    pub sku: Option<String>,
     /// The machine's UUID in lower case. IPMI leaves the byte order open, so that one GUID has up to three readings;
     /// the machine's SMBIOS UUID is among them.
     pub uuids: Vec<String>,

@@ -118,6 +118,9 @@ pub struct BmcProfile {
     /// How it is told from others. Any one of them is enough; none: it is never recognised, only named by a model or a rack layout.
     #[serde(default)]
     pub recognise: Vec<Recognise>,
+    /// What the machine itself calls its serial number is `SKU` there, and `SerialNumber` is another number.
+    #[serde(default)]
+    pub serial_in_sku: bool,
     /// How it shows when it asks for an address. It tells where to look for a BMC, and nothing more.
     #[serde(default)]
     pub dhcp: BmcDhcp,

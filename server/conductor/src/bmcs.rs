@@ -101,7 +101,8 @@ impl BmcHand {
     /// The key of a BMC that is not known by one yet, and whose it says it is.
     async fn shown(&self, target: &Target) -> Option<Shown> {
         let identity = self.bmcs.identify(target).await.ok()?;
-        Some(Shown { pin: identity.tls_pin?, serial: identity.serial })
+        let serials = [identity.serial, identity.sku].into_iter().flatten().collect();
+        Some(Shown { pin: identity.tls_pin?, serials, uuids: identity.uuids })
     }
 }
 
@@ -305,8 +306,13 @@ impl FindHand for BmcHand {
                 // Whoever answered the greeting, and nobody else.
                 target.trust = Trust::Pinned(pin);
             }
-            let identity = self.bmcs.identify(&target).await.map_err(|error| told(&error))?;
+            let mut identity = self.bmcs.identify(&target).await.map_err(|error| told(&error))?;
             self.bmcs.close(&target).await;
+            let catalog = self.catalog.load();
+            let profile = known.profile.as_deref().and_then(|id| catalog.bmc_profile(id));
+            if profile.is_some_and(|profile| profile.serial_in_sku) && identity.sku.is_some() {
+                std::mem::swap(&mut identity.serial, &mut identity.sku);
+            }
             Ok(Met { identity, profile: known.profile })
         })
     }

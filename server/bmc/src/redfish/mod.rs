@@ -51,6 +51,7 @@ use crate::lane::{Lane, Sent};
 use crate::{BootDevice, BootOrder, BootSet, Fault, Identity, Quirk, Target};
 use boot::PatchStyle;
 use connection::{Answer, Outcome, Request};
+use fields::Fields;
 use muster_names::Power;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -310,17 +311,18 @@ async fn patch(
 
 pub async fn identify(turn: &Turn<'_>) -> Result<Identity, Fault> {
     let (_, system) = turn.system().await?;
-    let field = |name: &str| json::text(&system.body, name);
+    let field = |name: &str| Fields(&system.body).text(&[name]);
     let manager = json::link(&system.body, "/Links/ManagedBy/0");
     let firmware = match manager {
         Some(manager) => turn.get(&manager).await.ok().and_then(|answer| json::text(&answer.body, "/FirmwareVersion")),
         None => None,
     };
     Ok(Identity {
-        manufacturer: field("/Manufacturer"),
-        model: field("/Model"),
-        serial: field("/SerialNumber"),
-        uuids: field("/UUID").map(|uuid| uuid.to_ascii_lowercase()).into_iter().collect(),
+        manufacturer: field("Manufacturer"),
+        model: field("Model"),
+        serial: field("SerialNumber"),
+        sku: field("SKU"),
+        uuids: field("UUID").map(|uuid| uuid.to_ascii_lowercase()).into_iter().collect(),
         firmware,
         maker_number: None,
         tls_pin: turn.connection.seen().pin(),

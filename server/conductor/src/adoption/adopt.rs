@@ -4,7 +4,7 @@
 //! The password it came with is in force, sealed, in the same transaction that makes it ours; the change of it is an act
 //! like any other. A crash before that transaction has changed nothing, one after it has forgotten nothing.
 
-use super::judge::{Candidate, Found, Said, Signs, Where, Whose, host, protocols, whereabouts, whose};
+use super::judge::{Candidate, Found, Said, Signs, Where, Whose, host, protocols, serial_of, whereabouts, whose};
 use super::{Met, Ours, find};
 use crate::apply::{self, Happened};
 use crate::body::{self, Adopted, Kept};
@@ -21,6 +21,7 @@ use muster_names::{Epoch, MachineId, Millis, Subject, TicketId};
 use muster_store::bmc_adoption::{self, AwaitedRow, AwaitedState, PinRow};
 use muster_store::passwords::{self, PasswordState};
 use muster_store::{Tx, acts, machines, tickets};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -388,7 +389,7 @@ async fn candidate(w: &mut Write<'_>, record: muster_store::Machine) -> Result<C
 async fn signs(
     w: &mut Write<'_>,
     ours: &Ours,
-    serial: Option<&str>,
+    serials: &[String],
     address: &str,
     found: Option<&Found>,
 ) -> Result<Signs, Error> {
@@ -398,7 +399,8 @@ async fn signs(
     {
         signs.named = Some(candidate(w, record).await?);
     }
-    if let Some(serial) = serial {
+    let serials: BTreeSet<&String> = serials.iter().chain(&ours.serial).collect();
+    for serial in serials {
         for record in machines::by_serial(w.tx, serial).await.map_err(store)? {
             // One that is gone for good may have given its serial number to another.
             if !matches!(state_of(w.tx, record.id).await?.0.at, At::Retired) {
@@ -431,10 +433,10 @@ async fn adopt(
     if muster_store::site::lock_ledger(w.tx).await.map_err(store)?.frozen {
         return Ok(Err(Outcome::Later("everything is frozen".into())));
     }
-    let serial = met.identity.serial.as_deref().map(str::trim).filter(|serial| !serial.is_empty());
-    let entered = serial.or(ours.serial.as_deref());
-    let signs = signs(w, ours, entered, &access.address, found).await?;
-    let said = Said { serial, uuids: &met.identity.uuids };
+    let serials: Vec<String> = [&met.identity.serial, &met.identity.sku].into_iter().flatten().cloned().collect();
+    let said = Said { serials: &serials, uuids: &met.identity.uuids };
+    let signs = signs(w, ours, &serials, &access.address, found).await?;
+    let serial = serial_of(ours, &said);
     let whose = whose(ours, &said, &access.address, &signs);
     let id = match whose {
         Whose::Conflict(why) => return Ok(Err(Outcome::Refused(why))),
@@ -460,7 +462,7 @@ async fn adopt(
     if let Some(why) = foreign_key(&name, pin.as_ref(), met.identity.tls_pin) {
         return Ok(Err(Outcome::Refused(why)));
     }
-    let (claim, access) = &own(w, id, access, entered, ours, &row.id).await?;
+    let (claim, access) = &own(w, id, access, serial, ours, &row.id).await?;
     keep_password(w, me, id, access, secret).await?;
     if let Some(pin) = met.identity.tls_pin {
         let row = PinRow {

@@ -133,8 +133,22 @@ pub struct Signs {
 /// What the BMC says of its machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Said<'a> {
-    pub serial: Option<&'a str>,
+    /// Makers have up to two numbers for a machine, and the machine itself may know it by either.
+    pub serials: &'a [String],
     pub uuids: &'a [String],
+}
+
+impl Said<'_> {
+    /// Whether it may speak for a machine of this serial number and UUID: not where there is something to compare and
+    /// nothing of it is the same.
+    pub(crate) fn fits(&self, serial: Option<&str>, uuid: Option<&str>) -> bool {
+        let told: Vec<String> = self.uuids.iter().map(|uuid| digits(uuid)).filter(|uuid| is_telling(uuid)).collect();
+        let serial = serial.filter(|_| !self.serials.is_empty());
+        let uuid = uuid.map(digits).filter(|uuid| is_telling(uuid) && !told.is_empty());
+        let by_serial = serial.map(|known| self.serials.iter().any(|one| is_same(known, one)));
+        let by_uuid = uuid.map(|known| told.iter().any(|one| *one == known || swapped(one) == known));
+        [by_serial, by_uuid].contains(&Some(true)) || [by_serial, by_uuid] == [None, None]
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,13 +160,11 @@ pub enum Whose {
 
 /// Whose BMC it is that took the password, says this of its machine, and answers at this address.
 pub fn whose(ours: &Ours, said: &Said<'_>, address: &str, signs: &Signs) -> Whose {
-    if let (Some(wanted), Some(told)) = (&ours.serial, said.serial)
-        && !is_same(wanted, told)
-    {
+    if !said.fits(ours.serial.as_deref(), None) {
+        let (wanted, told) = (ours.serial.as_deref().unwrap_or_default(), said.serials.join(" or "));
         return Whose::Conflict(format!("its entry says serial number {wanted}, and the BMC says {told}"));
     }
-    // One that tells none is the one of its entry.
-    let serial = said.serial.or(ours.serial.as_deref());
+    let serial = serial_of(ours, said);
     if let [one, two, ..] = signs.by_serial.as_slice() {
         return Whose::Conflict(format!(
             "{} and {} both have serial number {}",
@@ -183,14 +195,10 @@ pub fn whose(ours: &Ours, said: &Said<'_>, address: &str, signs: &Signs) -> Whos
             stranger.name
         ));
     }
-    if let (Some(known), Some(said)) = (&one.serial, serial)
-        && !is_same(known, said)
-    {
-        return Whose::Conflict(format!("{} has serial number {known}, and the BMC says {said}", one.name));
-    }
-    if let Some(known) = one.uuid.as_deref().filter(|known| !is_among(known, said.uuids)) {
-        let uuids = said.uuids.join(" or ");
-        return Whose::Conflict(format!("{} has UUID {known}, and the BMC says {uuids}", one.name));
+    if !said.fits(one.serial.as_deref(), one.uuid.as_deref()) {
+        let known = [one.serial.as_deref(), one.uuid.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        let told = said.serials.iter().chain(said.uuids).map(String::as_str).collect::<Vec<_>>().join(" or ");
+        return Whose::Conflict(format!("{} is {known}, and the BMC says {told}", one.name));
     }
     let same = |bmc: &str| host(bmc) == host(address);
     if let Some(bmc) = one.bmc.as_deref().filter(|bmc| !same(bmc))
@@ -209,16 +217,25 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
     one.trim().eq_ignore_ascii_case(other.trim())
 }
 
-/// Makers disagree about the order of the first bytes, so that either is the same. No word is no other word.
-fn is_among(known: &str, said: &[String]) -> bool {
-    let digits = |text: &str| text.chars().filter(char::is_ascii_hexdigit).collect::<String>().to_ascii_lowercase();
-    let swapped = |text: &str| {
-        let pair = |at: usize| text.get(at * 2..at * 2 + 2).unwrap_or_default();
-        let first: String = [3, 2, 1, 0, 5, 4, 7, 6].map(pair).concat();
-        first + text.get(16..).unwrap_or_default()
-    };
-    let known = digits(known);
-    said.is_empty() || said.iter().map(|one| digits(one)).any(|one| one == known || swapped(&one) == known)
+/// The serial number that its machine is known by: the entry's, which is one of those told, or else the first told.
+pub fn serial_of<'a>(ours: &'a Ours, said: &Said<'a>) -> Option<&'a str> {
+    ours.serial.as_deref().or_else(|| said.serials.first().map(String::as_str))
+}
+
+fn digits(uuid: &str) -> String {
+    uuid.chars().filter(char::is_ascii_hexdigit).collect::<String>().to_ascii_lowercase()
+}
+
+/// Nothing but zeros, or another digit all over, is what boards have that nobody numbered.
+fn is_telling(digits: &str) -> bool {
+    digits.len() == 32 && digits.bytes().any(|digit| Some(digit) != digits.bytes().next())
+}
+
+/// Makers disagree about the order of the first bytes.
+fn swapped(digits: &str) -> String {
+    let pair = |at: usize| digits.get(at * 2..at * 2 + 2).unwrap_or_default();
+    let first: String = [3, 2, 1, 0, 5, 4, 7, 6].map(pair).concat();
+    first + digits.get(16..).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -306,8 +323,10 @@ mod tests {
         assert_eq!(protocols(&url, None), [Protocol::Redfish]);
     }
 
-    fn says(serial: Option<&'static str>) -> Said<'static> {
-        Said { serial, uuids: &[] }
+    /// What a BMC says that tells these numbers and no UUID.
+    fn by(ours: &Ours, serials: &[&str], address: &str, signs: &Signs) -> Whose {
+        let serials: Vec<String> = serials.iter().map(|serial| (*serial).to_owned()).collect();
+        whose(ours, &Said { serials: &serials, uuids: &[] }, address, signs)
     }
 
     fn machine(id: u128, serial: Option<&str>, bmc: Option<&str>) -> Candidate {
@@ -317,63 +336,63 @@ mod tests {
 
     #[test]
     fn a_bmc_that_no_sign_leads_from_becomes_a_new_machine_with_the_best_name_there_is() {
-        let name = |ours: &Ours, serial| match whose(ours, &says(serial), "10.0.0.5", &Signs::default()) {
+        let name = |ours: &Ours, serial: &[&str]| match by(ours, serial, "10.0.0.5", &Signs::default()) {
             Whose::New { name } => name,
             other => panic!("{other:?}"),
         };
-        assert_eq!(name(&Ours { machine: Some("web1".into()), ..ours() }, Some("S1")), "web1");
-        assert_eq!(name(&ours(), Some("S1")), "s1");
-        assert_eq!(name(&ours(), Some("S 1/..")), "bmc-10-0-0-5", "what is no name is not taken for one");
-        assert_eq!(name(&ours(), None), "bmc-10-0-0-5");
+        assert_eq!(name(&Ours { machine: Some("web1".into()), ..ours() }, &["S1"]), "web1");
+        assert_eq!(name(&ours(), &["S1"]), "s1");
+        assert_eq!(name(&ours(), &["S 1/.."]), "bmc-10-0-0-5", "what is no name is not taken for one");
+        assert_eq!(name(&ours(), &[]), "bmc-10-0-0-5");
     }
 
     #[test]
     fn all_signs_have_to_lead_to_one_machine() {
         let (one, two) = (machine(1, Some("S1"), None), machine(2, None, None));
         let signs = Signs { named: Some(one.clone()), by_serial: vec![one.clone()], ..Signs::default() };
-        assert_eq!(whose(&ours(), &says(Some("S1")), "10.0.0.5", &signs), Whose::Known(MachineId(1)));
+        assert_eq!(by(&ours(), &["S1"], "10.0.0.5", &signs), Whose::Known(MachineId(1)));
         let signs = Signs { by_agent: Some(two.clone()), ..signs };
-        let Whose::Conflict(why) = whose(&ours(), &says(Some("S1")), "10.0.0.5", &signs) else { panic!("no conflict") };
+        let Whose::Conflict(why) = by(&ours(), &["S1"], "10.0.0.5", &signs) else { panic!("no conflict") };
         assert!(why.contains("n1") && why.contains("n2"), "{why}");
         let twins = Signs { by_serial: vec![one, two], ..Signs::default() };
-        assert!(matches!(whose(&ours(), &says(Some("S1")), "10.0.0.5", &twins), Whose::Conflict(_)));
+        assert!(matches!(by(&ours(), &["S1"], "10.0.0.5", &twins), Whose::Conflict(_)));
     }
 
     #[test]
     fn a_machine_that_nobody_claimed_gets_no_bmc_by_its_own_word() {
         let stranger = Candidate { ours: false, ..machine(1, Some("S1"), None) };
         let by_serial = Signs { by_serial: vec![stranger.clone()], ..Signs::default() };
-        let said = whose(&ours(), &says(Some("S1")), "10.0.0.5", &by_serial);
+        let said = by(&ours(), &["S1"], "10.0.0.5", &by_serial);
         assert!(matches!(said, Whose::Conflict(why) if why.contains("nobody said")));
         let named = Signs { named: Some(stranger), ..Signs::default() };
-        assert_eq!(whose(&ours(), &says(Some("S1")), "10.0.0.5", &named), Whose::Known(MachineId(1)));
+        assert_eq!(by(&ours(), &["S1"], "10.0.0.5", &named), Whose::Known(MachineId(1)));
     }
 
     #[test]
     fn another_serial_than_the_manifests_or_the_machines_is_a_conflict() {
         let wanted = Ours { serial: Some("S1".into()), ..ours() };
-        assert!(matches!(whose(&wanted, &says(Some("S2")), "a", &Signs::default()), Whose::Conflict(_)));
-        assert!(
-            matches!(whose(&wanted, &says(None), "a", &Signs::default()), Whose::New { .. }),
-            "one that tells none"
-        );
+        assert!(matches!(by(&wanted, &["S2"], "a", &Signs::default()), Whose::Conflict(_)));
+        assert!(matches!(by(&wanted, &[], "a", &Signs::default()), Whose::New { .. }), "one that tells none");
         let signs = Signs { named: Some(machine(1, Some("S1"), None)), ..Signs::default() };
-        assert!(matches!(whose(&ours(), &says(Some("S2")), "a", &signs), Whose::Conflict(_)));
+        assert!(matches!(by(&ours(), &["S2"], "a", &signs), Whose::Conflict(_)));
     }
 
     #[test]
-    fn a_machine_with_another_uuid_is_another_machine_whatever_its_serial_number() {
-        let uuids = ["00112233-4455-4677-8899-aabbccddeeff".to_owned()];
-        let whose_of = |uuid: &str| {
-            let one = Candidate { uuid: Some(uuid.into()), ..machine(1, Some("S1"), None) };
-            let signs = Signs { by_serial: vec![one], ..Signs::default() };
-            whose(&ours(), &Said { serial: Some("S1"), uuids: &uuids }, "10.0.0.5", &signs)
+    fn a_bmc_speaks_for_a_machine_by_either_number_or_its_uuid_in_either_order_and_by_no_filler() {
+        let fits = |serials: &[&str], uuids: &[&str], serial: &str, uuid: &str| {
+            let text = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+            let some = |text| Some(text).filter(|text: &&str| !text.is_empty());
+            Said { serials: &text(serials), uuids: &text(uuids) }.fits(some(serial), some(uuid))
         };
-        for same in ["00112233-4455-4677-8899-AABBCCDDEEFF", "33221100-5544-7746-8899-aabbccddeeff"] {
-            assert_eq!(whose_of(same), Whose::Known(MachineId(1)), "{same}");
-        }
-        let other = whose_of("11112233-4455-4677-8899-aabbccddeeff");
-        assert!(matches!(other, Whose::Conflict(why) if why.contains("UUID")));
+        const UUID: &str = "00112233-4455-4677-8899-aabbccddeeff";
+        const SWAPPED: &str = "33221100-5544-7746-8899-AABBCCDDEEFF";
+        assert!(fits(&["CNIVC001", "F54P1G3"], &[], "f54p1g3 ", ""), "the maker's own number is what SMBIOS has");
+        assert!(!fits(&["CNIVC001", "F54P1G3"], &[], "F54P1G4", ""));
+        assert!(fits(&["X"], &[UUID], "S1", SWAPPED) && fits(&["X"], &[UUID], "S1", UUID));
+        assert!(!fits(&["X"], &[UUID], "S1", "11112233-4455-4677-8899-aabbccddeeff"));
+        let zeros = "00000000-0000-0000-0000-000000000000";
+        assert!(!fits(&["X"], &[zeros], "S1", zeros), "two boards without a number are not the same");
+        assert!(fits(&[], &[], "S1", UUID) && fits(&["X"], &[UUID], "", ""), "nothing to compare is no contradiction");
     }
 
     #[test]
@@ -381,7 +400,7 @@ mod tests {
         let entry = Ours { mac: Some(MAC), ..ours() };
         let mut one = machine(1, None, Some("10.0.0.5"));
         let whose_at = |one: &Candidate, address: &str| {
-            whose(&entry, &says(None), address, &Signs { named: Some(one.clone()), ..Signs::default() })
+            by(&entry, &[], address, &Signs { named: Some(one.clone()), ..Signs::default() })
         };
         assert_eq!(whose_at(&one, "https://10.0.0.5"), Whose::Known(MachineId(1)));
         assert!(matches!(whose_at(&one, "10.0.0.6"), Whose::Conflict(_)));

@@ -18,7 +18,7 @@ pub use manifest::{AwaitedShown, Entry, EntryPlanned, Manifest, ManifestPlanned,
 pub use find::Candidates;
 
 pub(crate) use find::{Finding, forget};
-pub(crate) use judge::{host, is_same};
+pub(crate) use judge::{Said, host, is_same};
 
 use crate::hand::HandError;
 use futures_core::future::BoxFuture;

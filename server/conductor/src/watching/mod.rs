@@ -10,7 +10,7 @@ mod series;
 pub use judge::{Reach, Seen, Unwell};
 pub use series::{Grain, Sum};
 
-use crate::adoption::is_same;
+use crate::adoption::Said;
 use crate::apply::{self, Happened};
 use crate::error::store;
 use crate::hand::{BmcOf, HandError};
@@ -60,7 +60,8 @@ pub struct Visit {
 pub struct Shown {
     pub pin: Pin,
     /// Of the machine that it says it speaks for.
-    pub serial: Option<String>,
+    pub serials: Vec<String>,
+    pub uuids: Vec<String>,
 }
 
 /// What the watch asks of a BMC.
@@ -407,11 +408,11 @@ async fn know(w: &mut Write<'_>, catalog: &Catalog, machine: MachineId, shown: S
     if bmc_adoption::pin_of(w.tx, machine).await.map_err(store)?.is_some() {
         return Ok(());
     }
-    let said = shown.serial.as_deref().map(str::trim).filter(|serial| !serial.is_empty());
-    if let (Some(known), Some(said)) = (record.serial.as_deref(), said)
-        && !is_same(known, said)
-    {
-        let why = format!("its BMC speaks for the machine with serial number {said}, and its own is {known}");
+    let said = Said { serials: &shown.serials, uuids: &shown.uuids };
+    let told = shown.serials.join(" or ");
+    if !said.fits(record.serial.as_deref(), record.uuid.as_deref()) {
+        let known = record.serial.as_deref().unwrap_or("unknown");
+        let why = format!("its BMC speaks for the machine with serial number {told}, and its own is {known}");
         let title = format!(
             "{why}: nothing is asked of that BMC any more. Put the address in its rack layout right, or the serial number, \
              then `muster bmc trust {} --next`",
@@ -419,19 +420,19 @@ async fn know(w: &mut Write<'_>, catalog: &Catalog, machine: MachineId, shown: S
         );
         let id = TicketId(crate::rim::fresh_id()?);
         tickets::open_ticket(w.tx, id, Subject::Bmc(machine), FOREIGN, &title, "{}", w.now).await.map_err(store)?;
-        let pin = format!("{REFUSED}{said}");
-        let row = PinRow { machine, pin, serial: Some(said.to_owned()), at: w.now, actor: "watch".into() };
+        let pin = format!("{REFUSED}{told}");
+        let row = PinRow { machine, pin, serial: Some(told.clone()), at: w.now, actor: "watch".into() };
         bmc_adoption::put_pin(w.tx, &row).await.map_err(store)?;
         let detail = serde_json::json!({ "why": why, "tls-pin": shown.pin.to_string() });
         let happened = Happened {
-            cause: format!("bmc-foreign/{said}/{}", w.now.0),
+            cause: format!("bmc-foreign/{told}/{}", w.now.0),
             actor: "bmc",
             event: Life::ImpostorSeen,
             detail,
         };
         return apply::apply(w, catalog, machine, happened).await.map(drop);
     }
-    let (pin, serial) = (shown.pin.to_string(), said.map(str::to_owned));
+    let (pin, serial) = (shown.pin.to_string(), record.serial.or_else(|| shown.serials.first().cloned()));
     let detail = serde_json::json!({ "before": null, "after": pin, "serial": serial });
     let row = PinRow { machine, pin, serial, at: w.now, actor: "first-use".into() };
     bmc_adoption::put_pin(w.tx, &row).await.map_err(store)?;

@@ -34,7 +34,8 @@ async fn site(serial: Option<&str>) -> (crate::bed::Folder, Site) {
 }
 
 fn greets(site: &Site, at: &str, serial: Option<&str>) {
-    let greets = Greets { protocol: Protocol::Redfish, serial: serial.map(str::to_owned), pin: Some(Pin([7; 32])) };
+    let (protocol, serial) = (Protocol::Redfish, serial.map(str::to_owned));
+    let greets = Greets { protocol, serial, sku: None, pin: Some(Pin([7; 32])) };
     site.bmcs.of(at, |fake| *fake = Fake { password: "factory-label".into(), greets: Some(greets), ..Fake::default() });
 }
 
@@ -113,6 +114,16 @@ async fn a_machine_of_a_layout_that_has_this_serial_gets_its_bmc_and_keeps_it_wh
     assert!(Site::bmc_of(&site.known(id).await).contains("10.9.0.5"));
     site.me.follow_layouts().await.unwrap();
     assert!(site.known(id).await.record.bmc.is_some(), "the layout that names no BMC took it away");
+}
+
+#[tokio::test]
+async fn the_number_on_the_label_may_be_either_of_the_two_that_a_bmc_tells() {
+    let (_folder, site) = site(Some("CNIVC0014M0388")).await;
+    site.bmcs.of(AT, |fake| fake.greets.as_mut().unwrap().sku = Some("F54P1G3".into()));
+    take(&site, vec![Entry { serial: Some("F54P1G3".into()), ..entry(None, Some("10.9.0.5")) }]).await;
+    site.me.adopt_bmcs_once().await.unwrap();
+    let id = site.id("f54p1g3").await;
+    assert_eq!(site.known(id).await.record.serial.as_deref(), Some("F54P1G3"), "what its agent will say too");
 }
 
 #[tokio::test]
@@ -351,7 +362,7 @@ async fn a_bmc_of_another_machine_is_asked_nothing_until_its_layout_names_anothe
         let access = serde_json::from_str(site.known(id).await.record.bmc.as_deref().unwrap()).unwrap();
         muster_conductor::BmcOf { machine: id, access }
     };
-    let shown = Some(Shown { pin: Pin([3; 32]), serial: Some("S-2".into()) });
+    let shown = Some(Shown { pin: Pin([3; 32]), serials: vec!["S-2".into()], uuids: vec![] });
     site.with_bmc(id, |fake| fake.shown = shown).await;
     site.me.visit(&bmc().await).await.unwrap();
     assert!(site.vault.pin_of(id).await.unwrap_err().reason.contains("S-2"));

@@ -220,7 +220,7 @@ async fn one_dead_bmc_costs_its_own_line_of_the_report() {
     assert_eq!(verdicts(one), [FirmwareVerdict::Differs], "what stands by runs on nobody");
     assert_eq!(verdicts(other), [FirmwareVerdict::AsWanted]);
     assert_eq!((dead.plan.clone(), dead.error.as_deref(), dead.later), (None, Some("no answer"), true));
-    assert!(bare.error.as_deref().is_some_and(|why| why.contains("no BMC")) && !bare.later);
+    assert!(bare.error.as_deref().is_some_and(|why| why.contains("nobody named its BMC")) && !bare.later);
     let [model] = report.models.as_slice() else { panic!("{:?}", report.models) };
     assert!(
         model.words.starts_with("2 of 4 machines differ: ") && model.words.ends_with("2 could not be read"),

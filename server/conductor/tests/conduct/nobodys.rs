@@ -11,6 +11,7 @@ use muster_conductor::{BmcOf, FindHand, HandError, Met, ProbeHand, Secret, Write
 pub struct Greets {
     pub protocol: Protocol,
     pub serial: Option<String>,
+    pub sku: Option<String>,
     pub pin: Option<Pin>,
 }
 
@@ -51,7 +52,8 @@ impl FindHand for Bmcs {
                     later: false,
                 });
             }
-            let identity = Identity { serial: greets.serial, tls_pin: greets.pin, ..Identity::default() };
+            let identity =
+                Identity { serial: greets.serial, sku: greets.sku, tls_pin: greets.pin, ..Identity::default() };
             Ok(Met { identity, profile: None })
         });
         Box::pin(async move { met })

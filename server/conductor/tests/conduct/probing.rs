@@ -41,7 +41,7 @@ async fn what_one_bmc_does_is_known_of_its_kind_and_no_other_is_restarted_for_it
     assert_eq!((known[0].kind.as_str(), &known[0].learnt), ("Acme/One/1.0", &learnt));
     assert_eq!(site.power_log(one).await, ["restart-bmc", "probe-write"]);
     // One that is adopted later is of a kind that was tried.
-    let greets = Greets { protocol: Protocol::Redfish, serial: Some("NEW-1".into()), pin: None };
+    let greets = Greets { protocol: Protocol::Redfish, serial: Some("NEW-1".into()), sku: None, pin: None };
     site.bmcs.of("https://10.9.0.5", |fake| {
         *fake = Fake { password: "label".into(), greets: Some(greets), ..Fake::default() };
         fake.peculiar = Peculiar { hides: vec!["PowerState".into()], away: 0, habit: Some(WriteHabit::Refused) };

@@ -69,7 +69,7 @@ pub enum SiteCommand {
 
 #[derive(clap::Args)]
 pub struct ReadManifest {
-    /// CSV with a header, or TOML with [[bmc]] tables; the columns are mac, serial, address, protocol, user, password, machine
+    /// CSV with a header, or TOML with a `[[bmc]]` table for each; the columns are mac, serial, address, protocol, user, password, machine
     file: PathBuf,
     #[command(flatten)]
     go: Go,
