@@ -8,12 +8,14 @@
 
 mod accounts;
 mod bios;
+mod events;
 mod manager;
 mod media;
 mod site;
 
 pub use accounts::Accounts;
 pub use bios::BiosStore;
+pub use events::Events;
 pub use manager::Manager;
 pub use media::{Chassis, Slot};
 pub use site::Site;
@@ -129,6 +131,10 @@ pub enum Habit {
     DropsInsertReply,
     /// `EjectMedia` gets 500.
     NeverEjects,
+    /// A subscription without `EventTypes` gets 400.
+    WantsEventTypes,
+    /// A subscription is answered with 201 and not kept.
+    ForgetsSubscription,
 }
 
 pub struct State {
@@ -148,6 +154,8 @@ pub struct State {
     pub slots_of_media: Vec<Slot>,
     /// What really happened with them, in order: `insert Cd http://...`, `eject Cd`.
     pub media_log: Vec<String>,
+    /// How it tells of events; `None`: it has no event service.
+    pub events: Option<Events>,
     /// A real machine behind it.
     pub chassis: Option<Box<dyn Chassis>>,
     /// What is served before all that, by its path without a slash at its end: a whole recording, if need be.
@@ -281,6 +289,7 @@ impl RedfishSim {
             lights: Value::Null,
             slots_of_media: Vec::new(),
             media_log: Vec::new(),
+            events: None,
             chassis: None,
             tree: BTreeMap::new(),
             slots: 16,
@@ -372,6 +381,10 @@ fn refused(status: u16, id: &str) -> Told {
 async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<Mutex<State>>) {
     let mut buffer = Vec::new();
     while let Some(asked) = read(&mut stream, &mut buffer).await {
+        let listens = state.lock().unwrap_or_else(PoisonError::into_inner).listener(&asked);
+        if let Some(listener) = listens {
+            return events::tell(&mut stream, listener).await;
+        }
         let told = state.lock().unwrap_or_else(PoisonError::into_inner).answer(&asked);
         let Some(told) = told else { return };
         let mut body = if told.body.is_null() { String::new() } else { told.body.to_string() };
@@ -431,12 +444,13 @@ impl State {
             return Some(told(200, root.clone()));
         }
         if path == "/redfish/v1" {
-            return Some(told(
-                200,
-                json!({"Systems": {"@odata.id": "/redfish/v1/Systems"},
+            let mut root = json!({"Systems": {"@odata.id": "/redfish/v1/Systems"},
                 "AccountService": {"@odata.id": "/redfish/v1/AccountService"},
-                "Links": {"Sessions": {"@odata.id": "/redfish/v1/SessionService/Sessions"}}}),
-            ));
+                "Links": {"Sessions": {"@odata.id": "/redfish/v1/SessionService/Sessions"}}});
+            if self.events.is_some() {
+                root["EventService"] = json!({"@odata.id": "/redfish/v1/EventService"});
+            }
+            return Some(told(200, root));
         }
         if let Some((status, body)) = self.moods.pop_front() {
             return Some(told(status, body));
@@ -474,6 +488,7 @@ impl State {
             ("GET", ["Systems", _, "SD"]) => Some(told(200, json!({"Name": "Pending"}))),
             ("PATCH", ["Systems", id] | ["Systems", id, "SD"]) => Some(self.patch(id, asked)),
             ("POST", ["Systems", id, "Actions", "ComputerSystem.Reset"]) => self.reset(id, asked),
+            (_, ["EventService", rest @ ..]) if self.events.is_some() => Some(self.event_service(asked, rest)),
             ("GET", ["Jobs"]) => Some(told(200, json!({"Members": [{"@odata.id": "/redfish/v1/Jobs/JID_7"}]}))),
             ("GET", ["Jobs", id]) => Some(self.job(id)),
             (_, ["AccountService", rest @ ..]) => self.account_service(asked, rest),

@@ -272,6 +272,7 @@ async fn from_a_plan_to_the_bmc_what_is_wanted_waits_there_for_the_next_boot() {
         boot_http: "http://10.0.0.1:8080".into(),
         ca_pem: "a certificate".into(),
         bmc_accounts: false,
+        events_to: None,
         name: "daemon".into(),
         tapes: muster_conductor::console::Tapes { folder: dir.join("console"), kept: 1 << 20 },
     };

@@ -74,6 +74,7 @@ impl Daemon {
             boot_http: "http://10.0.0.1:8080".into(),
             ca_pem: "a certificate".into(),
             bmc_accounts: false,
+            events_to: None,
             name: "daemon".into(),
             tapes: muster_conductor::console::Tapes { folder: folder.0.join("console"), kept: 1 << 20 },
         };

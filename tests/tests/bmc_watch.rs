@@ -3,17 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use arc_swap::ArcSwap;
-use muster_bmc::{LogMark, Since};
+use muster_bmc::{LogMark, Since, Subscription};
 use muster_catalog::{BmcAccess, Catalog, Protocol};
-use muster_conductor::{BmcHand, BmcOf, SiteKey, Vault, Visit, WatchHand};
+use muster_conductor::{BmcHand, BmcOf, EventHand, SiteKey, Vault, Visit, WatchHand};
 use muster_names::{MachineId, Power};
 use muster_store::{Place, Store};
 use muster_tests::ipmi_sim::{self, IpmiSim, Traits};
-use muster_tests::redfish_sim::RedfishSim;
+use muster_tests::redfish_sim::{Events, Habit, RedfishSim};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::broadcast;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 struct Bed {
     dir: PathBuf,
@@ -104,6 +108,79 @@ async fn b8_7_a_visit_reads_sensors_and_log_and_the_next_one_only_what_is_new() 
     let again = bed.hand.visit(&bmc, &marks(&first)).await;
     let logs = again.logs.as_ref().unwrap();
     assert!(logs.iter().all(|log| log.since == Since::Mark && log.entries.is_empty()), "{logs:?}");
+    bed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b7_14_what_a_bmc_tells_by_itself_is_heard_by_a_session_that_is_given_back() {
+    let bed = Bed::new("events").await;
+    let sim = RedfishSim::start(vec![], None).await;
+    let bmc = bmc(1, Protocol::Redfish, format!("http://{}", sim.address));
+    let (heard, cancel) = (AtomicUsize::new(0), CancellationToken::new());
+    let pushed = || {
+        heard.fetch_add(1, Ordering::SeqCst);
+    };
+    assert!(!bed.hand.listen(&bmc, &pushed, &cancel).await.unwrap(), "it has no stream");
+    assert_eq!(sim.state().open_sessions(), 0, "and nobody logged in to find that out");
+
+    let events = broadcast::channel(8).0;
+    sim.state().events = Some(Events::streaming(events.clone()));
+    let tells = async {
+        while events.receiver_count() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(sim.state().open_sessions(), 2, "one that asks and one that listens");
+        for event in [": still there\n\n", "id: 1\ndata: {\"Events\":", "[]}\n\n", "data: {}\r\n\r\n"] {
+            events.send(event.into()).unwrap();
+        }
+        while heard.load(Ordering::SeqCst) < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        cancel.cancel();
+    };
+    let (listened, ()) = tokio::join!(bed.hand.listen(&bmc, &pushed, &cancel), tells);
+    assert!(listened.unwrap());
+    assert_eq!((heard.load(Ordering::SeqCst), sim.state().open_sessions()), (2, 1));
+    bed.hand.close().await;
+    assert_eq!(sim.state().open_sessions(), 0, "the daemon leaves no session behind");
+
+    sim.state().password = "another".into();
+    let refused = bed.hand.listen(&bmc, &pushed, &CancellationToken::new()).await.unwrap_err();
+    assert!(!refused.later, "{refused}");
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn b7_14_exactly_one_subscription_of_ours_is_left_there_and_those_of_others_stay() {
+    let bed = Bed::new("subscribes").await;
+    let sim = RedfishSim::start(vec![Habit::WantsEventTypes], None).await;
+    let bmc = bmc(1, Protocol::Redfish, format!("http://{}", sim.address));
+    let wanted = |to: Option<&str>| Subscription { context: "muster".into(), destination: to.map(str::to_owned) };
+    let told = || -> Vec<(Value, Value)> {
+        let state = sim.state();
+        let all = &state.events.as_ref().unwrap().subscriptions;
+        all.values().map(|one| (one["Context"].clone(), one["Destination"].clone())).collect()
+    };
+    let none = bed.hand.subscribe(&bmc, &wanted(Some("https://a"))).await.unwrap_err();
+    assert!(!none.later && !none.may_have_happened && none.reason.contains("subscriptions"), "{none}");
+    bed.hand.subscribe(&bmc, &wanted(None)).await.unwrap();
+
+    let mut events = Events::default();
+    events.subscribed(json!({"Context": "another tool", "Destination": "https://c"}));
+    events.subscribed(json!({"Context": "muster", "Destination": "https://old"}));
+    sim.state().events = Some(events);
+    for _ in 0..2 {
+        bed.hand.subscribe(&bmc, &wanted(Some("https://a"))).await.unwrap();
+    }
+    let other = (json!("another tool"), json!("https://c"));
+    assert_eq!(told(), [other.clone(), (json!("muster"), json!("https://a"))]);
+    assert_eq!(sim.state().count("POST", "Subscriptions"), 1, "the second time it was there");
+    bed.hand.subscribe(&bmc, &wanted(None)).await.unwrap();
+    assert_eq!(told(), [other]);
+
+    sim.state().habits.push(Habit::ForgetsSubscription);
+    let forgets = bed.hand.subscribe(&bmc, &wanted(Some("https://a"))).await.unwrap_err();
+    assert!(forgets.reason.contains("lists none of ours"), "{forgets}");
     bed.end().await;
 }
 

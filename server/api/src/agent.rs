@@ -1,12 +1,13 @@
-//! The agents' door, on a listener of its own: a bearer token, a key, and a signature over path and body.
+//! The agents' door, on a listener of its own: a bearer token, a key, and a signature over path and body. By it BMCs tell of
+//! events too, known by an address that was told to them alone.
 
 use crate::problem::Problem;
 use axum::body::{Bytes, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
 use axum::{Json, Router};
-use muster_conductor::{Caller, Conductor, TurnedAway, sha256};
+use muster_conductor::{Caller, Conductor, EVENTS_PATH, TurnedAway, sha256};
 use muster_wire::{
     KEY_HEADER, MAY_PROCEED_PATH, MayProceed, Permission, Reply, SIGNATURE_HEADER, TURN_PATH, Turn, signed_bytes,
 };
@@ -19,6 +20,7 @@ pub fn agent_router(me: Arc<Conductor>) -> Router {
     Router::new()
         .route(TURN_PATH, post(turn))
         .route(MAY_PROCEED_PATH, post(may_proceed))
+        .route(&format!("{EVENTS_PATH}{{token}}"), post(event_pushed))
         .layer(axum::middleware::map_response(crate::problem::whole))
         .with_state(me)
 }
@@ -33,6 +35,14 @@ async fn may_proceed(State(me): State<Arc<Conductor>>, request: Request) -> Resu
     let (caller, body) = heard(&me, MAY_PROCEED_PATH, request).await?;
     let ask: MayProceed = serde_json::from_slice(&body).map_err(|error| Problem::bad(error.to_string()))?;
     Ok(Json(me.may_proceed(caller, ask).await.map_err(away)?))
+}
+
+/// What a BMC sends is not read: it says that there is something to read in its log.
+async fn event_pushed(State(me): State<Arc<Conductor>>, Path(token): Path<String>) -> Result<StatusCode, Problem> {
+    match me.event_pushed(&token).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Problem::not_found("no BMC was told to send its events here")),
+    }
 }
 
 /// A machine with hundreds of parts describes itself in some 200 KB.

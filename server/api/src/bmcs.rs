@@ -185,6 +185,10 @@ pub(crate) fn figures(app: &App, text: &mut String) {
          muster_bmc_visits_total{{outcome=\"refused\"}} {}\n\
          # HELP muster_bmc_visit_seconds_total How long visits took, waiting for their turn included.\n\
          # TYPE muster_bmc_visit_seconds_total counter\nmuster_bmc_visit_seconds_total {:.3}\n\
+         # HELP muster_bmc_event_streams BMCs that are listened to.\n# TYPE muster_bmc_event_streams gauge\n\
+         muster_bmc_event_streams {}\n\
+         # HELP muster_bmc_hinted_visits_total Visits that came sooner because the BMC told of something.\n\
+         # TYPE muster_bmc_hinted_visits_total counter\nmuster_bmc_hinted_visits_total {}\n\
          # HELP muster_bmc_at_once BMCs that may be visited at once.\n# TYPE muster_bmc_at_once gauge\n\
          muster_bmc_at_once {}\n\
          # HELP muster_bmc_answers_total Answers of BMCs, by whether they came in time.\n\
@@ -194,6 +198,8 @@ pub(crate) fn figures(app: &App, text: &mut String) {
         visits.silent,
         visits.refused,
         visits.seconds,
+        visits.streams,
+        visits.hinted,
         pace.at_once,
         pace.answers - pace.late,
         pace.late,

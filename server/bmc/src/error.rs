@@ -87,6 +87,20 @@ pub enum Error {
         #[source]
         source: Fault,
     },
+    #[error("BMC {bmc}: its stream of events could not be opened")]
+    Listen {
+        bmc: String,
+        #[source]
+        source: Fault,
+    },
+    #[error("BMC {bmc}: where it sends its events could not be set{}", maybe(*.sent))]
+    Subscribe {
+        bmc: String,
+        /// The order left this host and no refusal came back.
+        sent: bool,
+        #[source]
+        source: Fault,
+    },
     #[error("BMC {bmc}: its locate light could not be read")]
     ReadLocate {
         bmc: String,
@@ -205,6 +219,8 @@ impl Error {
             | Self::ReadAccounts { source, .. }
             | Self::Identify { source, .. }
             | Self::Hail { source, .. }
+            | Self::Listen { source, .. }
+            | Self::Subscribe { source, .. }
             | Self::ReadLocate { source, .. }
             | Self::SetLocate { source, .. }
             | Self::ResetBmc { source, .. }
@@ -239,7 +255,12 @@ impl Error {
         doubtful
             || of_settings
             || media
-            || matches!(self, Self::SetLocate { sent: true, .. } | Self::ResetBmc { sent: true, .. })
+            || matches!(
+                self,
+                Self::SetLocate { sent: true, .. }
+                    | Self::ResetBmc { sent: true, .. }
+                    | Self::Subscribe { sent: true, .. }
+            )
     }
 }
 

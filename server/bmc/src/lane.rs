@@ -4,7 +4,7 @@
 //! The breaker counts silence only: a BMC that refuses is alive. Failed logins are counted apart and not forgiven by
 //! the breaker's rest, because the account they lock is needed by people too (A5.6).
 
-use crate::{Fault, Inner, Secret, Target, ipmi, redfish};
+use crate::{Fault, Inner, Protocol, Secret, Target, ipmi, redfish};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -84,6 +84,24 @@ impl Sent {
     pub fn maybe(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
+}
+
+/// By what a BMC's lane is found: one for all forms that its address may be written in, so that its failed logins are
+/// counted together. The protocols have one each: a BMC may be deaf for one of them and well otherwise.
+pub fn key(protocol: Protocol, address: &str) -> String {
+    let address = address.trim().to_ascii_lowercase();
+    let (scheme, host) = address.split_once("://").unwrap_or(("", &address));
+    let (word, port) = match (protocol, scheme) {
+        (Protocol::Ipmi, _) => ("ipmi", ":623"),
+        (Protocol::Redfish, "http") => ("redfish", ":80"),
+        (Protocol::Redfish, _) => ("redfish", ":443"),
+    };
+    let host = host.trim_end_matches('/');
+    // The end of an IPv6 address without brackets is no port.
+    let has_port = host.starts_with('[') || host.matches(':').count() == 1;
+    let host = host.strip_suffix(port).filter(|_| has_port).unwrap_or(host);
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    format!("{word}/{bare}")
 }
 
 pub struct Lane {
@@ -322,6 +340,11 @@ impl Lane {
         self.health().superseded.take_if(|old| is_of(old, target));
     }
 
+    /// Its last operation had no answer.
+    pub fn was_silent(&self) -> bool {
+        self.health().silent > 0
+    }
+
     /// It answered something just now.
     pub fn hears(&self) {
         self.health().heard = Some(Instant::now());
@@ -442,6 +465,24 @@ mod tests {
         drop(probe);
         assert!(lane.run(&settings, async { Ok(()) }).await.is_ok());
         assert!(lane.run(&settings, async { Ok(()) }).await.is_ok(), "open again for all");
+    }
+
+    #[test]
+    fn a5_6_however_its_address_is_written_a_bmc_has_one_lane_a_protocol() {
+        let redfish = |address: &str| key(Protocol::Redfish, address);
+        for same in ["10.0.0.5", "https://10.0.0.5", "HTTPS://10.0.0.5:443/", " 10.0.0.5:443", "http://10.0.0.5:80"] {
+            assert_eq!(redfish(same), "redfish/10.0.0.5", "{same}");
+        }
+        for same in ["fe80::443", "[fe80::443]", "https://[fe80::443]:443"] {
+            assert_eq!(redfish(same), "redfish/fe80::443", "{same}");
+        }
+        for other in ["10.0.0.5:8443", "http://10.0.0.5:443", "10.0.0.50"] {
+            assert_ne!(redfish(other), "redfish/10.0.0.5", "{other}");
+        }
+        assert_eq!(
+            (key(Protocol::Ipmi, "BMC-5:623"), key(Protocol::Ipmi, "bmc-5")),
+            ("ipmi/bmc-5".into(), "ipmi/bmc-5".into())
+        );
     }
 
     #[tokio::test]

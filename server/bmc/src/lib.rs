@@ -21,6 +21,7 @@ mod log;
 mod media;
 mod pace;
 mod probe;
+mod push;
 mod read;
 mod reading;
 mod redfish;
@@ -38,6 +39,7 @@ pub use log::{Log, LogEntry, LogMark, LogTime, SelEvent, Since};
 pub use media::{Inserted, Medium};
 pub use pace::PaceTold;
 pub use probe::{Learnt, WriteHabit};
+pub use push::{Pushes, Subscription};
 pub use reading::{Health, Reading, ReadingKind, Thresholds};
 pub use redfish::{Authority, parse_tree};
 pub use target::{
@@ -192,7 +194,7 @@ impl Bmcs {
     /// What was proved behind an address counts no more: without a pin the next key is as good as the first.
     pub fn forget_key(&self, address: &str) {
         let lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lane) = lanes.get(&address.to_ascii_lowercase()) {
+        if let Some(lane) = lanes.get(&lane::key(Protocol::Redfish, address)) {
             lane.seen.forget();
         }
     }
@@ -214,7 +216,7 @@ impl Bmcs {
 
     fn lane(&self, target: &Target) -> Arc<Lane> {
         let mut lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.entry(target.address.to_ascii_lowercase()).or_default().clone()
+        lanes.entry(lane::key(target.protocol, &target.address)).or_default().clone()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A place more for every operation that ended well, a third fewer when answers come late: the rule by which TCP shares a
 //! line. Only a BMC that answers in the end is a witness against us; one that is silent says nothing about the pace, and
-//! gives its place away while it is waited for, so that dead ones do not slow the others.
+//! gives its place away while it is waited for, so that dead ones do not slow the others: at once if it was silent before.
 
 use crate::lane::Lane;
 use std::future::Future;
@@ -20,7 +20,9 @@ const REST: Duration = Duration::from_secs(1);
 const WHOLE: usize = 1000;
 /// A BMC that has not answered for so many usual answers is waited for without a place.
 const PATIENCE: u32 = 8;
-const LEAST_PATIENCE: Duration = Duration::from_millis(20);
+const LEAST_PATIENCE: Duration = Duration::from_millis(5);
+
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How many operations run, and how many may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct PaceTold {
 
 pub struct Pace {
     places: Semaphore,
+    /// For those that are waited for without a place: they have file descriptors too.
+    benches: Semaphore,
     gauge: Mutex<Gauge>,
 }
 
@@ -42,27 +46,33 @@ impl Pace {
     /// `most` at once whatever happens: what file descriptors there are for.
     pub fn new(most: usize) -> Self {
         let gauge = Gauge::new(most);
-        Self { places: Semaphore::new(gauge.limit()), gauge: Mutex::new(gauge) }
+        Self { places: Semaphore::new(gauge.limit()), benches: Semaphore::new(gauge.most), gauge: Mutex::new(gauge) }
     }
 
     /// Runs one operation on a lane's BMC when there is room for it.
     pub async fn run<T>(&self, lane: &Lane, answer: Duration, operation: impl Future<Output = T>) -> T {
-        let mut place = self.place().await;
+        let (mut place, mut bench) = (self.place().await, None);
         let mut operation = pin!(operation);
-        let begun = Instant::now();
+        let (begun, was_silent, mut crowded) = (Instant::now(), lane.was_silent(), false);
         loop {
-            let patience = self.gauge().patience(answer);
+            let patience = if was_silent { Duration::ZERO } else { self.gauge().patience(answer) };
             tokio::select! {
+                biased;
                 done = &mut operation => {
                     self.ended(place.take());
+                    drop(bench);
                     return done;
                 }
                 // What is usual may be known by then.
-                () = tokio::time::sleep(patience.min(answer / 16)), if place.is_some() => {
+                () = tokio::time::sleep(if crowded { LOOK } else { patience.min(LOOK) }), if place.is_some() => {
                     if lane.heard().is_none_or(|at| at.max(begun).elapsed() >= patience) {
-                        let more = self.gauge().was_silent(Instant::now());
-                        self.leave(place.take());
-                        self.places.add_permits(more);
+                        bench = self.benches.try_acquire().ok();
+                        crowded = bench.is_none();
+                        if !crowded {
+                            let more = self.gauge().was_silent(Instant::now());
+                            self.leave(place.take());
+                            self.places.add_permits(more);
+                        }
                     }
                 }
             }
@@ -252,7 +262,7 @@ mod tests {
     async fn who_is_silent_gives_the_place_away_and_is_waited_for() {
         let pace = Arc::new(Pace::new(LEAST));
         pace.answered(MS, false);
-        let dead = (0..100).map(|_| {
+        let dead = (0..LEAST).map(|_| {
             let pace = pace.clone();
             tokio::spawn(async move {
                 pace.run(&Lane::default(), 1000 * MS, tokio::time::sleep(1500 * MS)).await;
@@ -267,6 +277,27 @@ mod tests {
             one.await.unwrap();
         }
         assert_eq!(pace.places.available_permits(), LEAST, "every place came back");
+    }
+
+    #[tokio::test]
+    async fn who_was_silent_before_takes_no_place_and_only_so_many_are_waited_for() {
+        let (pace, silent, settings) = (Arc::new(Pace::new(LEAST)), Lane::default(), crate::Settings::default());
+        let _ = silent.run(&settings, async { Err::<(), _>(crate::Fault::NoAnswer(MS)) }).await;
+        assert!(silent.was_silent());
+        let silent = Arc::new(silent);
+        let dead: Vec<_> = (0..2 * LEAST)
+            .map(|_| {
+                let (pace, silent) = (pace.clone(), silent.clone());
+                tokio::spawn(async move { pace.run(&silent, 1000 * MS, tokio::time::sleep(1000 * MS)).await })
+            })
+            .collect();
+        tokio::time::sleep(100 * MS).await;
+        let waiting = (pace.places.available_permits(), pace.benches.available_permits());
+        assert_eq!(waiting, (0, 0), "as many without a place as there may be, and no more");
+        for one in dead {
+            one.await.unwrap();
+        }
+        assert_eq!((pace.places.available_permits(), pace.benches.available_permits()), (LEAST, LEAST));
     }
 
     #[test]

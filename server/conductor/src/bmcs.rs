@@ -5,18 +5,23 @@ use crate::adoption::{FindHand, Met};
 use crate::hand::{BmcOf, ConsoleHand, FirmwareHand, Hand, HandError, Lead, Login, PasswordHand};
 use crate::passwords::Vault;
 use crate::probing::ProbeHand;
+use crate::subscribing::EventHand;
 use crate::watching::{Shown, Visit, WatchHand};
 use arc_swap::ArcSwap;
 use futures_core::future::BoxFuture;
 use muster_bmc::{
     Authority, Bmcs, BootDevice, BootOrder, Console, Error, Hail, Kind, LogMark, PaceTold, PowerAction, Running,
-    Secret, Target, Trust, WriteHabit,
+    Secret, Subscription, Target, Trust, WriteHabit,
 };
 use muster_catalog::{BiosTold, BmcAccess, BmcSigns, Catalog, Placed, Protocol, Quirk};
 use muster_names::{FirmwareMode, Power};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// BMCs by the protocols of `muster-bmc`.
 pub struct BmcHand {
@@ -38,6 +43,13 @@ impl BmcHand {
     ) -> Self {
         let settings = muster_bmc::Settings { authority, ..muster_bmc::Settings::default() };
         Self { bmcs: Bmcs::new(settings), vault, secrets, catalog }
+    }
+
+    /// Every session is given back, as far as that goes quickly: at the end.
+    pub async fn close(&self) {
+        if tokio::time::timeout(GOODBYE, self.bmcs.close_all()).await.is_err() {
+            tracing::info!("some BMCs keep a session of ours until it runs out");
+        }
     }
 
     /// What its profile says of the BMC, or the layout's model of the BMC at this address.
@@ -232,6 +244,25 @@ impl WatchHand for BmcHand {
         })
     }
 
+    fn listen<'a>(
+        &'a self,
+        bmc: &'a BmcOf,
+        pushed: &'a (dyn Fn() + Send + Sync),
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<bool, HandError>> {
+        Box::pin(async move {
+            let target = self.target(bmc).await?;
+            let Some(mut pushes) = self.bmcs.pushes(&target).await.map_err(|error| told(&error))? else {
+                return Ok(false);
+            };
+            while let Some(Some(())) = cancel.run_until_cancelled(pushes.next()).await {
+                pushed();
+            }
+            pushes.close().await;
+            Ok(true)
+        })
+    }
+
     fn pace(&self) -> PaceTold {
         self.bmcs.pace()
     }
@@ -349,6 +380,14 @@ impl ProbeHand for BmcHand {
 
     fn restart<'a>(&'a self, bmc: &'a BmcOf) -> BoxFuture<'a, Result<(), HandError>> {
         Box::pin(async move { self.bmcs.reset_bmc(&self.target(bmc).await?).await.map_err(|error| told(&error)) })
+    }
+}
+
+impl EventHand for BmcHand {
+    fn subscribe<'a>(&'a self, bmc: &'a BmcOf, wanted: &'a Subscription) -> BoxFuture<'a, Result<(), HandError>> {
+        Box::pin(
+            async move { self.bmcs.subscribe(&self.target(bmc).await?, wanted).await.map_err(|error| told(&error)) },
+        )
     }
 }
 

@@ -9,7 +9,7 @@ use crate::facts::{known, shadow, state_of};
 use crate::procedure::{Patience, Phase, Procedure, Stop};
 use crate::scribe::Write;
 use crate::ways::{Journey, Led, led};
-use crate::{BmcOf, Conductor, Error, bios, body, ledger, media, passwords, probing, rim};
+use crate::{BmcOf, Conductor, Error, bios, body, ledger, media, passwords, probing, rim, subscribing};
 use muster_diagnosis::{Asked, Rail, Weight, admit};
 use muster_lifecycle::What;
 use muster_lifecycle::machine::{At, Event};
@@ -30,8 +30,14 @@ const AFTERMATH_MS: i64 = 15_000;
 const LOOK: Duration = Duration::from_millis(500);
 const MOST: u32 = 256;
 /// What couriers carry.
-const WEIGHTS: [&str; 5] =
-    [Weight::Power.label(), passwords::WEIGHT, probing::WEIGHT, Weight::Bios.label(), media::WEIGHT];
+const WEIGHTS: [&str; 6] = [
+    Weight::Power.label(),
+    passwords::WEIGHT,
+    probing::WEIGHT,
+    Weight::Bios.label(),
+    media::WEIGHT,
+    subscribing::WEIGHT,
+];
 
 /// What the claiming transaction said.
 enum Claimed {
@@ -129,6 +135,7 @@ async fn dispatch(me: &Arc<Conductor>, running: &mut JoinSet<()>) -> Result<(), 
                     passwords::WEIGHT => passwords::carry(&me, row).await,
                     probing::WEIGHT => probing::carry(&me, row).await,
                     media::WEIGHT => media::carry(&me, row).await,
+                    subscribing::WEIGHT => subscribing::carry(&me, row).await,
                     weight if weight == Weight::Bios.label() => bios::carry(&me, row).await,
                     _ => carry(&me, row).await,
                 };
@@ -262,6 +269,29 @@ pub(crate) async fn take(w: &mut Write<'_>, me: &Conductor, key: &Key, claim: i6
         Claim::Claimed(row) | Claim::Reclaimed(row) => Taken::Yes(row),
         Claim::Lost => Taken::No,
     })
+}
+
+/// That such an act's order is about to leave is written, with the claim renewed and the red button looked at.
+pub(crate) async fn goes_out(
+    me: &Arc<Conductor>,
+    key: &Key,
+    (phase, claim): (&'static str, i64),
+) -> Result<bool, Error> {
+    let (courier, key) = (me.courier.clone(), key.clone());
+    me.scribe
+        .write(move |w| {
+            Box::pin(async move {
+                if muster_store::site::lock_ledger(w.tx).await.map_err(store)?.frozen {
+                    return Ok(false);
+                }
+                let until = Millis(w.now.0.saturating_add(claim));
+                if !acts::extend(w.tx, &key, &courier, until).await.map_err(store)? {
+                    return Ok(false);
+                }
+                acts::mark_sent(w.tx, &key, &courier, phase, w.now).await.map_err(store).map(|_| true)
+            })
+        })
+        .await
 }
 
 /// The key of the next act of a BMC: its acts are counted, since no state of a machine numbers them.

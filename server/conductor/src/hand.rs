@@ -4,6 +4,7 @@
 use crate::adoption::FindHand;
 use crate::passwords::Vault;
 use crate::probing::ProbeHand;
+use crate::subscribing::EventHand;
 use crate::watching::WatchHand;
 use futures_core::future::BoxFuture;
 use muster_bmc::{Console, Running, Secret};
@@ -127,6 +128,7 @@ pub struct Hands {
     pub consoles: Arc<dyn ConsoleHand>,
     pub finder: Arc<dyn FindHand>,
     pub probes: Arc<dyn ProbeHand>,
+    pub events: Arc<dyn EventHand>,
     pub vault: Arc<Vault>,
 }
 
@@ -134,7 +136,7 @@ impl Hands {
     /// One hand for everything.
     pub fn of<H>(hand: Arc<H>, vault: Arc<Vault>) -> Self
     where
-        H: Hand + PasswordHand + WatchHand + FirmwareHand + ConsoleHand + FindHand + ProbeHand + 'static,
+        H: Hand + PasswordHand + WatchHand + FirmwareHand + ConsoleHand + FindHand + ProbeHand + EventHand + 'static,
     {
         Self {
             power: hand.clone(),
@@ -143,7 +145,8 @@ impl Hands {
             firmware: hand.clone(),
             consoles: hand.clone(),
             finder: hand.clone(),
-            probes: hand,
+            probes: hand.clone(),
+            events: hand,
             vault,
         }
     }

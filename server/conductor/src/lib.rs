@@ -34,6 +34,7 @@ mod scribe;
 mod seed;
 mod session;
 mod standing;
+mod subscribing;
 mod tidy;
 pub mod timeline;
 mod view;
@@ -61,9 +62,12 @@ pub use passwords::{PasswordAge, SiteKey, Vault, change_old_passwords};
 pub use probing::{LearntShown, ProbeHand};
 pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use session::{Caller, TurnedAway};
+pub use subscribing::{EVENTS_PATH, EventHand};
 pub use tidy::tidy;
 pub use view::hosts;
-pub use watching::{Grain, Reach, Seen, Shown, Sum, Unwell, Visit, Visits, WatchHand, Watched, watch_bmcs};
+pub use watching::{
+    Came, Grain, Reach, Rounds, Seen, Shown, Sum, Unwell, Visit, Visits, WatchHand, Watched, watch_bmcs,
+};
 
 use agents::Agents;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -98,6 +102,8 @@ pub struct Settings {
     pub name: String,
     /// A machine of ours whose BMC nobody named gets an account on it by its agent.
     pub bmc_accounts: bool,
+    /// `https://10.77.0.1:8444`: where BMCs without a stream of events send them; `None`: nowhere.
+    pub events_to: Option<String>,
     /// What consoles say is kept there.
     pub tapes: Tapes,
 }
@@ -147,6 +153,7 @@ pub struct Conductor {
     pub(crate) vault: Arc<Vault>,
     pub(crate) finder: Arc<dyn FindHand>,
     pub(crate) probes: Arc<dyn ProbeHand>,
+    pub(crate) events: Arc<dyn EventHand>,
     pub(crate) finding: adoption::Finding,
     /// Rung when an entry may have its BMC now.
     pub(crate) adoption: Notify,
@@ -226,6 +233,7 @@ impl Conductor {
             vault: hands.vault,
             finder: hands.finder,
             probes: hands.probes,
+            events: hands.events,
             finding,
             adoption: Notify::new(),
             watcher: hands.watch,

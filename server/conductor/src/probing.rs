@@ -5,7 +5,7 @@
 //! BMC that hides keys. Whether an override outlives an off machine is seen at each boot that Muster orders.
 
 use crate::apply;
-use crate::courier::{Taken, next_key, postpone, put_off, take};
+use crate::courier::{Taken, goes_out, next_key, postpone, put_off, take};
 use crate::error::store;
 use crate::facts::{Known, known, shadow};
 use crate::scribe::Write;
@@ -220,22 +220,9 @@ async fn hidden(me: &Arc<Conductor>, work: &Work, before: Vec<String>) -> Result
     Err(Outcome::Later(format!("it has not come back from its restart: {why}")))
 }
 
-/// Written down before it is sent, with the claim renewed and the red button looked at.
+/// Written down before it is sent.
 async fn durable(me: &Arc<Conductor>, work: &Work, word: &'static str) -> Result<(), Outcome> {
-    let (courier, key, scribe) = (me.courier.clone(), work.row.key.clone(), me.scribe.clone());
-    let marked = scribe.write(move |w| {
-        Box::pin(async move {
-            if muster_store::site::lock_ledger(w.tx).await.map_err(store)?.frozen {
-                return Ok(false);
-            }
-            let until = Millis(w.now.0.saturating_add(CLAIM_MS));
-            if !acts::extend(w.tx, &key, &courier, until).await.map_err(store)? {
-                return Ok(false);
-            }
-            acts::mark_sent(w.tx, &key, &courier, word, w.now).await.map_err(store).map(|_| true)
-        })
-    });
-    match marked.await {
+    match goes_out(me, &work.row.key, (word, CLAIM_MS)).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Outcome::Lost),
         Err(error) => Err(Outcome::Later(error.to_string())),

@@ -1,5 +1,5 @@
-//! `muster bmc`: what a BMC tells, asked from here and without a daemon, its machine's console and locate light, and its own
-//! restart; no setting is ever changed that way. And, by way of the daemon, which BMCs there are and which of them are ours.
+//! `muster bmc`: what a BMC tells, asked from here and without a daemon, its machine's console, locate light and discs, and its
+//! own restart; no setting is ever changed that way. And, by way of the daemon, which BMCs there are and which of them are ours.
 
 mod console;
 mod hand;
@@ -74,6 +74,12 @@ pub enum HereCommand {
     ///
     /// Exit codes: 0 done; 1 refused, the message says why; 3 no answer, the same again may work later.
     Locate(hand::Locate),
+    /// Say what a BMC shows its machine as discs, insert an image or eject one
+    ///
+    /// It needs no daemon and is not recorded by one. What was changed is read back. Another server's image is never ejected.
+    ///
+    /// Exit codes: 0 done; 1 refused, the message says why; 3 no answer, the same again may work later.
+    Media(hand::Media),
     /// Restart a BMC itself; its machine runs on
     ///
     /// It needs no daemon and is not recorded by one. It is sent once. Whatever has a session or a console at the BMC loses it.
@@ -134,6 +140,7 @@ pub fn run(command: HereCommand, output: Output, runtime: &tokio::runtime::Runti
             HereCommand::Log(asked) => log::look(&bmcs, &asked.at.target()?, &asked.since, output).await.map(done),
             HereCommand::Console(asked) => console::show(&bmcs, asked).await.map(done),
             HereCommand::Locate(asked) => hand::locate(&bmcs, asked, output).await.map(done),
+            HereCommand::Media(asked) => hand::media(&bmcs, asked, output).await.map(done),
             HereCommand::Reset(asked) => hand::restart(&bmcs, asked, output).await.map(done),
         };
         bmcs.close_all().await;

@@ -4,6 +4,7 @@ mod slips;
 
 use anyhow::{Context as _, Result};
 use muster_catalog::{Document, Slip};
+use muster_conductor::Rounds;
 use muster_diagnosis::Budgets;
 use muster_names::Architecture;
 use muster_netboot::{BadNetwork, Dhcp, Loaders, Network, Networks, Range, Subnet, v6};
@@ -61,6 +62,13 @@ pub struct BmcConfig {
     /// Every so many minutes each BMC of ours is asked for power, sensors and what its logs have new; 0: never.
     #[serde(default = "watch_minutes")]
     pub watch_minutes: u32,
+    /// Between two visits so many BMCs at most are listened to, if they tell of events by themselves: then the next visit
+    /// comes at once. It takes one session of each; 0: none.
+    #[serde(default = "event_streams")]
+    pub event_streams: usize,
+    /// `https://10.0.0.1:8444`: the agents' port as BMCs reach it. Those without a stream are told to send their events there.
+    #[serde(default)]
+    pub events_to: Option<String>,
     /// Every BMC of ours gets a password of its own, and another one when that is so many days old. Left out, passwords
     /// change when a person asks for it.
     #[serde(default)]
@@ -125,6 +133,8 @@ impl Default for BmcConfig {
     fn default() -> Self {
         Self {
             watch_minutes: watch_minutes(),
+            event_streams: event_streams(),
+            events_to: None,
             password_days: None,
             site_key: None,
             scan: Vec::new(),
@@ -148,14 +158,19 @@ impl BmcConfig {
         Some(Duration::from_secs(u64::from(minutes) * 60))
     }
 
-    /// How long a round takes; `None`: nobody watches.
-    pub fn watch(&self) -> Option<Duration> {
-        (self.watch_minutes > 0).then(|| Duration::from_secs(u64::from(self.watch_minutes) * 60))
+    /// How BMCs are visited; `None`: nobody watches.
+    pub fn watch(&self) -> Option<Rounds> {
+        let period = Duration::from_secs(u64::from(self.watch_minutes) * 60);
+        (self.watch_minutes > 0).then_some(Rounds { period, streams: self.event_streams })
     }
 }
 
 fn watch_minutes() -> u32 {
     5
+}
+
+fn event_streams() -> usize {
+    1000
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -636,6 +651,8 @@ mod tests {
             ),
             ("[boot]", "[boot]\nhttp-port = 8444", "cannot both have port 8444"),
             ("[boot]", "[bmc.console]\nkept-bytes = 100\n[boot]", "is not within 65536"),
+            ("[boot]", "[bmc]\nevents-to = \"http://10.0.0.1:8444\"\n[boot]", "write https://"),
+            ("[boot]", "[bmc]\nevents-to = \"https://10.0.0.1:8444/x\"\n[boot]", "write https://"),
             ("[boot]", "[bmc]\nscan = [\"10.0.0.9-10.0.0.3\"]\n[boot]", "is no range"),
             ("[boot]", "[bmc]\nscan = [\"10.0.0.0/8\"]\n[boot]", "65536"),
             ("dedicated = true", "dhcp.mode = \"proxy\"", "has no range of ours"),

@@ -12,7 +12,7 @@ use muster_bootserver::{dhcp, dhcp6, http, ra, syslog, tftp};
 use muster_catalog::Catalog;
 use muster_conductor::console::{Tapes, keep_consoles};
 use muster_conductor::{
-    Authority, BmcHand, Candidates, Conductor, Hands, PasswordAge, Settings, adopt_bmcs, change_old_passwords,
+    Authority, BmcHand, Candidates, Conductor, Hands, PasswordAge, Settings, Vault, adopt_bmcs, change_old_passwords,
     couriers, deadlines, find_bmcs, fresh_id, fresh_token, keep_conflicts, refresh, tidy, timeline, watch_bmcs,
 };
 use muster_store::{Place, Store};
@@ -50,18 +50,11 @@ pub async fn serve(config: Config) -> Result<()> {
     let agents = listen::bind((config.boot.address, config.boot.agent_port).into()).await?;
     let db = Store::open(&config.place()).await.context("the database cannot be opened")?;
 
-    let settings = Settings {
-        agent_url: config.agent_url(),
-        boot_http: config.boot_http(),
-        ca_pem: secured.ca_pem.clone(),
-        // A new name each start: it is the fence against a courier that was thought dead.
-        name: format!("muster/{:032x}", fresh_id()?),
-        bmc_accounts: config.bmc.accounts_by_agent,
-        tapes: Tapes { folder: config.data.join("console"), kept: config.bmc.console.kept_bytes },
-    };
+    let settings = settings(&config, &secured.ca_pem)?;
     let in_force = Arc::new(ArcSwap::from_pointee(catalog.clone()));
-    let hands = hands(&config, &db, in_force.clone()).await?;
-    let (me, tasks) = Conductor::new(db, settings, hands, catalog.clone(), config.budgets, &cancel);
+    let (bmcs, vault) = hands(&config, &db, in_force.clone()).await?;
+    let (me, tasks) =
+        Conductor::new(db, settings, Hands::of(bmcs.clone(), vault), catalog.clone(), config.budgets, &cancel);
     let mut running = JoinSet::new();
     running.spawn(named("scribe", tasks.scribe, cancel.clone()));
 
@@ -140,8 +133,22 @@ pub async fn serve(config: Config) -> Result<()> {
     };
     cancel.cancel();
     while running.join_next().await.is_some() {}
+    bmcs.close().await;
     me.db.close().await;
     ended
+}
+
+fn settings(config: &Config, ca_pem: &str) -> Result<Settings> {
+    Ok(Settings {
+        agent_url: config.agent_url(),
+        boot_http: config.boot_http(),
+        ca_pem: ca_pem.to_owned(),
+        // A new name each start: it is the fence against a courier that was thought dead.
+        name: format!("muster/{:032x}", fresh_id()?),
+        bmc_accounts: config.bmc.accounts_by_agent,
+        events_to: config.bmc.events_to.clone(),
+        tapes: Tapes { folder: config.data.join("console"), kept: config.bmc.console.kept_bytes },
+    })
 }
 
 /// What is done at BMCs by the clock, and at those that are nobody's yet.
@@ -159,20 +166,20 @@ async fn over_bmcs(
         let old = change_old_passwords(me.clone(), PasswordAge { days }, cancel.clone());
         running.spawn(named("old passwords", old, cancel.clone()));
     }
-    if let Some(period) = config.bmc.watch() {
+    if let Some(rounds) = config.bmc.watch() {
         me.remember_bmcs().await?;
-        running.spawn(named("watch over BMCs", watch_bmcs(me.clone(), period, cancel.clone()), cancel.clone()));
+        running.spawn(named("watch over BMCs", watch_bmcs(me.clone(), rounds, cancel.clone()), cancel.clone()));
     }
     Ok(())
 }
 
 /// How BMCs are reached, with the passwords that open.
-async fn hands(config: &Config, db: &Store, in_force: Arc<ArcSwap<Catalog>>) -> Result<Hands> {
+async fn hands(config: &Config, db: &Store, in_force: Arc<ArcSwap<Catalog>>) -> Result<(Arc<BmcHand>, Arc<Vault>)> {
     let (vault, said) = vault::open(config, db).await?;
     said.iter().for_each(|line| tracing::warn!("{line}"));
     let vault = Arc::new(vault);
     let hand = Arc::new(BmcHand::new(vault.clone(), config.secrets.clone(), in_force, authority(config)?));
-    Ok(Hands::of(hand, vault))
+    Ok((hand, vault))
 }
 
 /// Whoever signs certificates for the BMCs of this site.

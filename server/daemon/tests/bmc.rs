@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 use muster_tests::ipmi_sim::{self, IpmiSim, Traits};
-use muster_tests::redfish_sim::{Identity, RedfishSim, recorded};
+use muster_tests::redfish_sim::{Identity, RedfishSim, Slot, recorded};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -409,6 +409,27 @@ async fn a_light_is_switched_and_told_over_both_protocols() {
     let (_none, url) = redfish().await;
     asked("locate", &url, &["on"]).await.tells(REFUSED, &["does not offer a locate light"], "no light");
     assert!(asked("locate", &url, &["state"]).await.out.contains("unknown"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disc_is_inserted_told_and_ejected_and_that_of_another_server_stays() {
+    let (sim, url) = redfish().await;
+    sim.state().tree.clear();
+    let foreign = "http://10.9.9.9/rescue.iso";
+    sim.state().slots_of_media = vec![Slot::of("Cd", &["CD"]), Slot::of("Usb", &["USBStick"]).with(foreign)];
+    let image = "http://10.0.0.1/boot.iso";
+    let usb = json!({"slot": "Usb", "disc": false, "image": foreign, "inserted": true});
+    let cd = |image: Value| json!({"slot": "Cd", "disc": true, "inserted": !image.is_null(), "image": image});
+    let said = asked("media", &url, &["--insert", image, "--output", "json"]).await;
+    assert_eq!(said.json(), json!([cd(json!(image)), usb]), "{}", said.err);
+    let said = asked("media", &url, &[]).await;
+    assert!(said.out.contains("SLOT") && said.out.contains(image) && said.out.contains(foreign), "{}", said.out);
+    let said = asked("media", &url, &["--eject", "http://10.0.0.1/other.iso", "--output", "json"]).await;
+    assert_eq!(said.json(), json!([cd(json!(null)), usb]), "{}", said.err);
+    let said = asked("media", &url, &["--eject", image]).await;
+    assert!(said.err.contains("nothing to eject"), "{}", said.err);
+    let (_sim, url) = ipmi(Traits::default()).await;
+    asked("media", &url, &[]).await.tells(REFUSED, &["protocol redfish"], "IPMI has none");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@
 
 pub mod acts;
 pub mod bmc_adoption;
+pub mod bmc_events;
 pub mod bmc_watch;
 pub mod boot_tokens;
 pub mod boots;

@@ -26,6 +26,7 @@ const MAIN: &[Step] = &[
     Step { tables: include_str!("../migrations/0004-bmc-passwords.sql"), lite: "", pg: "" },
     Step { tables: include_str!("../migrations/0005-bmc-watch.sql"), lite: "", pg: "" },
     Step { tables: include_str!("../migrations/0006-bmc-adoption.sql"), lite: "", pg: "" },
+    Step { tables: include_str!("../migrations/0007-bmc-events.sql"), lite: "", pg: "" },
 ];
 
 /// Leases are a database of their own on SQLite.

@@ -5,10 +5,12 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use futures_core::future::BoxFuture;
 use muster_api::{App, Role, agent_router, mint, router};
-use muster_bmc::{Health, Log, LogEntry, LogMark, LogTime, PaceTold, Reading, ReadingKind, Since, Thresholds};
+use muster_bmc::{
+    Health, Log, LogEntry, LogMark, LogTime, PaceTold, Reading, ReadingKind, Since, Subscription, Thresholds,
+};
 use muster_catalog::{BiosTold, BmcAccess, Catalog, Protocol, read};
 use muster_conductor::{
-    BmcOf, Conductor, ConsoleHand, FindHand, FirmwareHand, Hail, Hand, HandError, Hands, Lead, Login, Met,
+    BmcOf, Conductor, ConsoleHand, EventHand, FindHand, FirmwareHand, Hail, Hand, HandError, Hands, Lead, Login, Met,
     PasswordHand, ProbeHand, Running, Secret, Settings, SiteKey, Vault, Visit, WatchHand, WriteHabit,
 };
 use muster_diagnosis::Budgets;
@@ -92,6 +94,15 @@ impl WatchHand for Nobody {
         })
     }
 
+    fn listen<'a>(
+        &'a self,
+        _: &'a BmcOf,
+        _: &'a (dyn Fn() + Send + Sync),
+        _: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<bool, HandError>> {
+        Box::pin(async { Ok(false) })
+    }
+
     fn pace(&self) -> PaceTold {
         PaceTold { at_once: 16, answers: 9, late: 2 }
     }
@@ -140,6 +151,12 @@ impl ProbeHand for Nobody {
         silence()
     }
     fn restart<'a>(&'a self, _: &'a BmcOf) -> BoxFuture<'a, Result<(), HandError>> {
+        silence()
+    }
+}
+
+impl EventHand for Nobody {
+    fn subscribe<'a>(&'a self, _: &'a BmcOf, _: &'a Subscription) -> BoxFuture<'a, Result<(), HandError>> {
         silence()
     }
 }
@@ -225,6 +242,7 @@ impl Bed {
             boot_http: "http://10.0.0.1:8080".into(),
             ca_pem: "a certificate".into(),
             bmc_accounts: true,
+            events_to: None,
             name: "daemon".into(),
             tapes: muster_conductor::console::Tapes { folder: dir.join("console"), kept: 1 << 20 },
         };

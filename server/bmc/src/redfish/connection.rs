@@ -9,7 +9,7 @@ use super::tls::{self, Seen};
 use crate::lane::{Lane, Sent};
 use crate::pace::Pace;
 use crate::{Fault, Quirk, Target, Trust};
-use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LOCATION};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LOCATION};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -24,6 +24,9 @@ pub const ROOTS: [&str; 2] = ["/redfish/v1/", "/redfish/v1"];
 const MOST_BYTES: usize = 4 << 20;
 const CONNECT: Duration = Duration::from_secs(5);
 const REQUEST: Duration = Duration::from_secs(20);
+/// How long an answer that does not end by itself is read.
+const STREAM: Duration = Duration::from_secs(3600);
+const EVENTS: &str = "text/event-stream";
 const GET_TRIES: u32 = 3;
 const GET_PAUSE: Duration = Duration::from_secs(1);
 
@@ -165,8 +168,9 @@ impl Connection {
     pub fn fits(&self, target: &Target) -> bool {
         let mine = &self.0.login;
         let basic = Quirk::BasicAuth;
-        (&mine.user, &mine.password, mine.trust, mine.has(basic))
-            == (&target.user, &target.password, target.trust, target.has(basic))
+        let one_place = base(target).is_ok_and(|base| base == self.0.base);
+        let login = (&mine.user, &mine.password, mine.trust, mine.has(basic));
+        one_place && login == (&target.user, &target.password, target.trust, target.has(basic))
     }
 
     fn touch(&self) {
@@ -398,15 +402,48 @@ impl Connection {
         Ok(None)
     }
 
-    async fn send(&self, lane: &Lane, ask: &Request<'_>, pass: Pass<'_>, sent: &Sent) -> Result<Outcome, Fault> {
-        let inner = &self.0;
-        let mut request = inner.client.request(ask.method.clone(), format!("{}{}", inner.base, ask.path));
-        request = request.header("OData-Version", "4.0");
-        request = match pass {
+    fn request(&self, method: &Method, path: &str, pass: Pass<'_>) -> reqwest::RequestBuilder {
+        let Inner { client, base, login, .. } = &*self.0;
+        let request = client.request(method.clone(), format!("{base}{path}")).header("OData-Version", "4.0");
+        match pass {
             Pass::Nobody => request,
             Pass::Token(token) => request.header(TOKEN, token),
-            Pass::Basic => request.basic_auth(&inner.login.user, Some(inner.login.password.reveal())),
+            Pass::Basic => request.basic_auth(&login.user, Some(login.password.reveal())),
+        }
+    }
+
+    /// A GET of events that are sent as they happen: its answer is read for an hour at most.
+    pub async fn stream(&self, lane: &Lane, path: &str) -> Result<reqwest::Response, Fault> {
+        let token = self.token(lane, None).await?;
+        let pass = match &token {
+            Some(token) => Pass::Token(token),
+            None => {
+                lane.is_current(&self.0.login)?;
+                lane.may_log_in()?;
+                Pass::Basic
+            }
         };
+        let request = self.request(&Method::GET, path, pass).header(ACCEPT, EVENTS).timeout(STREAM);
+        let failed = |error: reqwest::Error| self.0.seen.foreign().unwrap_or(Fault::Http(error.without_url()));
+        let answer = tokio::time::timeout(REQUEST, request.send()).await.map_err(|_| Fault::NoAnswer(REQUEST))?;
+        let answer = answer.map_err(failed)?;
+        let status = answer.status();
+        if status == StatusCode::UNAUTHORIZED && token.is_none() {
+            return Err(lane.login_failed(&self.0.login));
+        }
+        if !status.is_success() {
+            return Err(json::fault(status.as_u16(), &Value::Null, path));
+        }
+        let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        match kind.trim_start().to_ascii_lowercase().starts_with(EVENTS) {
+            true => Ok(answer),
+            false => Err(Fault::NotOffered(format!("events at {path}: it sends {kind:?} there"))),
+        }
+    }
+
+    async fn send(&self, lane: &Lane, ask: &Request<'_>, pass: Pass<'_>, sent: &Sent) -> Result<Outcome, Fault> {
+        let inner = &self.0;
+        let mut request = self.request(&ask.method, ask.path, pass);
         if let Some(etag) = ask.etag {
             request = request.header(IF_MATCH, etag);
         }

@@ -3,6 +3,7 @@
 //! Nothing is changed there. What was read is kept in one transaction before it counts as read, so that a crash, or a
 //! database that is away, costs a repetition and loses no entry of a log. Machines that nobody claimed are not visited.
 
+mod hints;
 mod judge;
 mod schedule;
 mod series;
@@ -17,6 +18,7 @@ use crate::hand::{BmcOf, HandError};
 use crate::scribe::Write;
 use crate::{BmcBody, Conductor, Error, body};
 use futures_core::future::BoxFuture;
+use hints::Hints;
 use judge::{News, judge};
 use muster_bmc::{Health, Log, LogMark, PaceTold, Pin, Reading};
 use muster_catalog::Catalog;
@@ -29,6 +31,7 @@ use series::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -68,8 +71,34 @@ pub struct Shown {
 pub trait WatchHand: Send + Sync {
     /// Waits for its turn among many. Logs are read from these marks on.
     fn visit<'a>(&'a self, bmc: &'a BmcOf, after: &'a [LogMark]) -> BoxFuture<'a, Visit>;
+    /// Tells `pushed` whenever the BMC says by itself that something happened, until its stream ends or `cancel`. False: it
+    /// has no stream.
+    fn listen<'a>(
+        &'a self,
+        bmc: &'a BmcOf,
+        pushed: &'a (dyn Fn() + Send + Sync),
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<bool, HandError>>;
     /// How many are visited at once.
     fn pace(&self) -> PaceTold;
+}
+
+/// What a visit came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Came {
+    /// Visits in a row that came to nothing.
+    pub failures: u32,
+    /// A log had something new, or the power had changed.
+    pub news: bool,
+}
+
+/// How the watch goes about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Rounds {
+    /// How long a round takes.
+    pub period: Duration,
+    /// How many BMCs at most are listened to meanwhile.
+    pub streams: usize,
 }
 
 /// One BMC as the watch has it.
@@ -93,41 +122,73 @@ pub struct Visits {
     pub silent: u64,
     pub refused: u64,
     pub seconds: f64,
+    /// Visits that were brought forward because the BMC told of something.
+    pub hinted: u64,
+    /// BMCs that are listened to.
+    pub streams: usize,
 }
 
 #[derive(Default)]
 pub(crate) struct Watching {
     bmcs: Mutex<BTreeMap<MachineId, Watched>>,
     visits: Mutex<Visits>,
+    /// Where hints go, while there is a watch.
+    door: Mutex<Option<mpsc::Sender<MachineId>>>,
 }
 
 impl Watching {
     fn bmcs(&self) -> MutexGuard<'_, BTreeMap<MachineId, Watched>> {
         self.bmcs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// A BMC sent something. Without a watch, or with many hints waiting, the visit comes at its time.
+    pub(crate) fn pushed(&self, machine: MachineId) {
+        if let Some(door) = &*self.door.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = door.try_send(machine);
+        }
+    }
+
+    fn count(&self, count: impl FnOnce(&mut Visits)) {
+        count(&mut self.visits.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
-/// Visits every BMC of ours each `period` until `cancel`.
-pub async fn watch_bmcs(me: Arc<Conductor>, period: Duration, cancel: CancellationToken) {
-    let period = i64::try_from(period.as_millis()).unwrap_or(i64::MAX).max(1);
+/// Visits every BMC of ours once a round until `cancel`, and between two rounds those that tell of something.
+pub async fn watch_bmcs(me: Arc<Conductor>, rounds: Rounds, cancel: CancellationToken) {
+    let period = i64::try_from(rounds.period.as_millis()).unwrap_or(i64::MAX).max(1);
     let mut due: BTreeMap<MachineId, (Millis, BmcBody)> = BTreeMap::new();
-    let (mut running, mut read) = (JoinSet::<(MachineId, Result<u32, Error>)>::new(), None::<tokio::time::Instant>);
-    let mut going = BTreeSet::new();
+    let (mut running, mut read) = (JoinSet::<(BmcOf, Result<Came, Error>)>::new(), None::<tokio::time::Instant>);
+    let (mut going, mut hints) = (BTreeSet::new(), Hints::new(rounds.streams, period, &cancel));
+    *me.watching.door.lock().unwrap_or_else(PoisonError::into_inner) = Some(hints.door());
     let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {
-            () = cancel.cancelled() => return,
+            () = cancel.cancelled() => return hints.end().await,
             _ = tick.tick() => {}
+            machine = hints.told() => {
+                if let Some((at, _)) = due.get_mut(&machine).filter(|_| !going.contains(&machine)) {
+                    let last = me.watched(machine).and_then(|one| one.at);
+                    let sooner = hints.brings_forward(machine, last, *at);
+                    me.watching.count(|visits| visits.hinted += u64::from(sooner < *at));
+                    *at = sooner;
+                }
+                continue;
+            }
             Some(done) = running.join_next() => {
                 // A visit that panicked is not to be made for ever: its machine stays in `going`.
-                let Ok((machine, visited)) = done else { continue };
+                let Ok((bmc, visited)) = done else { continue };
+                let machine = bmc.machine;
                 going.remove(&machine);
-                let failures = visited.unwrap_or_else(|error| {
+                let came = visited.unwrap_or_else(|error| {
                     tracing::warn!(%machine, error = %error, label = error.label(), "what its BMC said was not kept");
-                    1
+                    Came { failures: 1, news: false }
                 });
-                if let Some((at, _)) = due.get_mut(&machine) {
-                    *at = schedule::next(machine, period, failures, crate::rim::now());
+                if let Some((at, access)) = due.get_mut(&machine) {
+                    *at = schedule::next(machine, period, came.failures, crate::rim::now());
+                    if came.failures == 0 && *access == bmc.access {
+                        hints.visited(&me, bmc, came.news);
+                        me.watching.count(|visits| visits.streams = hints.streams());
+                    }
                 }
                 continue;
             }
@@ -137,13 +198,18 @@ pub async fn watch_bmcs(me: Arc<Conductor>, period: Duration, cancel: Cancellati
                 Ok(fleet) => due = me.plan_visits(&due, fleet, period, crate::rim::now()),
                 Err(error) => tracing::warn!(error = %error, label = error.label(), "the list of BMCs does not read"),
             }
+            hints.keep(&due);
+            me.watching.count(|visits| visits.streams = hints.streams());
             read = Some(tokio::time::Instant::now());
         }
         let now = crate::rim::now();
         for (machine, (at, access)) in &due {
             if *at <= now && going.insert(*machine) {
                 let (me, bmc) = (me.clone(), BmcOf { machine: *machine, access: access.clone() });
-                running.spawn(async move { (bmc.machine, me.visit(&bmc).await) });
+                running.spawn(async move {
+                    let visited = me.visit(&bmc).await;
+                    (bmc, visited)
+                });
             }
         }
     }
@@ -207,11 +273,11 @@ impl Conductor {
         Ok(bmc_watch::seen_of(&mut tx, machine).await.map_err(store)?.as_ref().map(stored).unwrap_or_default())
     }
 
-    /// One visit, kept. Says how many in a row came to nothing.
+    /// One visit, kept.
     ///
     /// # Errors
     /// The database's: then nothing of it counts, and the next visit reads the same again.
-    pub async fn visit(&self, bmc: &BmcOf) -> Result<u32, Error> {
+    pub async fn visit(&self, bmc: &BmcOf) -> Result<Came, Error> {
         let visited = self.visit_once(bmc).await;
         if visited.is_err() {
             // It may have been kept all the same.
@@ -220,7 +286,7 @@ impl Conductor {
         visited
     }
 
-    async fn visit_once(&self, bmc: &BmcOf) -> Result<u32, Error> {
+    async fn visit_once(&self, bmc: &BmcOf) -> Result<Came, Error> {
         let machine = bmc.machine;
         let before = self.known_of(machine).await?;
         let begun = std::time::Instant::now();
@@ -240,6 +306,7 @@ impl Conductor {
             (Ok(_), Ok(logs)) => logs.iter().flat_map(|log| &log.entries).map(entry).collect(),
             _ => Vec::new(),
         };
+        let came = Came { failures: after.seen.reach.failures(), news: !(entries.is_empty() && news.is_empty()) };
         let sensors = after.sensors.clone().map(|(number, names)| (number, serde_json::json!(names).to_string()));
         let shown = visit.shown.clone();
         let catalog = self.catalog();
@@ -265,9 +332,8 @@ impl Conductor {
                 })
             })
             .await?;
-        let failures = after.seen.reach.failures();
         self.watching.bmcs().insert(machine, after);
-        Ok(failures)
+        Ok(came)
     }
 
     /// The rows that this visit's numbers make: its own, and the hour and the day with them added.
@@ -322,13 +388,14 @@ impl Conductor {
     }
 
     fn visited(&self, reach: &Reach, took: Duration) {
-        let mut visits = self.watching.visits.lock().unwrap_or_else(PoisonError::into_inner);
-        match reach {
-            Reach::Answers => visits.answered += 1,
-            Reach::Refuses { .. } => visits.refused += 1,
-            Reach::Silent { .. } | Reach::Unvisited => visits.silent += 1,
-        }
-        visits.seconds += took.as_secs_f64();
+        self.watching.count(|visits| {
+            match reach {
+                Reach::Answers => visits.answered += 1,
+                Reach::Refuses { .. } => visits.refused += 1,
+                Reach::Silent { .. } | Reach::Unvisited => visits.silent += 1,
+            }
+            visits.seconds += took.as_secs_f64();
+        });
     }
 
     /// What is known of a machine's BMC; `None` where it was never visited.

@@ -3,12 +3,12 @@
 
 use crate::nobodys::{Greets, Peculiar};
 use futures_core::future::BoxFuture;
-use muster_bmc::{Console, Log, LogEntry, LogMark, PaceTold, Reading, Since, Target};
+use muster_bmc::{Console, Log, LogEntry, LogMark, PaceTold, Reading, Since, Subscription, Target};
 use muster_catalog::{BiosSetting, BiosTold, BmcAccess, Catalog, Image, Manifest, read};
 use muster_conductor::console::Tapes;
 use muster_conductor::plans::{Action, Executed, PlanRequest};
 use muster_conductor::{
-    BmcOf, Built, Conductor, ConsoleHand, Error, FirmwareHand, Hand, HandError, Hands, Known, Lead, Login,
+    BmcOf, Built, Conductor, ConsoleHand, Error, EventHand, FirmwareHand, Hand, HandError, Hands, Known, Lead, Login,
     PasswordHand, Running, Secret, Settings, Shown, SiteKey, Vault, Visit, WatchHand, known,
 };
 use muster_diagnosis::Budgets;
@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -152,6 +153,14 @@ pub struct Fake {
     pub shown: Option<Shown>,
     /// What it says to whoever finds it.
     pub greets: Option<Greets>,
+    /// By this it tells of events; without, it has no stream.
+    pub events: Option<Arc<Notify>>,
+    /// Where it sends events.
+    pub sends_to: Option<String>,
+    /// Where it was told to.
+    pub told_to_send: Vec<Option<String>>,
+    /// It takes no subscriptions.
+    pub mute: bool,
     /// Where a BMC with a console answers for it.
     pub console: Option<std::net::SocketAddr>,
 }
@@ -203,6 +212,10 @@ impl Default for Fake {
             peculiar: Peculiar::default(),
             shown: None,
             greets: None,
+            events: None,
+            sends_to: None,
+            told_to_send: Vec::new(),
+            mute: false,
             console: None,
         }
     }
@@ -462,6 +475,21 @@ impl Hand for Bmcs {
     }
 }
 
+impl EventHand for Bmcs {
+    fn subscribe<'a>(&'a self, bmc: &'a BmcOf, wanted: &'a Subscription) -> BoxFuture<'a, Result<(), HandError>> {
+        let ended = self.of(&bmc.access.address, |fake| {
+            fake.told_to_send.push(wanted.destination.clone());
+            if fake.mute {
+                let reason = "it has no event service".into();
+                return Err(HandError { reason, may_have_happened: false, later: false });
+            }
+            fake.sends_to.clone_from(&wanted.destination);
+            Ok(())
+        });
+        Box::pin(async move { ended })
+    }
+}
+
 impl WatchHand for Bmcs {
     fn visit<'a>(&'a self, bmc: &'a BmcOf, after: &'a [LogMark]) -> BoxFuture<'a, Visit> {
         let visit = self.of(&bmc.access.address, |fake| {
@@ -499,6 +527,22 @@ impl WatchHand for Bmcs {
             }
         });
         Box::pin(async move { visit })
+    }
+
+    fn listen<'a>(
+        &'a self,
+        bmc: &'a BmcOf,
+        pushed: &'a (dyn Fn() + Send + Sync),
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<bool, HandError>> {
+        let events = self.of(&bmc.access.address, |fake| fake.events.clone());
+        Box::pin(async move {
+            let Some(events) = events else { return Ok(false) };
+            while let Some(()) = cancel.run_until_cancelled(events.notified()).await {
+                pushed();
+            }
+            Ok(true)
+        })
     }
 
     fn pace(&self) -> PaceTold {
@@ -545,6 +589,7 @@ impl Site {
             boot_http: "http://10.0.0.1:8080".into(),
             ca_pem: "a certificate".into(),
             bmc_accounts: true,
+            events_to: Some("https://10.0.0.1:8444".into()),
             name: "daemon-a".into(),
             tapes: tapes_of(&place),
         };

@@ -2,12 +2,13 @@
 
 use crate::bed::{Fake, Site, folder};
 use muster_bmc::{Health, LogEntry, LogTime, Pin, Reading, ReadingKind, Thresholds};
-use muster_conductor::{BmcOf, Grain, Reach, Shown, watch_bmcs};
+use muster_conductor::{BmcOf, Grain, Reach, Rounds, Shown, watch_bmcs};
 use muster_diagnosis::Budgets;
 use muster_names::{MachineId, Millis, Power, Subject};
 use muster_store::{bmc_adoption, bmc_watch};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 fn reading(name: &str, value: f64, health: Health) -> Reading {
@@ -35,8 +36,10 @@ async fn bmc(site: &Site, id: MachineId) -> BmcOf {
 }
 
 async fn visit(site: &Site, id: MachineId) -> u32 {
-    site.me.visit(&bmc(site, id).await).await.unwrap()
+    site.me.visit(&bmc(site, id).await).await.unwrap().failures
 }
+
+const ROUNDS: Rounds = Rounds { period: Duration::from_secs(300), streams: 64 };
 
 /// What the event log was told of this BMC.
 async fn told(site: &Site, id: MachineId) -> Vec<String> {
@@ -133,7 +136,7 @@ async fn the_watch_visits_all_that_are_ours_and_no_order_leaves_by_it() {
     let (_folder, place) = folder();
     let site = Site::open(place, Arc::default(), Budgets::default(), false).await;
     let cancel = CancellationToken::new();
-    let watch = tokio::spawn(watch_bmcs(site.me.clone(), Duration::from_secs(300), cancel.clone()));
+    let watch = tokio::spawn(watch_bmcs(site.me.clone(), ROUNDS, cancel.clone()));
     let answering = || site.me.watched_counts().0.get("answers").copied().unwrap_or(0);
     site.when("the first round", async || answering() >= 14).await;
     cancel.cancel();
@@ -142,6 +145,57 @@ async fn the_watch_visits_all_that_are_ours_and_no_order_leaves_by_it() {
     let fake: Fake = site.with_bmc(id, |fake| fake.clone()).await;
     assert_eq!((fake.asked_after.len(), fake.log.len()), (1, 0), "one visit in a period, and nothing is switched");
     assert!(site.me.watched(site.id("bare1").await).is_none(), "it has no BMC");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b7_14_an_event_that_a_bmc_tells_brings_its_next_visit_forward_and_the_log_is_what_counts() {
+    let (_folder, site) = Site::sqlite().await;
+    let (tells, silent) = (site.id("r1-n1").await, site.id("r1-n2").await);
+    let events = Arc::new(Notify::new());
+    site.with_bmc(tells, |fake| fake.events = Some(events.clone())).await;
+    let cancel = CancellationToken::new();
+    let watch = tokio::spawn(watch_bmcs(site.me.clone(), ROUNDS, cancel.clone()));
+    let visits = async |id| site.with_bmc(id, |fake| fake.asked_after.len()).await;
+    site.when("the first round", async || visits(tells).await == 1 && visits(silent).await == 1).await;
+    site.with_bmc(tells, |fake| fake.log_told = vec![entry(7)]).await;
+    events.notify_one();
+    assert_eq!(visits(tells).await, 1, "not at the same moment: who tells much is not visited all the time");
+    site.when("what it told of is read", async || logged(&site, tells).await.len() == 1).await;
+    assert_eq!((visits(tells).await, visits(silent).await), (2, 1));
+    let (told, _) = site.me.visits();
+    assert_eq!((told.hinted, told.streams), (1, 1));
+    cancel.cancel();
+    watch.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b7_14_a_bmc_without_a_stream_is_told_to_send_its_events_and_who_refuses_is_not_asked_again() {
+    let (_folder, site) = Site::sqlite().await;
+    // Those with the even numbers speak Redfish, see the layout of these tests.
+    let (sends, mute) = (site.id("r2-n1").await, site.id("r2-n2").await);
+    site.with_bmc(mute, |fake| fake.mute = true).await;
+    let cancel = CancellationToken::new();
+    let watch = tokio::spawn(watch_bmcs(site.me.clone(), ROUNDS, cancel.clone()));
+    let asked = async |id| site.with_bmc(id, |fake| fake.told_to_send.clone()).await;
+    let heard = async |id| {
+        let log = site.log(None).await.into_iter().filter(|row| row.kind.starts_with("bmc-events"));
+        log.filter(|row| row.subject == Subject::Machine(id)).map(|row| row.kind).collect::<Vec<_>>()
+    };
+    site.when("both are settled", async || !heard(sends).await.is_empty() && !heard(mute).await.is_empty()).await;
+    assert_eq!(heard(sends).await, ["bmc-events-subscribed"]);
+    assert_eq!((heard(mute).await, asked(mute).await.len()), (vec!["bmc-events-refused".to_owned()], 1));
+    let to = site.with_bmc(sends, |fake| fake.sends_to.clone()).await.unwrap();
+    let token = to.strip_prefix("https://10.0.0.1:8444/bmc-events/").unwrap();
+    let log = format!("{:?}", site.log(None).await);
+    assert!(!log.contains(token), "the address is told to the BMC alone");
+
+    let visits = async |id| site.with_bmc(id, |fake| fake.asked_after.len()).await;
+    assert!(!site.me.event_pushed("guessed").await.unwrap());
+    assert!(site.me.event_pushed(token).await.unwrap());
+    site.when("the visit that it asked for", async || visits(sends).await == 2).await;
+    assert_eq!((visits(mute).await, asked(sends).await.len()), (1, 1));
+    cancel.cancel();
+    watch.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,7 +208,7 @@ async fn a5_6_a_login_that_was_refused_is_not_tried_again_because_the_daemon_sta
     let site = site.restarted().await;
     site.me.remember_bmcs().await.unwrap();
     let cancel = CancellationToken::new();
-    let watch = tokio::spawn(watch_bmcs(site.me.clone(), Duration::from_secs(300), cancel.clone()));
+    let watch = tokio::spawn(watch_bmcs(site.me.clone(), ROUNDS, cancel.clone()));
     let visits = async |id| site.with_bmc(id, |fake| fake.asked_after.len()).await;
     site.when("the others' visits", async || visits(other).await == 2).await;
     tokio::time::sleep(Duration::from_secs(2)).await;

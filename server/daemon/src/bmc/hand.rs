@@ -1,11 +1,12 @@
-//! `muster bmc locate` and `muster bmc reset`: the light by which a machine is found, and the restart of the BMC itself.
+//! `muster bmc locate`, `media` and `reset`: the light by which a machine is found, the discs that its BMC shows it, and the
+//! restart of the BMC itself.
 
 use super::{At, text};
 use crate::cli::Output;
 use crate::plan::go_on;
-use crate::table::plain_text;
+use crate::table::{self, plain_text};
 use anyhow::Result;
-use muster_bmc::{Bmcs, Identity};
+use muster_bmc::{Bmcs, Identity, Medium};
 use serde_json::json;
 
 #[derive(clap::Args)]
@@ -31,6 +32,52 @@ pub struct Restart {
     /// Do it; without, it says what it would do and asks where there is a terminal
     #[arg(long)]
     yes: bool,
+}
+
+#[derive(clap::Args)]
+pub struct Media {
+    #[command(flatten)]
+    at: At,
+    /// Show the machine this image as a disc: an address that the BMC reaches. What came from the same server before is ejected
+    #[arg(long, value_name = "URL", conflicts_with = "eject")]
+    insert: Option<String>,
+    /// Eject whatever came from the same server as this image, and nothing else
+    #[arg(long, value_name = "URL")]
+    eject: Option<String>,
+}
+
+/// What was asked for, and then how all slots are.
+pub async fn media(bmcs: &Bmcs, asked: &Media, output: Output) -> Result<()> {
+    let target = asked.at.target()?;
+    if let Some(image) = &asked.insert {
+        let slot = bmcs.insert(&target, image).await?.slot;
+        eprintln!("{}: {} shows {}", plain_text(&asked.at.url), plain_text(&slot), plain_text(image));
+    }
+    if let Some(image) = &asked.eject {
+        let ejected = bmcs.eject(&target, image).await?;
+        eprintln!("{}: {}", plain_text(&asked.at.url), if ejected { "ejected" } else { "there was nothing to eject" });
+    }
+    let slots = bmcs.media(&target).await?;
+    match output {
+        Output::Json => {
+            let slot = |one: &Medium| json!({"slot": one.slot, "disc": one.disc, "image": one.image, "inserted": one.inserted});
+            println!("{:#}", json!(slots.iter().map(slot).collect::<Vec<_>>()));
+        }
+        Output::Table => {
+            table::print(&["slot", "takes", "inserted", "image"], &slots.iter().map(row).collect::<Vec<_>>())
+        }
+    }
+    Ok(())
+}
+
+fn row(slot: &Medium) -> Vec<String> {
+    let inserted = match slot.inserted {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "-",
+    };
+    let takes = if slot.disc { "discs" } else { "others" };
+    vec![text(&Some(slot.slot.clone())), takes.into(), inserted.into(), text(&slot.image)]
 }
 
 pub async fn locate(bmcs: &Bmcs, asked: &Locate, output: Output) -> Result<()> {

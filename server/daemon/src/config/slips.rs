@@ -45,6 +45,15 @@ pub fn slips(config: &Config, document: &Document<'_>) -> Vec<Slip> {
         let said = format!("{addresses} addresses take too long to look through; {MOST_SCANNED} are the most");
         found.push(document.slip_at("bmc.scan", said));
     }
+    let reached = |to: &&String| {
+        let url = reqwest::Url::parse(to).ok().filter(|url| url.scheme() == "https" && url.path() == "/");
+        url.is_some_and(|url| url.query().is_none() && url.fragment().is_none() && url.username().is_empty())
+    };
+    if let Some(to) = config.bmc.events_to.as_ref().filter(|to| !reached(to)) {
+        let said =
+            format!("{to:?} is not where BMCs reach us; write https://ADDRESS:PORT, the agents' port as they see it");
+        found.push(document.slip_at("bmc.events-to", said));
+    }
     if !KEPT.contains(&config.bmc.console.kept_bytes) {
         let (least, most) = (KEPT.start(), KEPT.end());
         let said = format!("{} is not within {least} (less holds no boot) and {most}", config.bmc.console.kept_bytes);

@@ -2,6 +2,7 @@
 
 use crate::bed::NOW;
 use muster_names::{MachineId, Millis};
+use muster_store::bmc_events::{self, SubscriptionRow};
 use muster_store::bmc_watch::{self, SeenRow, SeriesRow};
 
 const ONE: MachineId = MachineId(7);
@@ -63,5 +64,28 @@ both! {
         assert_eq!(rows.iter().map(|row| (row.n, row.body.clone())).collect::<Vec<_>>(), (3..=6).map(|n| (n, n.to_string())).collect::<Vec<_>>());
         assert_eq!(bmc_watch::logged(&mut tx, ONE, 4, 1).await.unwrap()[0].n, 5);
         assert_eq!(bmc_watch::logged(&mut tx, MachineId(8), 0, 100).await.unwrap().len(), 1);
+    }
+
+    async fn the_token_of_a_subscription_names_its_machine_until_it_is_forgotten(bed: Bed) {
+        let row = |token: &str, destination: Option<&str>| SubscriptionRow {
+            machine: ONE,
+            token: token.into(),
+            destination: destination.map(str::to_owned),
+            at: NOW,
+            why: destination.is_none().then(|| "it has no event service".to_owned()),
+        };
+        let mut tx = bed.write().await;
+        for row in [row("a", Some("https://h/a")), row("b", None)] {
+            bmc_events::put_subscription(&mut tx, &row).await.unwrap();
+        }
+        tx.commit(NOW).await.unwrap();
+        let tx = &mut bed.read().await;
+        assert_eq!(bmc_events::subscription_of(tx, ONE).await.unwrap(), Some(row("b", None)));
+        assert_eq!(bmc_events::machine_behind(tx, "b").await.unwrap(), Some(ONE));
+        assert_eq!(bmc_events::machine_behind(tx, "a").await.unwrap(), None);
+        let mut tx = bed.write().await;
+        bmc_events::forget_subscription(&mut tx, ONE).await.unwrap();
+        tx.commit(NOW).await.unwrap();
+        assert_eq!(bmc_events::subscription_of(&mut bed.read().await, ONE).await.unwrap(), None);
     }
 }
