@@ -85,6 +85,7 @@ add() {
         [bmc]=10.77.1.$((10 + n)) [bmc_user]=admin [bmc_password]=secret
         [bmc_more]=                           # a file with more lines for the BMC's emulator: sensors, FRUs
         [boot_uri]=http://10.77.0.1/boot/ipxe.efi
+        [pxe]=yes                             # no (UEFI): PXE is off in its setup, and its card has no place in the boot order
         [qemu]=                               # further arguments, split at blanks
     )
     for pair in "$@"; do

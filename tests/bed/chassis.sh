@@ -3,6 +3,7 @@
 #
 # "Boot once" is a swap: QEMU starts with the network (or the disc that a BMC shows) first, and the order that holds from the
 # next reset on, the disk first, is set at once. Firmware has then read the first order, and a guest that reboots comes up from its disk.
+# A boot device may also be an address: UEFI HTTP boot of it, which firmware forgets itself once it has begun (see qemu.sh).
 set -euo pipefail
 . "$(cd "$(dirname "$0")" && pwd)/lib.sh"
 load_bed "$1"
@@ -27,17 +28,23 @@ start() {
     local first=disk
     on && return
     case $(boot) in
-        pxe) first=net ;;
+        pxe)
+            first=net
+            [ "$FIRMWARE" != http ] || first=$BOOT_URI
+            # Firmware whose PXE is off has nothing to boot by it, and goes on with its own order.
+            [ "$PXE" = yes ] || first=disk
+            ;;
+        http*) first=$(boot) ;;
         cdrom) [ ! -f "$machine/disc.iso" ] || first=disc ;;
     esac
     echo default >"$machine/boot"
     rm -f "$machine/qmp.sock"
-    launch "$machine/qemu.pid" "$machine/qemu.log" "$bed_scripts/qemu.sh" "$bed" "$NAME" $first
+    launch "$machine/qemu.pid" "$machine/qemu.log" "$bed_scripts/qemu.sh" "$bed" "$NAME" "$first"
     # Only a machine that waits for its second order is paused; the others run already. See qemu.sh.
-    if [ $first = net ] && [ "$FIRMWARE" != http ]; then
+    if [ "$first" = net ]; then
         order 2 1
         qmp '{"execute":"cont"}'
-    elif [ $first = disc ]; then
+    elif [ "$first" = disc ]; then
         qmp '{"execute":"qom-set","arguments":{"path":"/machine/peripheral/disc0","property":"bootindex","value":9}}' \
             '{"execute":"cont"}'
     fi
@@ -48,7 +55,7 @@ stop() { end "$machine/qemu.pid"; log stopped; }
 
 reset() {
     on || return 0
-    if [[ ! $(boot) =~ ^(pxe|cdrom)$ ]]; then
+    if [[ ! $(boot) =~ ^(pxe|cdrom|http.*)$ ]]; then
         qmp '{"execute":"system_reset"}'
         log "reset"
     else

@@ -1,5 +1,5 @@
 #!/bin/bash
-# qemu.sh BED NAME net|disk|disc: becomes the QEMU of one machine, booting from the given first. From the network or from the
+# qemu.sh BED NAME net|disk|disc|URI: becomes the QEMU of one machine, booting from the given first. From the network or from the
 # disc that its BMC shows (machines/NAME/disc.iso) it starts paused: chassis.sh sets the order that holds from the next reset on, then lets it go.
 set -euo pipefail
 . "$(cd "$(dirname "$0")" && pwd)/lib.sh"
@@ -22,16 +22,25 @@ case $FIRMWARE in
         ipmi=()
         ;;
 esac
-if [ "$3" = net ] && [ "$FIRMWARE" = http ]; then
-    # UEFI HTTP boot has no place in QEMU's boot order; BootNext in the machine's variables is its own "once".
-    "$("$bed_scripts/virt-fw-vars.sh")" -i "$machine/vars.fd" -o "$machine/vars.new" --set-boot-uri "$BOOT_URI"
-    mv "$machine/vars.new" "$machine/vars.fd"
-elif [ "$3" = net ]; then
-    net=1 disk=2
-    start+=(-S)
-elif [ "$3" = disc ]; then
-    net=3 disk=2
-    start+=(-S)
+case $3 in
+    net)
+        net=1 disk=2
+        start+=(-S)
+        ;;
+    disc)
+        net=3 disk=2
+        start+=(-S)
+        ;;
+    http*)
+        # UEFI HTTP boot has no place in QEMU's boot order; BootNext in the machine's variables is its own "once".
+        "$("$bed_scripts/virt-fw-vars.sh")" -i "$machine/vars.fd" -o "$machine/vars.new" --set-boot-uri "$3"
+        mv "$machine/vars.new" "$machine/vars.fd"
+        ;;
+esac
+if [ "$PXE" = no ]; then
+    # A card that has a place in the order would be booted by HTTP next, with whatever address DHCP gives.
+    net=-1
+    start+=(-fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=n -fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=n)
 fi
 
 args=(

@@ -1,44 +1,21 @@
 #!/usr/bin/env bash
 # A machine whose PXE fails comes in by another way. Its firmware has no driver for its card, so that PXE is never asked for;
 # its BMC has no UEFI HTTP boot and says so; and what it shows as virtual media, our boot disc, brings the machine in.
-# The BMC is our own simulator of Redfish in front of the bed's chassis: OpenIPMI's has no virtual media.
 . "$(dirname "$0")/lib/scenario.sh"
-cargo build --quiet --locked -p muster-tests --bin redfish-bmc
-redfish=${CARGO_TARGET_DIR:-$repo/target}/debug/redfish-bmc
-attempt=${ATTEMPT:-150}
+. "$(dirname "$0")/lib/redfish.sh"
 
-prepare() {
-    local model=$1/site/files/firmware-profiles/models/qemu-q35.toml
-    sed -i -e "s/^discover-seconds = .*/discover-seconds = $((attempt * patience))/" \
-        -e 's/^\[boot\]/[boot]\nways = ["pxe", "http", "virtual-media"]/' \
-        -e 's/^profile = .*/profile = "redfish"/' "$model"
-    sed -i 's|^bmc = .*|bmc = { protocol = "redfish", address = "http://10.77.1.11:8000", user = "admin", password-file = "bmc-password" }|' \
-        "$1/site/files/rack-layouts/demo/r1.toml"
-}
-leave() { [ ! -f "$bed/pids/redfish.pid" ] || end "$bed/pids/redfish.pid"; }
+prepare() { ways_in "$1" '["pxe", "http", "virtual-media"]'; }
 
 site
 # iPXE and Linux know this card, the firmware does not: there is no option ROM, and Debian's OVMF has no driver for it.
 machine "$bed" node1 firmware=uefi nic=e1000
-(
-    load_machine node1
-    launch "$bed/pids/redfish.pid" "$bed/redfish.log" ip netns exec "$NS" "$redfish" at=10.77.1.11:8000 \
-        "chassis=$PWD/tests/bed/chassis.sh" "bed=$bed" machine=node1 "serial=$SERIAL" "uuid=$UUID"
-)
-for _ in $(seq 50); do
-    ! grep -q ready "$bed/redfish.log" || break
-    sleep 0.1
-done
-grep -q ready "$bed/redfish.log" || fail "the BMC does not listen: $(cat "$bed/redfish.log")"
+redfish_bmc node1
 disc=http://10.77.0.1:8080/boot/ipxe.iso
 (load_bed "$bed" && ip netns exec "$NS" curl -sf -r 32769-32773 "$disc") | grep -q CD001 ||
     fail "the boot disc is not served, or not by ranges"
 
 muster machine discover node1 --yes >/dev/null
-for _ in $(seq $(((attempt + 90) * patience))); do
-    [ "$(show node1 | jq -r .way.way)" != virtual-media ] || break
-    sleep 1
-done
+goes_by node1 virtual-media
 show node1 | tee "$bed/second.json" | holds "after PXE and a refused HTTP boot the machine boots by virtual media" '
     .[0] | .way.way == "virtual-media" and .medium.image == $disc' --arg disc "$disc"
 muster machine show node1 | sed -n '/boots by\|boot disc/s/^/      /p'

@@ -654,7 +654,7 @@ impl State {
             system["PowerState"] = power.into();
             if let Some(chassis) = &mut self.chassis {
                 let once = power == "On" && system["Boot"]["BootSourceOverrideEnabled"] == "Once";
-                chassis.switch(power == "On", system["Boot"]["BootSourceOverrideTarget"].as_str().filter(|_| once));
+                chassis.switch(power == "On", Some(&system["Boot"]).filter(|_| once));
                 if once {
                     system["Boot"]["BootSourceOverrideEnabled"] = "Disabled".into();
                 }

@@ -29,8 +29,8 @@ impl Slot {
 /// A real machine behind the simulated BMC.
 pub trait Chassis: Send {
     fn is_on(&self) -> bool;
-    /// `boot`: the override that holds for this start alone.
-    fn switch(&mut self, on: bool, boot: Option<&str>);
+    /// `boot`: the override that holds for this start alone, as it stands in the system's resource.
+    fn switch(&mut self, on: bool, boot: Option<&Value>);
     /// What its disc drive holds from now on; `false`: it could not be had.
     fn medium(&mut self, image: Option<&str>) -> bool;
 }

@@ -1,21 +1,21 @@
-//! A Redfish BMC with virtual media for one machine of a test bed, beside the IPMI one that it has: the simulator in front of
-//! the same chassis (`tests/bed/chassis.sh`), so that what a BMC is told by Redfish really happens to a QEMU.
+//! A Redfish BMC with virtual media and UEFI HTTP boot for one machine of a test bed, beside the IPMI one that it has: the
+//! simulator in front of the same chassis (`tests/bed/chassis.sh`), so that what a BMC is told by Redfish really happens to a QEMU.
 //!
-//! OpenIPMI's simulator, which the beds have, knows no virtual media. What is inserted is fetched from where it lies, as a
-//! BMC does it, and put into the machine's drive.
+//! OpenIPMI's simulator, which the beds have, knows neither. What is inserted is fetched from where it lies, as a BMC does
+//! it, and put into the machine's drive; an address for HTTP boot goes to the firmware as it was sent.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use muster_tests::redfish_sim::{Chassis, RedfishSim, Slot, system};
 use muster_tests::told::Told;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
 const USAGE: &str = "usage:
-  redfish-bmc at=10.77.1.11:8000 chassis=tests/bed/chassis.sh bed=DIR machine=NAME serial=SERIAL uuid=UUID
+  redfish-bmc at=10.77.1.11:8000 chassis=tests/bed/chassis.sh bed=DIR machine=NAME serial=SERIAL uuid=UUID [http-boot=yes]
                                       until it is ended; `ready` when it listens. User admin, password secret.
-                                      It lists no UEFI HTTP boot.";
+                                      It lists UEFI HTTP boot, with room for an address, where it is told to.";
 
 struct Bed {
     chassis: PathBuf,
@@ -39,14 +39,16 @@ impl Chassis for Bed {
         self.ask(&["get", "power"]).contains("power:1")
     }
 
-    fn switch(&mut self, on: bool, boot: Option<&str>) {
+    fn switch(&mut self, on: bool, boot: Option<&Value>) {
         if !on {
             self.ask(&["set", "power", "0"]);
             return;
         }
-        let boot = match boot {
+        let told = |field: &str| boot.and_then(|boot| boot.get(field)).and_then(Value::as_str);
+        let boot = match told("BootSourceOverrideTarget") {
             Some("Pxe") => "pxe",
             Some("Cd") => "cdrom",
+            Some("UefiHttp") => told("HttpBootUri").unwrap_or("default"),
             _ => "default",
         };
         self.ask(&["set", "boot", boot, "power", "1"]);
@@ -70,6 +72,11 @@ fn main() -> Result<()> {
     let at: SocketAddr = told.must("at")?;
     let bed = Bed { chassis: told.must("chassis")?, bed: told.must("bed")?, machine: told.must("machine")? };
     let (serial, uuid): (String, String) = (told.must("serial")?, told.must("uuid")?);
+    let http = match told.maybe::<String>("http-boot")?.as_deref() {
+        Some("yes") => true,
+        None | Some("no") => false,
+        Some(other) => bail!("http-boot={other} is neither yes nor no\n{USAGE}"),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let sim = RedfishSim::start_at(at, Vec::new(), None).await;
@@ -78,8 +85,13 @@ fn main() -> Result<()> {
             state.systems.insert("1".into(), system(&serial));
             state.set("UUID", json!(uuid));
             let mut boot = state.get("/Boot");
-            if let Some(listed) = boot.get_mut("BootSourceOverrideTarget@Redfish.AllowableValues") {
-                *listed = json!(["None", "Pxe", "Hdd", "Cd"]);
+            if let Some(boot) = boot.as_object_mut() {
+                let mut listed = vec!["None", "Pxe", "Hdd", "Cd"];
+                if http {
+                    listed.push("UefiHttp");
+                    boot.insert("HttpBootUri".into(), Value::Null);
+                }
+                boot.insert("BootSourceOverrideTarget@Redfish.AllowableValues".into(), json!(listed));
             }
             state.set("Boot", boot);
             state.slots_of_media = vec![Slot::of("Floppy", &["Floppy"]), Slot::of("Cd", &["CD", "DVD"])];
