@@ -11,13 +11,15 @@ bed_cache=${MUSTER_CACHE:-$bed_repo/.build/cache}
 say() { printf 'bed: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-# alive FILE: the process whose id is in FILE runs. It is known by its start time, so that a recycled id is nobody of ours.
+# alive FILE: the process whose id is in FILE runs. It is known by its start time, so that a recycled id is nobody of ours. One
+# that was killed is gone with its last thread: until then it holds its locks.
 started() { awk '{sub(/.*\) /, ""); print $20}' "/proc/$1/stat" 2>/dev/null; }
 remember() { printf '%s %s\n' "$2" "$(started "$2")" >"$1"; }
 alive() {
     local pid since
     read -r pid since 2>/dev/null <"$1" || return 1
-    [ -n "$since" ] && [ "$(started "$pid")" = "$since" ] && ! grep -q '^State:[[:space:]]Z' "/proc/$pid/status" 2>/dev/null
+    [ -n "$since" ] && [ "$(started "$pid")" = "$since" ] &&
+        ! awk '/^State:/ { dead = $2 == "Z" } /^Threads:/ { exit !(dead && $2 < 2) }' "/proc/$pid/status" 2>/dev/null
 }
 
 # end FILE: asks, waits, insists.

@@ -430,6 +430,30 @@ async fn twenty_bytes_are_given_only_to_a_bmc_that_looks_at_all_of_them() {
     }
 }
 
+/// OpenIPMI's simulator lets nobody in afterwards: sixteen bytes of the new one, then what stood behind those of the old.
+#[tokio::test]
+async fn a_bmc_that_logs_in_with_more_bytes_than_it_looks_at_keeps_its_password() {
+    let (sim, bmcs, target) = ipmi(Traits { password: LONG.into(), ..Traits::default() }).await;
+    let target = with(&target, LONG);
+    sim.state().users.keeps = Keeps::SixteenOfTwenty;
+    let limit = bmcs.password_limit(&target).await.unwrap_err();
+    let change = bmcs.set_password(&target, &Secret::new(NEW)).await.unwrap_err();
+    for error in [limit, change] {
+        assert_eq!((error.kind(), error.label(), error.may_have_happened()), (Kind::Refused, "unfit-password", false));
+        assert!(shown(&error).contains("20 bytes") && shown(&error).contains("at most 16"), "{error:?}");
+    }
+    assert!(sim.state().users.sent.is_empty());
+    assert!(bmcs.may_log_in(&target).await.unwrap());
+    // One that shows that it looks at all of them, and one that does not know the question, get a shorter one.
+    for (keeps, tests) in [(Keeps::Twenty, true), (Keeps::Twenty, false)] {
+        let (sim, bmcs, target) = ipmi(Traits { password: LONG.into(), ..Traits::default() }).await;
+        let target = with(&target, LONG);
+        (sim.state().users.keeps, sim.state().users.tests) = (keeps, tests);
+        bmcs.set_password(&target, &Secret::new(NEW)).await.unwrap();
+        new_holds(&bmcs, &target, NEW).await;
+    }
+}
+
 #[tokio::test]
 async fn a_password_that_cannot_be_carried_leaves_no_packet() {
     let over = "x".repeat(21);

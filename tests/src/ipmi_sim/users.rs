@@ -15,7 +15,7 @@ const NOT_THE_PASSWORD: u8 = 0x80;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeps {
     Twenty,
-    /// Takes 20, keeps 16 and says nothing.
+    /// Takes 20, keeps 16, leaves what stood behind them and says nothing.
     SixteenOfTwenty,
     /// Refuses them.
     Sixteen,
@@ -86,7 +86,8 @@ impl Users {
             0x02 => {
                 self.sent.push(length);
                 if !self.forgets {
-                    *password = String::from_utf8_lossy(given).into_owned();
+                    let behind = if length == 20 { password.get(kept..).unwrap_or_default() } else { "" };
+                    *password = format!("{}{behind}", String::from_utf8_lossy(given));
                 }
                 DONE
             }

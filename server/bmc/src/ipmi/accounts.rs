@@ -2,7 +2,9 @@
 //!
 //! A password is sent in the 20-byte form, padded with zeros, and in the 16-byte form of IPMI 1.5 where a BMC refuses
 //! that one. Some take 20 bytes and keep 16 without a word, and then nobody can log in; so a password of more than 16
-//! is given only to a BMC that has shown by "test password" that it looks at the last four.
+//! is given only to a BMC that has shown by "test password" that it looks at the last four. One that logs us in with more
+//! than 16 and calls others right gets none: OpenIPMI's simulator leaves the end of the old one behind the new one, and
+//! lets nobody in.
 
 use super::{APP, BUSY_PAUSE, BUSY_TRIES, FOR_LATER, TIMED_OUT, Turn, declined};
 use crate::accounts::LONGEST_IPMI;
@@ -31,7 +33,8 @@ const SHORT: usize = 16;
 pub async fn set_password(turn: &mut Turn<'_>, new: &Secret, sent: &Sent) -> Result<(), Fault> {
     let user = user(turn).await?;
     let length = new.reveal().len();
-    if length > SHORT && longest(turn, user).await? < length {
+    let before = turn.target.password.reveal().len();
+    if length.max(before) > SHORT && longest(turn, user).await? < length {
         return Err(Fault::UnfitPassword(format!(
             "it has {length} bytes, and this BMC has not shown that it keeps more than {SHORT}; take a shorter one"
         )));
@@ -70,6 +73,11 @@ async fn longest(turn: &mut Turn<'_>, user: u8) -> Result<usize, Fault> {
     match code {
         _ if FOR_LATER.contains(&code) => Err(declined(code, "a test of its password")),
         _ if TEST_FAILED.contains(&code) => Ok(LONGEST_IPMI),
+        0x00 if turn.target.password.reveal().len() > SHORT => Err(Fault::UnfitPassword(format!(
+            "this BMC logs in with {} bytes, and calls others right that end differently, so that nobody knows what it \
+             would keep; set one of at most {SHORT} bytes there by hand first",
+            turn.target.password.reveal().len()
+        ))),
         _ => Ok(SHORT),
     }
 }
