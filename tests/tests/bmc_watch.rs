@@ -5,7 +5,7 @@
 use arc_swap::ArcSwap;
 use muster_bmc::{LogMark, Since, Subscription};
 use muster_catalog::{BmcAccess, Catalog, Protocol};
-use muster_conductor::{BmcHand, BmcOf, EventHand, SiteKey, Vault, Visit, WatchHand};
+use muster_conductor::{BmcHand, BmcOf, EventHand, Heard, Listening, SiteKey, Vault, Visit, WatchHand};
 use muster_names::{MachineId, Power};
 use muster_store::{Place, Store};
 use muster_tests::ipmi_sim::{self, IpmiSim, Traits};
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -120,11 +120,16 @@ async fn b7_14_what_a_bmc_tells_by_itself_is_heard_by_a_session_that_is_given_ba
     let pushed = || {
         heard.fetch_add(1, Ordering::SeqCst);
     };
-    assert!(!bed.hand.listen(&bmc, &pushed, &cancel).await.unwrap(), "it has no stream");
+    let (places, none) = (Semaphore::new(1), Semaphore::new(0));
+    let listens = || Listening { pushed: &pushed, places: &places, cancel: &cancel };
+    assert_eq!(bed.hand.listen(&bmc, listens()).await.unwrap(), Heard::NoStream);
     assert_eq!(sim.state().open_sessions(), 0, "and nobody logged in to find that out");
 
     let events = broadcast::channel(8).0;
     sim.state().events = Some(Events::streaming(events.clone()));
+    let full = Listening { places: &none, ..listens() };
+    assert_eq!(bed.hand.listen(&bmc, full).await.unwrap(), Heard::NoPlace);
+    assert_eq!(sim.state().open_sessions(), 1, "who has no place gives the session back");
     let tells = async {
         while events.receiver_count() == 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -138,14 +143,14 @@ async fn b7_14_what_a_bmc_tells_by_itself_is_heard_by_a_session_that_is_given_ba
         }
         cancel.cancel();
     };
-    let (listened, ()) = tokio::join!(bed.hand.listen(&bmc, &pushed, &cancel), tells);
-    assert!(listened.unwrap());
+    let (listened, ()) = tokio::join!(bed.hand.listen(&bmc, listens()), tells);
+    assert_eq!((listened.unwrap(), places.available_permits()), (Heard::Ended, 1));
     assert_eq!((heard.load(Ordering::SeqCst), sim.state().open_sessions()), (2, 1));
     bed.hand.close().await;
     assert_eq!(sim.state().open_sessions(), 0, "the daemon leaves no session behind");
 
     sim.state().password = "another".into();
-    let refused = bed.hand.listen(&bmc, &pushed, &CancellationToken::new()).await.unwrap_err();
+    let refused = bed.hand.listen(&bmc, listens()).await.unwrap_err();
     assert!(!refused.later, "{refused}");
     bed.end().await;
 }
@@ -174,6 +179,8 @@ async fn b7_14_exactly_one_subscription_of_ours_is_left_there_and_those_of_other
     }
     let other = (json!("another tool"), json!("https://c"));
     assert_eq!(told(), [other.clone(), (json!("muster"), json!("https://a"))]);
+    assert!(bed.hand.subscribed(&bmc, &wanted(Some("https://a"))).await.unwrap());
+    assert!(!bed.hand.subscribed(&bmc, &wanted(None)).await.unwrap());
     assert_eq!(sim.state().count("POST", "Subscriptions"), 1, "the second time it was there");
     bed.hand.subscribe(&bmc, &wanted(None)).await.unwrap();
     assert_eq!(told(), [other]);

@@ -289,7 +289,10 @@ pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Resu
 
 async fn bmc_password(app: &App, tx: &mut Tx, id: MachineId) -> Result<BmcPasswordShown, Problem> {
     let rows = passwords::of(tx, id).await?;
-    let last = acts::acts_of(tx, Subject::Bmc(id)).await?.pop();
+    let last = acts::acts_of(tx, Subject::Bmc(id))
+        .await?
+        .into_iter()
+        .rfind(|act| act.weight == muster_conductor::PASSWORD_WEIGHT);
     let under_way = last.as_ref().filter(|act| act.finished.is_none());
     let own = rows.iter().find(|row| row.state == PasswordState::Current);
     let state = match (under_way, rows.iter().any(|row| row.state == PasswordState::Sent), own) {

@@ -87,7 +87,7 @@ pub enum Error {
         #[source]
         source: Fault,
     },
-    #[error("BMC {bmc}: its stream of events could not be opened")]
+    #[error("BMC {bmc}: how it tells of events could not be found out")]
     Listen {
         bmc: String,
         #[source]

@@ -2,7 +2,7 @@
 //!
 //! A place more for every operation that ended well, a third fewer when answers come late: the rule by which TCP shares a
 //! line. Only a BMC that answers in the end is a witness against us; one that is silent says nothing about the pace, and
-//! gives its place away while it is waited for, so that dead ones do not slow the others: at once if it was silent before.
+//! gives its place away while it is waited for, so that dead ones do not slow the others: sooner if it was silent before.
 
 use crate::lane::Lane;
 use std::future::Future;
@@ -21,6 +21,9 @@ const WHOLE: usize = 1000;
 /// A BMC that has not answered for so many usual answers is waited for without a place.
 const PATIENCE: u32 = 8;
 const LEAST_PATIENCE: Duration = Duration::from_millis(5);
+/// One that was silent the last time.
+const DOUBT: u32 = 2;
+const LEAST_DOUBT: Duration = Duration::from_millis(2);
 
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -55,7 +58,7 @@ impl Pace {
         let mut operation = pin!(operation);
         let (begun, was_silent, mut crowded) = (Instant::now(), lane.was_silent(), false);
         loop {
-            let patience = if was_silent { Duration::ZERO } else { self.gauge().patience(answer) };
+            let patience = self.gauge().patience(answer, was_silent);
             tokio::select! {
                 biased;
                 done = &mut operation => {
@@ -201,8 +204,9 @@ impl Gauge {
         owed
     }
 
-    fn patience(&self, answer: Duration) -> Duration {
-        self.usual.map_or(answer, |usual| (usual * PATIENCE).max(LEAST_PATIENCE).min(answer))
+    fn patience(&self, answer: Duration, was_silent: bool) -> Duration {
+        let (times, least) = if was_silent { (DOUBT, LEAST_DOUBT) } else { (PATIENCE, LEAST_PATIENCE) };
+        self.usual.map_or(answer, |usual| (usual * times).max(least).min(answer))
     }
 }
 
@@ -280,8 +284,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_was_silent_before_takes_no_place_and_only_so_many_are_waited_for() {
+    async fn who_was_silent_before_gives_its_place_away_sooner_and_only_so_many_are_waited_for() {
         let (pace, silent, settings) = (Arc::new(Pace::new(LEAST)), Lane::default(), crate::Settings::default());
+        pace.answered(MS, false);
+        let [doubtful, usual] = [true, false].map(|was_silent| pace.gauge().patience(1000 * MS, was_silent));
+        assert!(doubtful < usual, "{doubtful:?} {usual:?}");
         let _ = silent.run(&settings, async { Err::<(), _>(crate::Fault::NoAnswer(MS)) }).await;
         assert!(silent.was_silent());
         let silent = Arc::new(silent);
@@ -310,7 +317,7 @@ mod tests {
         }
         assert_eq!(rounds, 6);
         gauge.starting = false;
-        assert_eq!((gauge.was_silent(Instant::now()), gauge.patience(MS * 1000)), (0, MS * 1000));
+        assert_eq!((gauge.was_silent(Instant::now()), gauge.patience(MS * 1000, true)), (0, MS * 1000));
     }
 
     #[tokio::test]

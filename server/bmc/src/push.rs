@@ -40,6 +40,17 @@ impl Bmcs {
         Ok(opened.map(Pushes))
     }
 
+    /// Whether exactly this subscription of its context is there.
+    pub async fn subscribed(&self, target: &Target, wanted: &Subscription) -> Result<bool, Error> {
+        if target.protocol == Protocol::Ipmi {
+            return Ok(wanted.destination.is_none());
+        }
+        let lane = self.lane(target);
+        let reading = async { redfish::subscribed(&lane.redfish_read(&self.inner, target).await?, wanted).await };
+        let read = lane.run(&self.inner.settings, reading).await;
+        read.map_err(|source| Error::Listen { bmc: target.address.clone(), source })
+    }
+
     /// Leaves exactly this subscription of its context there, and touches no other. To do so twice does no harm.
     pub async fn subscribe(&self, target: &Target, wanted: &Subscription) -> Result<(), Error> {
         let lane = self.lane(target);

@@ -6,7 +6,7 @@ use crate::hand::{BmcOf, ConsoleHand, FirmwareHand, Hand, HandError, Lead, Login
 use crate::passwords::Vault;
 use crate::probing::ProbeHand;
 use crate::subscribing::EventHand;
-use crate::watching::{Shown, Visit, WatchHand};
+use crate::watching::{Heard, Hearing, Listening, Shown, Visit, WatchHand};
 use arc_swap::ArcSwap;
 use futures_core::future::BoxFuture;
 use muster_bmc::{
@@ -19,9 +19,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 const GOODBYE: Duration = Duration::from_secs(5);
+/// Between two events of a BMC.
+const BREATH: Duration = Duration::from_secs(1);
 
 /// BMCs by the protocols of `muster-bmc`.
 pub struct BmcHand {
@@ -244,22 +245,24 @@ impl WatchHand for BmcHand {
         })
     }
 
-    fn listen<'a>(
-        &'a self,
-        bmc: &'a BmcOf,
-        pushed: &'a (dyn Fn() + Send + Sync),
-        cancel: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<bool, HandError>> {
+    fn listen<'a>(&'a self, bmc: &'a BmcOf, listening: Listening<'a>) -> Hearing<'a> {
         Box::pin(async move {
+            let Listening { pushed, places, cancel } = listening;
             let target = self.target(bmc).await?;
             let Some(mut pushes) = self.bmcs.pushes(&target).await.map_err(|error| told(&error))? else {
-                return Ok(false);
+                return Ok(Heard::NoStream);
+            };
+            let Ok(_place) = places.try_acquire() else {
+                pushes.close().await;
+                return Ok(Heard::NoPlace);
             };
             while let Some(Some(())) = cancel.run_until_cancelled(pushes.next()).await {
                 pushed();
+                // More of it says no more.
+                cancel.run_until_cancelled(tokio::time::sleep(BREATH)).await;
             }
             pushes.close().await;
-            Ok(true)
+            Ok(Heard::Ended)
         })
     }
 
@@ -384,6 +387,12 @@ impl ProbeHand for BmcHand {
 }
 
 impl EventHand for BmcHand {
+    fn subscribed<'a>(&'a self, bmc: &'a BmcOf, wanted: &'a Subscription) -> BoxFuture<'a, Result<bool, HandError>> {
+        Box::pin(
+            async move { self.bmcs.subscribed(&self.target(bmc).await?, wanted).await.map_err(|error| told(&error)) },
+        )
+    }
+
     fn subscribe<'a>(&'a self, bmc: &'a BmcOf, wanted: &'a Subscription) -> BoxFuture<'a, Result<(), HandError>> {
         Box::pin(
             async move { self.bmcs.subscribe(&self.target(bmc).await?, wanted).await.map_err(|error| told(&error)) },

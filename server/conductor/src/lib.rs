@@ -58,7 +58,7 @@ pub use firmware::{FirmwareReport, MachineFirmware, weigh};
 pub use hand::{BmcOf, ConsoleHand, FirmwareHand, Hand, HandError, Hands, Lead, Login, PasswordHand};
 pub use leases::{commit_leases, leases_of, load_leases};
 pub use muster_bmc::{Authority, Console, Firmware, Hail, Learnt, Pin, Running, Secret, WriteHabit};
-pub use passwords::{PasswordAge, SiteKey, Vault, change_old_passwords};
+pub use passwords::{PasswordAge, SiteKey, Vault, WEIGHT as PASSWORD_WEIGHT, change_old_passwords};
 pub use probing::{LearntShown, ProbeHand};
 pub use rim::{fresh_id, fresh_token, now, sha256};
 pub use session::{Caller, TurnedAway};
@@ -66,7 +66,8 @@ pub use subscribing::{EVENTS_PATH, EventHand};
 pub use tidy::tidy;
 pub use view::hosts;
 pub use watching::{
-    Came, Grain, Reach, Rounds, Seen, Shown, Sum, Unwell, Visit, Visits, WatchHand, Watched, watch_bmcs,
+    Came, Grain, Heard, Hearing, Listening, Reach, Rounds, Seen, Shown, Sum, Unwell, Visit, Visits, WatchHand, Watched,
+    watch_bmcs,
 };
 
 use agents::Agents;

@@ -11,7 +11,7 @@ use crate::{BmcBody, BmcOf, Conductor, Error, HandError, body, rim};
 use futures_core::future::BoxFuture;
 use muster_bmc::Subscription;
 use muster_catalog::{Catalog, Protocol};
-use muster_names::{MachineId, Millis, Subject};
+use muster_names::{Millis, Subject};
 use muster_store::bmc_events::{self, SubscriptionRow};
 use muster_store::{ActRow, Again, End, NewAct, Owner, acts};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,8 @@ const DAY_MS: i64 = 86_400_000;
 
 /// What is asked of a BMC for it.
 pub trait EventHand: Send + Sync {
+    /// Whether exactly the wanted subscription of this context is there.
+    fn subscribed<'a>(&'a self, bmc: &'a BmcOf, wanted: &'a Subscription) -> BoxFuture<'a, Result<bool, HandError>>;
     /// Leaves exactly the wanted subscription of this context there. To do so twice does no harm.
     fn subscribe<'a>(&'a self, bmc: &'a BmcOf, wanted: &'a Subscription) -> BoxFuture<'a, Result<(), HandError>>;
 }
@@ -44,22 +46,42 @@ struct Wish {
     destination: Option<String>,
 }
 
-/// What is to be done, if anything, by what is known and by where BMCs shall send to.
-fn wish(known: Option<&SubscriptionRow>, base: Option<&str>, now: Millis, fresh: &str) -> Option<Wish> {
+impl Wish {
+    fn wanted(&self) -> Subscription {
+        Subscription { context: CONTEXT.into(), destination: self.destination.clone() }
+    }
+}
+
+/// What is to be done, by what is known of this BMC and by where BMCs shall send to.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Nothing,
+    /// It was there: whether it is still.
+    Look(Wish),
+    Ask(Wish),
+}
+
+fn next(known: Option<&SubscriptionRow>, base: Option<&str>, now: Millis, fresh: &str) -> Next {
     let token = known.map_or(fresh, |row| row.token.as_str()).to_owned();
     let destination = base.map(|base| format!("{}{EVENTS_PATH}{token}", base.trim_end_matches('/')));
-    let due = match (known, &destination) {
-        (None, wanted) => wanted.is_some(),
-        (Some(row), None) => row.destination.is_some(),
-        (Some(row), Some(wanted)) => {
-            let age = now.0.saturating_sub(row.at.0);
-            match &row.destination {
-                Some(there) => there != wanted || age >= DAY_MS,
-                None => age >= 7 * DAY_MS,
+    let age = known.map_or(i64::MAX, |row| now.0.saturating_sub(row.at.0));
+    let there = known.and_then(|row| row.destination.as_ref());
+    // What failed is tried again a day later, and a new one that was refused after a week.
+    let failed = known.is_some_and(|row| row.why.is_some());
+    let rested = !failed || age >= if there.is_some() { DAY_MS } else { 7 * DAY_MS };
+    let wish = Wish { token, destination };
+    match (there, &wish.destination) {
+        (None, None) => Next::Nothing,
+        (Some(there), Some(wanted)) if there == wanted => {
+            if age >= DAY_MS {
+                Next::Look(wish)
+            } else {
+                Next::Nothing
             }
         }
-    };
-    due.then_some(Wish { token, destination })
+        _ if rested => Next::Ask(wish),
+        _ => Next::Nothing,
+    }
 }
 
 /// Why nothing of the kind is asked of this machine's BMC.
@@ -71,7 +93,7 @@ fn obstacle(catalog: &Catalog, machine: &Known) -> Option<String> {
 }
 
 impl Conductor {
-    /// Asks for a subscription on a BMC that was listened to in vain, or for the end of one, if that is due.
+    /// Sees to it that a BMC that was listened to in vain sends its events, or that one sends them no more: once a day.
     pub(crate) async fn settle_events(&self, bmc: &BmcOf, has_stream: bool) -> Result<(), Error> {
         if bmc.access.protocol != Protocol::Redfish {
             return Ok(());
@@ -79,18 +101,43 @@ impl Conductor {
         let mut tx = self.db.read().await.map_err(store)?;
         let row = bmc_events::subscription_of(&mut tx, bmc.machine).await.map_err(store)?;
         drop(tx);
+        // What another BMC had is not known of this one.
+        let row = row.filter(|row| row.address == bmc.access.address);
         let base = self.settings.events_to.as_deref().filter(|_| !has_stream);
-        let Some(wish) = wish(row.as_ref(), base, rim::now(), &format!("{:032x}", rim::fresh_id()?)) else {
-            return Ok(());
-        };
+        match next(row.as_ref(), base, rim::now(), &format!("{:032x}", rim::fresh_id()?)) {
+            Next::Nothing => Ok(()),
+            Next::Ask(wish) => self.ask_for(bmc, wish).await,
+            Next::Look(wish) => match self.events.subscribed(bmc, &wish.wanted()).await {
+                Ok(true) => {
+                    let Some(row) = row else { return Ok(()) };
+                    let write = self.scribe.write(move |w| {
+                        Box::pin(async move {
+                            let row = SubscriptionRow { at: w.now, why: None, ..row };
+                            bmc_events::put_subscription(w.tx, &row).await.map_err(store)
+                        })
+                    });
+                    write.await
+                }
+                Ok(false) => self.ask_for(bmc, wish).await,
+                Err(error) => {
+                    tracing::debug!(machine = %bmc.machine, %error, "whether its BMC sends events still is not known");
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// Nothing is asked for while everything is frozen: it comes to that again.
+    async fn ask_for(&self, bmc: &BmcOf, wish: Wish) -> Result<(), Error> {
         let (catalog, id, address) = (self.catalog(), bmc.machine, bmc.access.address.clone());
         self.scribe
             .write(move |w| {
                 Box::pin(async move {
+                    let frozen = muster_store::site::lock_ledger(w.tx).await.map_err(store)?.frozen;
                     let machine = known(w.tx, &catalog, id).await?;
                     let former = acts::acts_of(w.tx, Subject::Bmc(id)).await.map_err(store)?;
                     let under_way = former.iter().any(|row| row.weight == WEIGHT && row.finished.is_none());
-                    if under_way || obstacle(&catalog, &machine).is_some() {
+                    if frozen || under_way || obstacle(&catalog, &machine).is_some() {
                         return Ok(());
                     }
                     let key = next_key(&former, Subject::Bmc(id), SLOT);
@@ -139,8 +186,7 @@ pub(crate) async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error>
     if !goes_out(me, &work.row.key, (PHASE, CLAIM_MS)).await? {
         return Ok(());
     }
-    let wanted = Subscription { context: CONTEXT.into(), destination: work.wish.destination.clone() };
-    let ended = me.events.subscribe(&work.bmc, &wanted).await;
+    let ended = me.events.subscribe(&work.bmc, &work.wish.wanted()).await;
     settle(me, *work, ended).await
 }
 
@@ -183,7 +229,8 @@ async fn settle(me: &Arc<Conductor>, work: Work, ended: Result<(), HandError>) -
                 return Ok(());
             }
             let before = bmc_events::subscription_of(w.tx, bmc.machine).await.map_err(store)?;
-            let after = outcome(bmc.machine, wish, ended, w.now);
+            let before = before.filter(|row| row.address == bmc.access.address);
+            let after = outcome(before.as_ref(), &bmc, wish, ended, w.now);
             match &after {
                 Some(after) => bmc_events::put_subscription(w.tx, after).await.map_err(store)?,
                 None => bmc_events::forget_subscription(w.tx, bmc.machine).await.map_err(store)?,
@@ -196,12 +243,20 @@ async fn settle(me: &Arc<Conductor>, work: Work, ended: Result<(), HandError>) -
     settled.await
 }
 
-/// What is known afterwards. One that was to go and did not is asked for its end again, at the next visit but a day later.
-fn outcome(machine: MachineId, wish: Wish, ended: Result<(), HandError>, at: Millis) -> Option<SubscriptionRow> {
+/// What is known afterwards. After a failure what was there may be there still.
+fn outcome(
+    before: Option<&SubscriptionRow>,
+    bmc: &BmcOf,
+    wish: Wish,
+    ended: Result<(), HandError>,
+    at: Millis,
+) -> Option<SubscriptionRow> {
     let Wish { token, destination } = wish;
+    let (machine, address) = (bmc.machine, bmc.access.address.clone());
+    let row = |destination, why| SubscriptionRow { machine, address, token, destination, at, why };
     match ended {
-        Ok(()) => destination.map(|there| SubscriptionRow { machine, token, destination: Some(there), at, why: None }),
-        Err(error) => Some(SubscriptionRow { machine, token, destination: None, at, why: Some(error.reason) }),
+        Ok(()) => destination.map(|there| row(Some(there), None)),
+        Err(error) => Some(row(before.and_then(|row| row.destination.clone()), Some(error.reason))),
     }
 }
 
@@ -218,7 +273,7 @@ fn news(
             Some(("bmc-events-subscribed", serde_json::json!({ "to": host })))
         }
         (Some(_), None) if after.is_none() => Some(("bmc-events-unsubscribed", serde_json::Value::Null)),
-        (_, None) if why(after).is_some() && why(before) != why(after) => {
+        _ if why(after).is_some() && why(before) != why(after) => {
             Some(("bmc-events-refused", serde_json::json!({ "why": why(after) })))
         }
         _ => None,
@@ -228,38 +283,79 @@ fn news(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use muster_names::MachineId;
 
     const NOW: Millis = Millis(1_000_000_000_000);
     const BASE: Option<&str> = Some("https://10.0.0.1:8444/");
+    const THERE: &str = "https://10.0.0.1:8444/bmc-events/t";
 
-    fn row(destination: Option<&str>, age: i64) -> SubscriptionRow {
-        let why = destination.is_none().then(|| "no".to_owned());
-        let destination = destination.map(str::to_owned);
-        SubscriptionRow { machine: MachineId(1), token: "t".into(), destination, at: Millis(NOW.0 - age), why }
+    fn row(destination: Option<&str>, why: Option<&str>, age: i64) -> SubscriptionRow {
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        SubscriptionRow {
+            machine: MachineId(1),
+            address: "https://b".into(),
+            token: "t".into(),
+            destination: text(destination),
+            at: Millis(NOW.0 - age),
+            why: text(why),
+        }
+    }
+
+    fn asks(token: &str, destination: Option<&str>) -> Next {
+        Next::Ask(Wish { token: token.into(), destination: destination.map(str::to_owned) })
     }
 
     #[test]
     fn a_subscription_is_asked_for_once_and_looked_at_once_a_day() {
-        let there = "https://10.0.0.1:8444/bmc-events/t";
-        let asks = |row: Option<&SubscriptionRow>, base| wish(row, base, NOW, "f").map(|wish| wish.destination);
-        assert_eq!(asks(None, BASE), Some(Some("https://10.0.0.1:8444/bmc-events/f".to_owned())));
-        assert_eq!(asks(None, None), None, "the site has not said where BMCs reach us");
-        assert_eq!(asks(Some(&row(Some(there), 1000)), BASE), None);
-        assert_eq!(asks(Some(&row(Some(there), DAY_MS)), BASE), Some(Some(there.to_owned())), "with the same token");
-        assert_eq!(asks(Some(&row(Some("https://old/bmc-events/t"), 0)), BASE), Some(Some(there.to_owned())));
-        assert_eq!(asks(Some(&row(Some(there), 0)), None), Some(None), "it is taken back where it is not wanted");
-        assert_eq!(asks(Some(&row(None, DAY_MS)), BASE), None, "who refused is left alone for a week");
-        assert_eq!(asks(Some(&row(None, 7 * DAY_MS)), BASE), Some(Some(there.to_owned())));
+        let next = |row: Option<&SubscriptionRow>, base| next(row, base, NOW, "f");
+        assert_eq!(next(None, BASE), asks("f", Some("https://10.0.0.1:8444/bmc-events/f")));
+        assert_eq!(next(None, None), Next::Nothing, "the site has not said where BMCs reach us");
+        assert_eq!(next(Some(&row(Some(THERE), None, 1000)), BASE), Next::Nothing);
+        let look = Wish { token: "t".into(), destination: Some(THERE.into()) };
+        assert_eq!(next(Some(&row(Some(THERE), None, DAY_MS)), BASE), Next::Look(look));
+        assert_eq!(next(Some(&row(Some("https://old/bmc-events/t"), None, 0)), BASE), asks("t", Some(THERE)));
+        assert_eq!(
+            next(Some(&row(Some(THERE), None, 0)), None),
+            asks("t", None),
+            "it is taken back where it is not wanted"
+        );
+        for (age, then) in [(1000, Next::Nothing), (DAY_MS, asks("t", None))] {
+            assert_eq!(next(Some(&row(Some(THERE), Some("no"), age)), None), then, "again a day after that failed");
+        }
+        for (age, then) in [(DAY_MS, Next::Nothing), (7 * DAY_MS, asks("t", Some(THERE)))] {
+            assert_eq!(next(Some(&row(None, Some("no"), age)), BASE), then, "who refused is left alone for a week");
+        }
+    }
+
+    #[test]
+    fn what_failed_does_not_make_what_was_there_undone() {
+        let access = muster_catalog::BmcAccess {
+            protocol: Protocol::Redfish,
+            address: "https://b".into(),
+            user: "u".into(),
+            password_file: None,
+            profile: None,
+        };
+        let bmc = BmcOf { machine: MachineId(1), access };
+        let before = row(Some(THERE), None, 9);
+        let failed = || Err(HandError { reason: "no".into(), may_have_happened: false, later: false });
+        let wish = |to: Option<&str>| Wish { token: "t".into(), destination: to.map(str::to_owned) };
+        let after = outcome(Some(&before), &bmc, wish(None), failed(), NOW);
+        assert_eq!(after, Some(row(Some(THERE), Some("no"), 0)));
+        assert_eq!(outcome(None, &bmc, wish(Some(THERE)), failed(), NOW), Some(row(None, Some("no"), 0)));
+        assert_eq!(outcome(Some(&before), &bmc, wish(None), Ok(()), NOW), None);
     }
 
     #[test]
     fn the_log_is_told_what_changed_and_no_token() {
-        let (there, refused) = (row(Some("https://h/bmc-events/t"), 0), row(None, 0));
+        let (there, refused) = (row(Some("https://h/bmc-events/t"), None, 0), row(None, Some("no"), 0));
         let kind = |before, after| news(before, after).map(|(kind, _)| kind);
         assert_eq!(news(None, Some(&there)).unwrap().1, serde_json::json!({ "to": "https://h" }));
         assert_eq!(kind(Some(&there), Some(&there)), None);
         assert_eq!(kind(Some(&there), None), Some("bmc-events-unsubscribed"));
         assert_eq!(kind(None, Some(&refused)), Some("bmc-events-refused"));
+        let unsure = row(Some("https://h/bmc-events/t"), Some("no"), 0);
+        assert_eq!(kind(Some(&there), Some(&unsure)), Some("bmc-events-refused"));
         assert_eq!(kind(Some(&refused), Some(&refused)), None);
         assert_eq!(kind(None, None), None);
     }

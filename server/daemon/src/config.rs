@@ -653,6 +653,7 @@ mod tests {
             ("[boot]", "[bmc.console]\nkept-bytes = 100\n[boot]", "is not within 65536"),
             ("[boot]", "[bmc]\nevents-to = \"http://10.0.0.1:8444\"\n[boot]", "write https://"),
             ("[boot]", "[bmc]\nevents-to = \"https://10.0.0.1:8444/x\"\n[boot]", "write https://"),
+            ("[boot]", "[bmc]\nwatch-minutes = 0\nevents-to = \"https://10.0.0.1:8444\"\n[boot]", "no visits"),
             ("[boot]", "[bmc]\nscan = [\"10.0.0.9-10.0.0.3\"]\n[boot]", "is no range"),
             ("[boot]", "[bmc]\nscan = [\"10.0.0.0/8\"]\n[boot]", "65536"),
             ("dedicated = true", "dhcp.mode = \"proxy\"", "has no range of ours"),

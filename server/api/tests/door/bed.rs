@@ -10,8 +10,9 @@ use muster_bmc::{
 };
 use muster_catalog::{BiosTold, BmcAccess, Catalog, Protocol, read};
 use muster_conductor::{
-    BmcOf, Conductor, ConsoleHand, EventHand, FindHand, FirmwareHand, Hail, Hand, HandError, Hands, Lead, Login, Met,
-    PasswordHand, ProbeHand, Running, Secret, Settings, SiteKey, Vault, Visit, WatchHand, WriteHabit,
+    BmcOf, Conductor, ConsoleHand, EventHand, FindHand, FirmwareHand, Hail, Hand, HandError, Hands, Heard, Hearing,
+    Lead, Listening, Login, Met, PasswordHand, ProbeHand, Running, Secret, Settings, SiteKey, Vault, Visit, WatchHand,
+    WriteHabit,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{FirmwareMode, MachineId, Power};
@@ -94,13 +95,8 @@ impl WatchHand for Nobody {
         })
     }
 
-    fn listen<'a>(
-        &'a self,
-        _: &'a BmcOf,
-        _: &'a (dyn Fn() + Send + Sync),
-        _: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<bool, HandError>> {
-        Box::pin(async { Ok(false) })
+    fn listen<'a>(&'a self, _: &'a BmcOf, _: Listening<'a>) -> Hearing<'a> {
+        Box::pin(async { Ok(Heard::NoStream) })
     }
 
     fn pace(&self) -> PaceTold {
@@ -156,6 +152,10 @@ impl ProbeHand for Nobody {
 }
 
 impl EventHand for Nobody {
+    fn subscribed<'a>(&'a self, _: &'a BmcOf, _: &'a Subscription) -> BoxFuture<'a, Result<bool, HandError>> {
+        silence()
+    }
+
     fn subscribe<'a>(&'a self, _: &'a BmcOf, _: &'a Subscription) -> BoxFuture<'a, Result<(), HandError>> {
         silence()
     }

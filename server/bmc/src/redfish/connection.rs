@@ -90,6 +90,11 @@ impl Answer {
         self.header(&ETAG).map(str::to_string).or_else(|| json::text(&self.body, "/@odata.etag"))
     }
 
+    /// Where what was made is.
+    pub fn place(&self) -> Option<String> {
+        self.header(&LOCATION).and_then(json::path)
+    }
+
     /// Where the task is that this answer promises: the task itself rather than its monitor, since reading the
     /// monitor of a finished task deletes it on some BMCs (B7.7).
     pub fn task(&self) -> Option<String> {
@@ -365,7 +370,7 @@ impl Connection {
                 lane.login_worked();
                 self.0.seen.session_made();
                 token.set_sensitive(true);
-                let place = answer.header(&LOCATION).and_then(json::path);
+                let place = answer.place();
                 let place = place.or_else(|| json::path(&json::text(&answer.body, "/@odata.id")?));
                 if let Some(account) = json::wants_new_password(&answer.body) {
                     *self.0.own_account.lock().unwrap_or_else(PoisonError::into_inner) = account;
@@ -460,8 +465,10 @@ impl Connection {
             self.timed(lane, asked.elapsed());
         }
         if let Ok(Outcome::Bad(_, body)) = &mut outcome {
-            let told = ask.body.and_then(|body| body.get("Password")?.as_str()).unwrap_or_default();
-            json::hush(body, &[inner.login.password.reveal(), told]);
+            let told = |name: &str| ask.body.and_then(|body| body.get(name)?.as_str()).unwrap_or_default();
+            // The end of the address that a BMC sends events to is known to it and to us.
+            let token = told("Destination").rsplit('/').next().unwrap_or_default();
+            json::hush(body, &[inner.login.password.reveal(), told("Password"), token]);
         }
         match &outcome {
             // Not connected, or told no: it did not happen. After a 5xx nobody knows.

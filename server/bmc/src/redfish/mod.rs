@@ -47,7 +47,7 @@ pub use push::{Stream, listen};
 pub use recorded::parse_tree;
 pub use reset::{reset_bmc, set_power};
 pub use sensors::sensors;
-pub use subscribe::subscribe;
+pub use subscribe::{subscribe, subscribed};
 pub use tls::{Authority, Seen};
 pub use visit::Visit;
 

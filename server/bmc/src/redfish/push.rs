@@ -53,7 +53,8 @@ pub async fn listen(engine: &Inner, lane: &Lane, target: &Target) -> Result<Opti
         Err(fault) => {
             connection.close().await;
             match fault {
-                Fault::NotOffered(_) => Ok(None),
+                // It is told of, and not for us: a licence is missing, or the account may not.
+                Fault::NotOffered(_) | Fault::Declined(_) => Ok(None),
                 fault => Err(fault),
             }
         }

@@ -15,14 +15,12 @@ const MOST: usize = 64;
 const TYPES: [&str; 2] = ["Alert", "StatusChange"];
 
 pub async fn subscribe(turn: &Turn<'_>, wanted: &Subscription, sent: &Sent) -> Result<(), Fault> {
-    let root = turn.connection.root(turn.lane).await?.body;
-    let none = || match wanted.destination {
-        Some(_) => Err(Fault::NotOffered("subscriptions to its events".into())),
-        None => Ok(()),
+    let Some((service, list)) = place(turn).await? else {
+        return match wanted.destination {
+            Some(_) => Err(Fault::NotOffered("subscriptions to its events".into())),
+            None => Ok(()),
+        };
     };
-    let Some(service) = json::link(&root, "/EventService") else { return none() };
-    let service = turn.get(&service).await?.body;
-    let Some(list) = json::link(&service, "/Subscriptions") else { return none() };
     let mut there = false;
     for (path, one) in ours(turn, &list, wanted).await? {
         if !there && is_as(&one, wanted) {
@@ -34,30 +32,64 @@ pub async fn subscribe(turn: &Turn<'_>, wanted: &Subscription, sent: &Sent) -> R
     let Some(destination) = wanted.destination.as_deref().filter(|_| !there) else { return Ok(()) };
     let body = ask(&service, &wanted.context, destination);
     let request = Request { method: Method::POST, path: &list, body: Some(&body), etag: None };
-    match turn.send(&request, sent).await? {
-        Outcome::Good(answer) => finish(turn, &answer, sent).await?,
+    let made = match turn.send(&request, sent).await? {
+        Outcome::Good(answer) => {
+            finish(turn, &answer, sent).await?;
+            answer.place()
+        }
         Outcome::Bad(status, body) => return Err(json::fault(status, &body, "a subscription to its events")),
+    };
+    if ours(turn, &list, wanted).await?.iter().any(|(_, one)| is_as(one, wanted)) {
+        return Ok(());
     }
-    match ours(turn, &list, wanted).await?.iter().any(|(_, one)| is_as(one, wanted)) {
-        true => Ok(()),
-        false => Err(Fault::Declined("it says that it took the subscription, and lists none of ours".into())),
+    // One that nobody would find again is not left behind.
+    if let Some(made) = made.filter(|made| made.starts_with(&list)) {
+        take_back(turn, &made, sent).await?;
+        sent.denied();
     }
+    Err(Fault::Declined("it says that it took the subscription, and lists none of ours".into()))
 }
 
-/// With their paths.
+/// Whether exactly the wanted subscription is there.
+pub async fn subscribed(turn: &Turn<'_>, wanted: &Subscription) -> Result<bool, Fault> {
+    let ours = match place(turn).await? {
+        Some((_, list)) => ours(turn, &list, wanted).await?,
+        None => Vec::new(),
+    };
+    let as_wanted = ours.iter().filter(|(_, one)| is_as(one, wanted)).count();
+    Ok(ours.len() == as_wanted && as_wanted == usize::from(wanted.destination.is_some()))
+}
+
+/// The event service and where its subscriptions are.
+async fn place(turn: &Turn<'_>) -> Result<Option<(Value, String)>, Fault> {
+    let root = turn.connection.root(turn.lane).await?.body;
+    let Some(service) = json::link(&root, "/EventService") else { return Ok(None) };
+    let service = match turn.get(&service).await {
+        Ok(service) => service.body,
+        Err(Fault::NotOffered(_)) => return Ok(None),
+        Err(fault) => return Err(fault),
+    };
+    Ok(json::link(&service, "/Subscriptions").map(|list| (service, list)))
+}
+
+/// With their paths. Some do not show the context; where it goes to is nobody else's either.
 async fn ours(turn: &Turn<'_>, list: &str, wanted: &Subscription) -> Result<Vec<(String, Value)>, Fault> {
     let mut ours = Vec::new();
     for path in json::members(&turn.get(list).await?.body).into_iter().take(MOST) {
         match turn.get(&path).await {
-            Ok(one) if json::text(&one.body, "/Context").as_deref() == Some(&wanted.context) => {
-                ours.push((path, one.body));
-            }
+            Ok(one) if is_ours(&one.body, wanted) => ours.push((path, one.body)),
             // Taken away since it was listed, or somebody else's and not for us to read.
             Ok(_) | Err(Fault::NotOffered(_) | Fault::Declined(_)) => {}
             Err(fault) => return Err(fault),
         }
     }
     Ok(ours)
+}
+
+fn is_ours(one: &Value, wanted: &Subscription) -> bool {
+    let goes_to = json::text(one, "/Destination");
+    json::text(one, "/Context").as_ref() == Some(&wanted.context)
+        || (goes_to.is_some() && goes_to == wanted.destination)
 }
 
 fn is_as(one: &Value, wanted: &Subscription) -> bool {

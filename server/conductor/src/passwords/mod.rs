@@ -29,7 +29,7 @@ use std::time::Duration;
 
 /// The weight of these acts. They touch nothing that a machine runs, so that no budget of machines counts them; the red
 /// button, the queue of the BMC and [`AT_ONCE`] hold them all the same.
-pub(crate) const WEIGHT: &str = "password";
+pub const WEIGHT: &str = "password";
 /// A fault of ours, or of one firmware, shall show at a few BMCs and not at all of them.
 pub(crate) const AT_ONCE: usize = 5;
 const SLOT: &str = "password";

@@ -18,7 +18,8 @@ use crate::hand::{BmcOf, HandError};
 use crate::scribe::Write;
 use crate::{BmcBody, Conductor, Error, body};
 use futures_core::future::BoxFuture;
-use hints::Hints;
+pub use hints::{Heard, Hearing, Listening};
+use hints::{Hints, Told};
 use judge::{News, judge};
 use muster_bmc::{Health, Log, LogMark, PaceTold, Pin, Reading};
 use muster_catalog::Catalog;
@@ -31,7 +32,6 @@ use series::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -71,14 +71,8 @@ pub struct Shown {
 pub trait WatchHand: Send + Sync {
     /// Waits for its turn among many. Logs are read from these marks on.
     fn visit<'a>(&'a self, bmc: &'a BmcOf, after: &'a [LogMark]) -> BoxFuture<'a, Visit>;
-    /// Tells `pushed` whenever the BMC says by itself that something happened, until its stream ends or `cancel`. False: it
-    /// has no stream.
-    fn listen<'a>(
-        &'a self,
-        bmc: &'a BmcOf,
-        pushed: &'a (dyn Fn() + Send + Sync),
-        cancel: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<bool, HandError>>;
+    /// Listens to what the BMC tells by itself, until its stream ends or is given up.
+    fn listen<'a>(&'a self, bmc: &'a BmcOf, listening: Listening<'a>) -> Hearing<'a>;
     /// How many are visited at once.
     fn pace(&self) -> PaceTold;
 }
@@ -88,7 +82,7 @@ pub trait WatchHand: Send + Sync {
 pub struct Came {
     /// Visits in a row that came to nothing.
     pub failures: u32,
-    /// A log had something new, or the power had changed.
+    /// Something that the event log is told: an entry of weight, another power, a sensor that got worse.
     pub news: bool,
 }
 
@@ -132,8 +126,7 @@ pub struct Visits {
 pub(crate) struct Watching {
     bmcs: Mutex<BTreeMap<MachineId, Watched>>,
     visits: Mutex<Visits>,
-    /// Where hints go, while there is a watch.
-    door: Mutex<Option<mpsc::Sender<MachineId>>>,
+    told: Told,
 }
 
 impl Watching {
@@ -141,11 +134,14 @@ impl Watching {
         self.bmcs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A BMC sent something. Without a watch, or with many hints waiting, the visit comes at its time.
+    /// A BMC sent something.
     pub(crate) fn pushed(&self, machine: MachineId) {
-        if let Some(door) = &*self.door.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = door.try_send(machine);
-        }
+        self.told.push(machine);
+    }
+
+    /// When a BMC was visited that answered then.
+    fn answered(&self, machine: MachineId) -> Option<Millis> {
+        self.bmcs().get(&machine).filter(|one| one.seen.reach == Reach::Answers)?.at
     }
 
     fn count(&self, count: impl FnOnce(&mut Visits)) {
@@ -159,18 +155,16 @@ pub async fn watch_bmcs(me: Arc<Conductor>, rounds: Rounds, cancel: Cancellation
     let mut due: BTreeMap<MachineId, (Millis, BmcBody)> = BTreeMap::new();
     let (mut running, mut read) = (JoinSet::<(BmcOf, Result<Came, Error>)>::new(), None::<tokio::time::Instant>);
     let (mut going, mut hints) = (BTreeSet::new(), Hints::new(rounds.streams, period, &cancel));
-    *me.watching.door.lock().unwrap_or_else(PoisonError::into_inner) = Some(hints.door());
     let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {
             () = cancel.cancelled() => return hints.end().await,
             _ = tick.tick() => {}
-            machine = hints.told() => {
-                if let Some((at, _)) = due.get_mut(&machine).filter(|_| !going.contains(&machine)) {
-                    let last = me.watched(machine).and_then(|one| one.at);
-                    let sooner = hints.brings_forward(machine, last, *at);
-                    me.watching.count(|visits| visits.hinted += u64::from(sooner < *at));
-                    *at = sooner;
+            machine = hints.told(&me) => {
+                match due.get_mut(&machine) {
+                    Some(_) if going.contains(&machine) => hints.remember(machine),
+                    Some((at, _)) => *at = hints.brings_forward(&me, machine, *at),
+                    None => {}
                 }
                 continue;
             }
@@ -183,11 +177,11 @@ pub async fn watch_bmcs(me: Arc<Conductor>, rounds: Rounds, cancel: Cancellation
                     tracing::warn!(%machine, error = %error, label = error.label(), "what its BMC said was not kept");
                     Came { failures: 1, news: false }
                 });
-                if let Some((at, access)) = due.get_mut(&machine) {
+                // What another address or account came to says nothing of this one.
+                if let Some((at, _)) = due.get_mut(&machine).filter(|(_, access)| *access == bmc.access) {
                     *at = schedule::next(machine, period, came.failures, crate::rim::now());
-                    if came.failures == 0 && *access == bmc.access {
-                        hints.visited(&me, bmc, came.news);
-                        me.watching.count(|visits| visits.streams = hints.streams());
+                    if came.failures == 0 {
+                        *at = hints.visited(&me, bmc, came.news, *at);
                     }
                 }
                 continue;
@@ -199,9 +193,9 @@ pub async fn watch_bmcs(me: Arc<Conductor>, rounds: Rounds, cancel: Cancellation
                 Err(error) => tracing::warn!(error = %error, label = error.label(), "the list of BMCs does not read"),
             }
             hints.keep(&due);
-            me.watching.count(|visits| visits.streams = hints.streams());
             read = Some(tokio::time::Instant::now());
         }
+        me.watching.count(|visits| visits.streams = hints.streams());
         let now = crate::rim::now();
         for (machine, (at, access)) in &due {
             if *at <= now && going.insert(*machine) {
@@ -306,7 +300,7 @@ impl Conductor {
             (Ok(_), Ok(logs)) => logs.iter().flat_map(|log| &log.entries).map(entry).collect(),
             _ => Vec::new(),
         };
-        let came = Came { failures: after.seen.reach.failures(), news: !(entries.is_empty() && news.is_empty()) };
+        let came = Came { failures: after.seen.reach.failures(), news: !news.is_empty() };
         let sensors = after.sensors.clone().map(|(number, names)| (number, serde_json::json!(names).to_string()));
         let shown = visit.shown.clone();
         let catalog = self.catalog();

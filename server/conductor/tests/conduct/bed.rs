@@ -8,8 +8,9 @@ use muster_catalog::{BiosSetting, BiosTold, BmcAccess, Catalog, Image, Manifest,
 use muster_conductor::console::Tapes;
 use muster_conductor::plans::{Action, Executed, PlanRequest};
 use muster_conductor::{
-    BmcOf, Built, Conductor, ConsoleHand, Error, EventHand, FirmwareHand, Hand, HandError, Hands, Known, Lead, Login,
-    PasswordHand, Running, Secret, Settings, Shown, SiteKey, Vault, Visit, WatchHand, known,
+    BmcOf, Built, Conductor, ConsoleHand, Error, EventHand, FirmwareHand, Hand, HandError, Hands, Heard, Hearing,
+    Known, Lead, Listening, Login, PasswordHand, Running, Secret, Settings, Shown, SiteKey, Vault, Visit, WatchHand,
+    known,
 };
 use muster_diagnosis::Budgets;
 use muster_names::{FirmwareMode, ImageId, MachineId, Power, Seq, Subject, TargetSet, Way};
@@ -476,6 +477,11 @@ impl Hand for Bmcs {
 }
 
 impl EventHand for Bmcs {
+    fn subscribed<'a>(&'a self, bmc: &'a BmcOf, wanted: &'a Subscription) -> BoxFuture<'a, Result<bool, HandError>> {
+        let there = self.of(&bmc.access.address, |fake| fake.sends_to == wanted.destination);
+        Box::pin(async move { Ok(there) })
+    }
+
     fn subscribe<'a>(&'a self, bmc: &'a BmcOf, wanted: &'a Subscription) -> BoxFuture<'a, Result<(), HandError>> {
         let ended = self.of(&bmc.access.address, |fake| {
             fake.told_to_send.push(wanted.destination.clone());
@@ -529,19 +535,15 @@ impl WatchHand for Bmcs {
         Box::pin(async move { visit })
     }
 
-    fn listen<'a>(
-        &'a self,
-        bmc: &'a BmcOf,
-        pushed: &'a (dyn Fn() + Send + Sync),
-        cancel: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<bool, HandError>> {
+    fn listen<'a>(&'a self, bmc: &'a BmcOf, listening: Listening<'a>) -> Hearing<'a> {
         let events = self.of(&bmc.access.address, |fake| fake.events.clone());
         Box::pin(async move {
-            let Some(events) = events else { return Ok(false) };
-            while let Some(()) = cancel.run_until_cancelled(events.notified()).await {
-                pushed();
+            let Some(events) = events else { return Ok(Heard::NoStream) };
+            let Ok(_place) = listening.places.try_acquire() else { return Ok(Heard::NoPlace) };
+            while let Some(()) = listening.cancel.run_until_cancelled(events.notified()).await {
+                (listening.pushed)();
             }
-            Ok(true)
+            Ok(Heard::Ended)
         })
     }
 

@@ -164,6 +164,12 @@ async fn b7_14_an_event_that_a_bmc_tells_brings_its_next_visit_forward_and_the_l
     assert_eq!((visits(tells).await, visits(silent).await), (2, 1));
     let (told, _) = site.me.visits();
     assert_eq!((told.hinted, told.streams), (1, 1));
+    // A login that is refused is not tried again for all that the BMC tells.
+    site.with_bmc(tells, |fake| fake.file_gone = true).await;
+    site.me.visit(&bmc(&site, tells).await).await.unwrap();
+    events.notify_one();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!((visits(tells).await, site.me.visits().0.hinted), (3, 1));
     cancel.cancel();
     watch.await.unwrap();
 }

@@ -54,6 +54,10 @@ pub fn slips(config: &Config, document: &Document<'_>) -> Vec<Slip> {
             format!("{to:?} is not where BMCs reach us; write https://ADDRESS:PORT, the agents' port as they see it");
         found.push(document.slip_at("bmc.events-to", said));
     }
+    if config.bmc.events_to.is_some() && config.bmc.watch_minutes == 0 {
+        let said = "what BMCs send brings their next visit forward, and watch-minutes = 0 means no visits".to_owned();
+        found.push(document.slip_at("bmc.events-to", said));
+    }
     if !KEPT.contains(&config.bmc.console.kept_bytes) {
         let (least, most) = (KEPT.start(), KEPT.end());
         let said = format!("{} is not within {least} (less holds no boot) and {most}", config.bmc.console.kept_bytes);

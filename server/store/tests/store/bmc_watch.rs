@@ -1,9 +1,11 @@
 //! What BMCs say while they are watched, as both databases keep it.
 
 use crate::bed::NOW;
+use crate::rows::a_machine;
 use muster_names::{MachineId, Millis};
 use muster_store::bmc_events::{self, SubscriptionRow};
 use muster_store::bmc_watch::{self, SeenRow, SeriesRow};
+use muster_store::{Machine, machines};
 
 const ONE: MachineId = MachineId(7);
 
@@ -69,12 +71,14 @@ both! {
     async fn the_token_of_a_subscription_names_its_machine_until_it_is_forgotten(bed: Bed) {
         let row = |token: &str, destination: Option<&str>| SubscriptionRow {
             machine: ONE,
+            address: "https://b".into(),
             token: token.into(),
             destination: destination.map(str::to_owned),
             at: NOW,
             why: destination.is_none().then(|| "it has no event service".to_owned()),
         };
         let mut tx = bed.write().await;
+        machines::put(&mut tx, &a_machine(7, "r1-n1")).await.unwrap();
         for row in [row("a", Some("https://h/a")), row("b", None)] {
             bmc_events::put_subscription(&mut tx, &row).await.unwrap();
         }
@@ -84,6 +88,8 @@ both! {
         assert_eq!(bmc_events::machine_behind(tx, "b").await.unwrap(), Some(ONE));
         assert_eq!(bmc_events::machine_behind(tx, "a").await.unwrap(), None);
         let mut tx = bed.write().await;
+        machines::put(&mut tx, &Machine { ours: false, ..a_machine(7, "r1-n1") }).await.unwrap();
+        assert_eq!(bmc_events::machine_behind(&mut tx, "b").await.unwrap(), None, "it is not ours any more");
         bmc_events::forget_subscription(&mut tx, ONE).await.unwrap();
         tx.commit(NOW).await.unwrap();
         assert_eq!(bmc_events::subscription_of(&mut bed.read().await, ONE).await.unwrap(), None);

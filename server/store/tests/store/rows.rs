@@ -7,7 +7,7 @@ use muster_store::{
     boot_tokens, boots, machines, plans, site, tickets, tokens,
 };
 
-fn a_machine(id: u128, name: &str) -> Machine {
+pub fn a_machine(id: u128, name: &str) -> Machine {
     Machine {
         id: MachineId(id),
         name: name.into(),
