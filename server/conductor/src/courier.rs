@@ -5,11 +5,12 @@
 
 use crate::apply::{self, ActBody, Happened};
 use crate::error::store;
-use crate::facts::{known, shadow, state_of};
+use crate::facts::{Known, known, shadow, state_of};
 use crate::procedure::{Patience, Phase, Procedure, Stop};
 use crate::scribe::Write;
 use crate::ways::{Journey, Led, led};
 use crate::{BmcOf, Conductor, Error, bios, body, ledger, media, passwords, probing, rim, subscribing};
+use muster_catalog::Catalog;
 use muster_diagnosis::{Asked, Rail, Weight, admit};
 use muster_lifecycle::What;
 use muster_lifecycle::machine::{At, Event};
@@ -249,26 +250,55 @@ async fn claim(me: &Arc<Conductor>, id: MachineId, key: Key, bmc: BmcOf, power: 
         .await
 }
 
-/// What became of taking an act that belongs to a BMC and to no state of its machine.
-pub(crate) enum Taken<T> {
-    Yes(Box<T>),
-    /// Another courier has it, or it has ended.
+/// An act that belongs to a BMC and to no state of its machine, taken, and that BMC as it is known now.
+pub(crate) struct Held {
+    pub row: ActRow,
+    pub bmc: BmcOf,
+}
+
+/// What became of taking such an act.
+pub(crate) enum Taken {
+    Yes(Box<Held>),
+    /// Nothing of the kind may be done there: it is taken to be ended.
+    Unfit(Box<ActRow>, String),
+    /// Another courier has it, it has ended, or it waits.
     No,
-    Frozen,
 }
 
 /// Takes such an act, in the transaction that looks at the red button, which alone can hold it back.
-pub(crate) async fn take(w: &mut Write<'_>, me: &Conductor, key: &Key, claim: i64) -> Result<Taken<ActRow>, Error> {
-    let freeze = muster_store::site::lock_ledger(w.tx).await.map_err(store)?;
-    if freeze.frozen {
-        me.rails().insert(key.clone(), format!("frozen by {} ({})", freeze.by, freeze.why));
-        return Ok(Taken::Frozen);
+pub(crate) async fn take(
+    me: &Arc<Conductor>,
+    row: ActRow,
+    claim: i64,
+    unfit: fn(&Catalog, &Known) -> Option<String>,
+) -> Result<Taken, Error> {
+    me.rails().remove(&row.key);
+    let Subject::Bmc(id) = row.key.of else { return Ok(Taken::No) };
+    let (mine, key) = (me.clone(), row.key.clone());
+    let taken = me.scribe.write(move |w| {
+        Box::pin(async move {
+            let freeze = muster_store::site::lock_ledger(w.tx).await.map_err(store)?;
+            if freeze.frozen {
+                mine.rails().insert(key, format!("frozen by {} ({})", freeze.by, freeze.why));
+                return Ok(None);
+            }
+            let until = Millis(w.now.0.saturating_add(claim));
+            let row = match acts::claim(w.tx, &key, &mine.courier, until, w.now).await.map_err(store)? {
+                Claim::Claimed(row) | Claim::Reclaimed(row) => row,
+                Claim::Lost => return Ok(Some(Taken::No)),
+            };
+            let machine = known(w.tx, &mine.catalog(), id).await?;
+            if let Some(why) = unfit(&mine.catalog(), &machine) {
+                return Ok(Some(Taken::Unfit(row, why)));
+            }
+            let access = body::read("bmc", &id, machine.record.bmc.as_deref().unwrap_or_default())?;
+            Ok(Some(Taken::Yes(Box::new(Held { row: *row, bmc: BmcOf { machine: id, access } }))))
+        })
+    });
+    match taken.await? {
+        Some(taken) => Ok(taken),
+        None => postpone(me, row.key).await.map(|()| Taken::No),
     }
-    let until = Millis(w.now.0.saturating_add(claim));
-    Ok(match acts::claim(w.tx, key, &me.courier, until, w.now).await.map_err(store)? {
-        Claim::Claimed(row) | Claim::Reclaimed(row) => Taken::Yes(row),
-        Claim::Lost => Taken::No,
-    })
 }
 
 /// That such an act's order is about to leave is written, with the claim renewed and the red button looked at.

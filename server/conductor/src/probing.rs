@@ -5,9 +5,9 @@
 //! BMC that hides keys. Whether an override outlives an off machine is seen at each boot that Muster orders.
 
 use crate::apply;
-use crate::courier::{Taken, goes_out, next_key, postpone, put_off, take};
+use crate::courier::{Held, Taken, goes_out, next_key, put_off, take};
 use crate::error::store;
-use crate::facts::{Known, known, shadow};
+use crate::facts::{Known, shadow};
 use crate::scribe::Write;
 use crate::{BmcBody, BmcOf, Conductor, Error, HandError, body};
 use futures_core::future::BoxFuture;
@@ -136,39 +136,17 @@ struct Work {
 }
 
 pub(crate) async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error> {
-    me.rails().remove(&row.key);
-    let work = match claim(me, &row).await? {
-        Taken::Yes(work) => work,
+    let Held { row, bmc } = match take(me, row, CLAIM_MS, obstacle).await? {
+        Taken::Yes(held) => *held,
+        Taken::Unfit(row, why) => return settle(me, *row, Outcome::Unchanged(why)).await,
         Taken::No => return Ok(()),
-        Taken::Frozen => return postpone(me, row.key).await,
     };
+    let ProbeBody { anew, .. } = body::read("act", &row.key, &row.body)?;
+    let work = Work { anew, row, bmc };
     let outcome = match probe(me, &work).await {
         Ok(outcome) | Err(outcome) => outcome,
     };
-    settle(me, *work, outcome).await
-}
-
-async fn claim(me: &Arc<Conductor>, row: &ActRow) -> Result<Taken<Work>, Error> {
-    let Subject::Bmc(id) = row.key.of else { return Ok(Taken::No) };
-    let (scribe, me, row) = (me.scribe.clone(), me.clone(), row.clone());
-    let claimed = scribe.write(move |mut w| {
-        Box::pin(async move {
-            let row = match take(&mut w, &me, &row.key, CLAIM_MS).await? {
-                Taken::Yes(row) => *row,
-                Taken::No => return Ok(Taken::No),
-                Taken::Frozen => return Ok(Taken::Frozen),
-            };
-            let machine = known(w.tx, &me.catalog(), id).await?;
-            if let Some(why) = obstacle(&me.catalog(), &machine) {
-                end(&mut w, &me, &row, Outcome::Unchanged(why)).await?;
-                return Ok(Taken::No);
-            }
-            let access = body::read("bmc", &id, machine.record.bmc.as_deref().unwrap_or_default())?;
-            let ProbeBody { anew, .. } = body::read("act", &row.key, &row.body)?;
-            Ok(Taken::Yes(Box::new(Work { anew, row, bmc: BmcOf { machine: id, access } })))
-        })
-    });
-    claimed.await
+    settle(me, work.row, outcome).await
 }
 
 /// Both arms are outcomes: an error of the BMC ends it for now, wherever it was.
@@ -229,19 +207,17 @@ async fn durable(me: &Arc<Conductor>, work: &Work, word: &'static str) -> Result
     }
 }
 
-async fn settle(me: &Arc<Conductor>, work: Work, outcome: Outcome) -> Result<(), Error> {
+async fn settle(me: &Arc<Conductor>, row: ActRow, outcome: Outcome) -> Result<(), Error> {
     let (scribe, me) = (me.scribe.clone(), me.clone());
     let settled = scribe.write(move |mut w| {
         Box::pin(async move {
             match outcome {
-                Outcome::Later(why) if work.row.attempts < ATTEMPTS => {
-                    put_off(&mut w, &me, &work.row.key, (why, LATER_MS)).await
-                }
+                Outcome::Later(why) if row.attempts < ATTEMPTS => put_off(&mut w, &me, &row.key, (why, LATER_MS)).await,
                 Outcome::Later(why) => {
                     let why = format!("given up after {ATTEMPTS} tries: {why}");
-                    end(&mut w, &me, &work.row, Outcome::Unchanged(why)).await
+                    end(&mut w, &me, &row, Outcome::Unchanged(why)).await
                 }
-                outcome => end(&mut w, &me, &work.row, outcome).await,
+                outcome => end(&mut w, &me, &row, outcome).await,
             }
         })
     });

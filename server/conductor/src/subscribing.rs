@@ -4,10 +4,10 @@
 //! It is found again by its context and looked at once a day, because BMCs drop subscriptions whose other end was away.
 
 use crate::apply;
-use crate::courier::{Taken, goes_out, next_key, postpone, put_off, take};
+use crate::courier::{Held, Taken, goes_out, next_key, put_off, take};
 use crate::error::store;
 use crate::facts::{Known, known, shadow};
-use crate::{BmcBody, BmcOf, Conductor, Error, HandError, body, rim};
+use crate::{BmcOf, Conductor, Error, HandError, body, rim};
 use futures_core::future::BoxFuture;
 use muster_bmc::Subscription;
 use muster_catalog::{Catalog, Protocol};
@@ -177,40 +177,28 @@ struct Work {
 }
 
 pub(crate) async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error> {
-    me.rails().remove(&row.key);
-    let work = match claim(me, &row).await? {
-        Taken::Yes(work) => work,
+    let Held { row, bmc } = match take(me, row, CLAIM_MS, obstacle).await? {
+        Taken::Yes(held) => *held,
+        Taken::Unfit(row, _) => return let_be(me, *row).await,
         Taken::No => return Ok(()),
-        Taken::Frozen => return postpone(me, row.key).await,
     };
-    if !goes_out(me, &work.row.key, (PHASE, CLAIM_MS)).await? {
+    if !goes_out(me, &row.key, (PHASE, CLAIM_MS)).await? {
         return Ok(());
     }
-    let ended = me.events.subscribe(&work.bmc, &work.wish.wanted()).await;
-    settle(me, *work, ended).await
+    let wish: Wish = body::read("act", &row.key, &row.body)?;
+    let ended = me.events.subscribe(&bmc, &wish.wanted()).await;
+    settle(me, Work { row, wish, bmc }, ended).await
 }
 
-async fn claim(me: &Arc<Conductor>, row: &ActRow) -> Result<Taken<Work>, Error> {
-    let Subject::Bmc(id) = row.key.of else { return Ok(Taken::No) };
-    let (scribe, me, row) = (me.scribe.clone(), me.clone(), row.clone());
-    let claimed = scribe.write(move |mut w| {
+/// Its machine is nobody's to ask any more.
+async fn let_be(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error> {
+    let (scribe, me) = (me.scribe.clone(), me.clone());
+    let ended = scribe.write(move |w| {
         Box::pin(async move {
-            let row = match take(&mut w, &me, &row.key, CLAIM_MS).await? {
-                Taken::Yes(row) => *row,
-                Taken::No => return Ok(Taken::No),
-                Taken::Frozen => return Ok(Taken::Frozen),
-            };
-            let machine = known(w.tx, &me.catalog(), id).await?;
-            if obstacle(&me.catalog(), &machine).is_some() {
-                acts::finish(w.tx, &row.key, &me.courier, End::Failed, "{}", w.now).await.map_err(store)?;
-                return Ok(Taken::No);
-            }
-            let access: BmcBody = body::read("bmc", &id, machine.record.bmc.as_deref().unwrap_or_default())?;
-            let wish = body::read("act", &row.key, &row.body)?;
-            Ok(Taken::Yes(Box::new(Work { wish, row, bmc: BmcOf { machine: id, access } })))
+            acts::finish(w.tx, &row.key, &me.courier, End::Failed, "{}", w.now).await.map_err(store).map(drop)
         })
     });
-    claimed.await
+    ended.await
 }
 
 async fn settle(me: &Arc<Conductor>, work: Work, ended: Result<(), HandError>) -> Result<(), Error> {

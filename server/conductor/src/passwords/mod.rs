@@ -12,9 +12,9 @@ pub(crate) use vault::fresh_password;
 pub use vault::{SiteKey, Vault};
 
 use crate::apply;
-use crate::courier::{Taken, next_key, postpone, put_off, take};
+use crate::courier::{Held, Taken, next_key, put_off, take};
 use crate::error::store;
-use crate::facts::{Known, known, shadow};
+use crate::facts::{Known, shadow};
 use crate::hand::Login;
 use crate::scribe::Write;
 use crate::{BmcBody, BmcOf, Conductor, Error, HandError, body, rim};
@@ -172,45 +172,21 @@ struct Work {
 }
 
 pub(crate) async fn carry(me: &Arc<Conductor>, row: ActRow) -> Result<(), Error> {
-    me.rails().remove(&row.key);
-    let work = match claim(me, &row).await? {
-        Taken::Yes(work) => work,
+    let goal = |row: &ActRow| body::read("act", &row.key, &row.body).map(|body: ChangeBody| body.goal);
+    let Held { row, bmc } = match take(me, row, CLAIM_MS, unfit).await? {
+        Taken::Yes(held) => *held,
+        Taken::Unfit(row, why) => return settle(me, (goal(&row)?, *row), Outcome::Unchanged(why)).await,
         Taken::No => return Ok(()),
-        Taken::Frozen => return postpone(me, row.key).await,
     };
+    let mut tx = me.db.read().await.map_err(store)?;
+    let rows = passwords::of(&mut tx, bmc.machine).await.map_err(store)?;
+    drop(tx);
+    let open = rows.into_iter().find(|row| matches!(row.state, PasswordState::Made | PasswordState::Sent));
+    let work = Work { goal: goal(&row)?, row, bmc, open };
     let outcome = match change(me, &work).await {
         Ok(outcome) | Err(outcome) => outcome,
     };
-    settle(me, *work, outcome).await
-}
-
-/// Freeze and claim, in one transaction.
-async fn claim(me: &Arc<Conductor>, row: &ActRow) -> Result<Taken<Work>, Error> {
-    let Subject::Bmc(id) = row.key.of else { return Ok(Taken::No) };
-    let (me, row) = (me.clone(), row.clone());
-    me.clone()
-        .scribe
-        .write(move |mut w| {
-            Box::pin(async move {
-                let row = match take(&mut w, &me, &row.key, CLAIM_MS).await? {
-                    Taken::Yes(row) => *row,
-                    Taken::No => return Ok(Taken::No),
-                    Taken::Frozen => return Ok(Taken::Frozen),
-                };
-                let ChangeBody { goal, .. } = body::read("act", &row.key, &row.body)?;
-                let machine = known(w.tx, &me.catalog(), id).await?;
-                if let Some(why) = unfit(&me.catalog(), &machine) {
-                    end(&mut w, &me.courier, (&row, goal), Outcome::Unchanged(why)).await?;
-                    return Ok(Taken::No);
-                }
-                let text = machine.record.bmc.unwrap_or_default();
-                let bmc = BmcOf { machine: id, access: body::read("bmc", &id, &text)? };
-                let rows = passwords::of(w.tx, id).await.map_err(store)?;
-                let open = rows.into_iter().find(|row| matches!(row.state, PasswordState::Made | PasswordState::Sent));
-                Ok(Taken::Yes(Box::new(Work { row, goal, bmc, open })))
-            })
-        })
-        .await
+    settle(me, (work.goal, work.row), outcome).await
 }
 
 /// Both arms are outcomes: an error of the BMC or of ours ends the change for now, wherever it was.
@@ -379,20 +355,20 @@ async fn phase(me: &Arc<Conductor>, work: &Work, word: &'static str) -> Result<(
     if kept.await.map_err(ours)? { Ok(()) } else { Err(Outcome::Lost) }
 }
 
-async fn settle(me: &Arc<Conductor>, work: Work, outcome: Outcome) -> Result<(), Error> {
+async fn settle(me: &Arc<Conductor>, (goal, row): (Goal, ActRow), outcome: Outcome) -> Result<(), Error> {
     let me = me.clone();
     me.clone()
         .scribe
         .write(move |mut w| {
             Box::pin(async move {
                 let outcome = match outcome {
-                    Outcome::Later(why, wait) if work.row.attempts < ATTEMPTS => {
-                        return put_off(&mut w, &me, &work.row.key, (why, wait)).await;
+                    Outcome::Later(why, wait) if row.attempts < ATTEMPTS => {
+                        return put_off(&mut w, &me, &row.key, (why, wait)).await;
                     }
                     Outcome::Later(why, _) => Outcome::Unchanged(format!("given up after {ATTEMPTS} tries: {why}")),
                     outcome => outcome,
                 };
-                end(&mut w, &me.courier, (&work.row, work.goal), outcome).await
+                end(&mut w, &me.courier, (&row, goal), outcome).await
             })
         })
         .await
