@@ -6,7 +6,9 @@ venv=$bed_cache/sushy-tools
 mkdir -p "$bed_cache"
 exec 8>"$bed_cache/sushy-tools.lock"
 flock 8
-if [ ! -x "$venv/bin/sushy-emulator" ]; then
+# One that came here from elsewhere is there, and does not run.
+if ! "$venv/bin/sushy-emulator" --help >/dev/null 2>&1; then
+    rm -rf "$venv"
     /usr/bin/python3 -m venv "$venv" >&2
     "$venv/bin/pip" -q install sushy-tools==2.2.0 >&2
 fi

@@ -131,6 +131,8 @@ pub enum Habit {
     DropsInsertReply,
     /// `EjectMedia` gets 500.
     NeverEjects,
+    /// A system gets 404 until the list of systems was read; after a restart again.
+    HidesUntilListed,
     /// A subscription without `EventTypes` gets 400.
     WantsEventTypes,
     /// A subscription is answered with 201 and not kept.
@@ -175,6 +177,7 @@ pub struct State {
     /// The reset types that were asked for, in order.
     pub resets: Vec<String>,
     sessions: BTreeMap<String, String>,
+    listed: bool,
     tag: u32,
     task_reads: u32,
 }
@@ -187,6 +190,7 @@ impl State {
     /// The BMC restarts: what was open is forgotten.
     pub fn restart(&mut self) {
         self.sessions.clear();
+        self.listed = false;
     }
 
     pub fn count(&self, method: &str, part: &str) -> usize {
@@ -301,6 +305,7 @@ impl RedfishSim {
             logins: 0,
             resets: Vec::new(),
             sessions: BTreeMap::new(),
+            listed: false,
             tag: 1,
             task_reads: 0,
         }));
@@ -477,9 +482,13 @@ impl State {
                 Some(told(204, Value::Null))
             }
             ("GET", ["Systems"]) => {
+                self.listed = true;
                 let members: Vec<Value> =
                     self.systems.keys().map(|id| json!({"@odata.id": format!("/redfish/v1/Systems/{id}")})).collect();
                 Some(told(200, json!({"Members": members})))
+            }
+            ("GET", ["Systems", _]) if self.has(&Habit::HidesUntilListed) && !self.listed => {
+                Some(refused(404, "Base.1.12.ResourceMissingAtURI"))
             }
             ("GET", ["Systems", id]) => Some(self.system(id)),
             ("PATCH", ["Systems", _]) if self.has(&Habit::BootInSettings) => {

@@ -67,6 +67,37 @@ async fn b7_2_a_session_that_ran_out_is_renewed_once() {
 }
 
 #[tokio::test]
+async fn b7_1_a_system_that_is_hidden_until_its_list_was_read_is_found_again_after_a_restart() {
+    let (sim, bmcs, target) = plain(vec![Habit::HidesUntilListed]).await;
+    assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off);
+    sim.state().restart();
+    assert_eq!(bmcs.power(&target).await.unwrap(), Power::Off);
+    assert_eq!(sim.state().logins, 2);
+}
+
+#[tokio::test]
+async fn a_bmc_that_takes_connections_and_says_nothing_is_given_up_and_holds_up_no_other() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let kept = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            open.push(stream);
+        }
+    });
+    let (_sim, _, target) = plain(vec![]).await;
+    let bmcs = Bmcs::new(Settings { deadline: Duration::from_millis(500), queue: Duration::from_secs(9), ..brisk() });
+    let mute = Target { address: format!("http://{address}"), ..target.clone() };
+    let begun = std::time::Instant::now();
+    let (well, error) = tokio::join!(async { (bmcs.power(&target).await.unwrap(), begun.elapsed()) }, async {
+        bmcs.power(&mute).await.unwrap_err()
+    });
+    assert!(well.0 == Power::Off && well.1 < begun.elapsed(), "{:?}", well.1);
+    assert!(matches!(error.kind(), Kind::Later | Kind::Unreachable) && !error.may_have_happened(), "{error:?}");
+    kept.abort();
+}
+
+#[tokio::test]
 async fn b7_2_an_idle_session_is_deleted() {
     let (sim, _, target) = plain(vec![]).await;
     let bmcs = Bmcs::new(Settings { idle_close: Duration::from_millis(90), ..brisk() });

@@ -104,8 +104,12 @@ impl<'a> Turn<'a> {
     /// The system that the target means: the only one, or the one with that serial number or UUID (B7.1).
     async fn system(&self) -> Result<(String, Answer), Fault> {
         if let Some(path) = self.connection.known_system(self.target) {
-            let answer = self.get(&path).await?;
-            return Ok((path, answer));
+            match self.get(&path).await {
+                Ok(answer) => return Ok((path, answer)),
+                // It has another place since, or is shown again only once its list was read: some do that after a restart.
+                Err(Fault::NotOffered(_)) => {}
+                Err(fault) => return Err(fault),
+            }
         }
         let root = self.connection.root(self.lane).await?.body;
         let systems = json::link(&root, "/Systems").unwrap_or_else(|| SYSTEMS.to_string());
