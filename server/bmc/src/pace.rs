@@ -24,7 +24,7 @@ const LEAST_PATIENCE: Duration = Duration::from_millis(5);
 /// One that was silent the last time.
 const DOUBT: u32 = 2;
 const LEAST_DOUBT: Duration = Duration::from_millis(2);
-
+/// What is usual changes meanwhile, and a bench may be free for one that had none: looked at so often.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How many operations run, and how many may.

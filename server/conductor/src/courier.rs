@@ -6,6 +6,7 @@
 use crate::apply::{self, ActBody, Happened};
 use crate::error::store;
 use crate::facts::{Known, known, shadow, state_of};
+use crate::hand::HandError;
 use crate::procedure::{Patience, Phase, Procedure, Stop};
 use crate::scribe::Write;
 use crate::ways::{Journey, Led, led};
@@ -411,6 +412,25 @@ pub(crate) async fn put_off(
     me.rails().insert(key.clone(), why);
     let later = Millis(w.now.0.saturating_add(wait));
     acts::extend(w.tx, key, &me.courier, later).await.map_err(store).map(drop)
+}
+
+/// Ends an act by what its BMC said of its one order, or puts it off where the same may go well later, so many times. True: it
+/// has ended now.
+pub(crate) async fn conclude(
+    w: &mut Write<'_>,
+    me: &Conductor,
+    row: &ActRow,
+    said: &Result<(), HandError>,
+    (wait, attempts): (i64, i64),
+) -> Result<bool, Error> {
+    if let Err(error) = said
+        && (error.later || error.may_have_happened)
+        && row.attempts < attempts
+    {
+        return put_off(w, me, &row.key, (error.reason.clone(), wait)).await.map(|()| false);
+    }
+    let end = if said.is_ok() { End::Done } else { End::Failed };
+    acts::finish(w.tx, &row.key, &me.courier, end, "{}", w.now).await.map_err(store)
 }
 
 /// Writes the phase before its order is sent, renews the claim, and looks whether the state still stands.

@@ -5,7 +5,7 @@
 //! moves no life: where a BMC does not eject, that is written down and shown, and the next state tries again.
 
 use crate::apply;
-use crate::courier::{let_go, overtaken, postpone, put_off, sends};
+use crate::courier::{conclude, let_go, overtaken, postpone, sends};
 use crate::error::store;
 use crate::facts::{Known, known};
 use crate::hand::HandError;
@@ -164,14 +164,7 @@ async fn settle(me: &Arc<Conductor>, work: Box<Work>, ended: Result<(), HandErro
         .write(move |mut w| {
             Box::pin(async move {
                 let Work { id, row, image, .. } = *work;
-                if let Err(error) = &ended
-                    && (error.later || error.may_have_happened)
-                    && row.attempts < ATTEMPTS
-                {
-                    return put_off(&mut w, &me, &row.key, (error.reason.clone(), LATER_MS)).await;
-                }
-                let end = if ended.is_ok() { End::Done } else { End::Failed };
-                if !acts::finish(w.tx, &row.key, &me.courier, end, "{}", w.now).await.map_err(store)? {
+                if !conclude(&mut w, &me, &row, &ended, (LATER_MS, ATTEMPTS)).await? {
                     return Ok(());
                 }
                 told(&mut w, &me, (id, row.key.epoch), &image, ended).await

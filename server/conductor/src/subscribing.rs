@@ -4,7 +4,7 @@
 //! It is found again by its context and looked at once a day, because BMCs drop subscriptions whose other end was away.
 
 use crate::apply;
-use crate::courier::{Held, Taken, goes_out, next_key, put_off, take};
+use crate::courier::{Held, Taken, conclude, goes_out, next_key, take};
 use crate::error::store;
 use crate::facts::{Known, known, shadow};
 use crate::{BmcOf, Conductor, Error, HandError, body, rim};
@@ -206,14 +206,7 @@ async fn settle(me: &Arc<Conductor>, work: Work, ended: Result<(), HandError>) -
     let settled = scribe.write(move |mut w| {
         Box::pin(async move {
             let Work { row, wish, bmc } = work;
-            if let Err(error) = &ended
-                && (error.later || error.may_have_happened)
-                && row.attempts < ATTEMPTS
-            {
-                return put_off(&mut w, &me, &row.key, (error.reason.clone(), LATER_MS)).await;
-            }
-            let end = if ended.is_ok() { End::Done } else { End::Failed };
-            if !acts::finish(w.tx, &row.key, &me.courier, end, "{}", w.now).await.map_err(store)? {
+            if !conclude(&mut w, &me, &row, &ended, (LATER_MS, ATTEMPTS)).await? {
                 return Ok(());
             }
             let before = bmc_events::subscription_of(w.tx, bmc.machine).await.map_err(store)?;

@@ -63,7 +63,7 @@ pub struct BmcConfig {
     #[serde(default = "watch_minutes")]
     pub watch_minutes: u32,
     /// Between two visits so many BMCs at most are listened to, if they tell of events by themselves: then the next visit
-    /// comes at once. It takes one session of each; 0: none.
+    /// comes sooner. It takes one session of each; 0: none.
     #[serde(default = "event_streams")]
     pub event_streams: usize,
     /// `https://10.0.0.1:8444`: the agents' port as BMCs reach it. Those without a stream are told to send their events there.

@@ -1,9 +1,12 @@
 //! What the watch over the BMCs knows, through the door.
 
-use crate::bed::Bed;
-use axum::http::StatusCode;
+use crate::bed::{Bed, answer};
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use muster_api::Role;
-use muster_conductor::BmcOf;
+use muster_conductor::{BmcOf, EVENTS_PATH};
+use muster_names::Millis;
+use muster_store::bmc_events::{self, SubscriptionRow};
 use muster_store::machines;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,4 +56,30 @@ async fn who_has_no_bmc_and_what_is_no_machine_are_said() {
     }
     let odd = get(format!("/api/v1/machines/{}/bmc/readings?grain=week", bed.id("n1").await)).await;
     assert_eq!(odd.status, StatusCode::BAD_REQUEST, "{}", odd.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_bmc_sends_is_taken_at_the_address_that_it_was_told_and_nowhere_else() {
+    let bed = Bed::new().await;
+    let row = SubscriptionRow {
+        machine: bed.id("n1").await,
+        address: "10.0.9.1".into(),
+        token: "5a".repeat(16),
+        destination: Some("https://10.0.0.1:8444".into()),
+        at: Millis(0),
+        why: None,
+    };
+    let mut tx = bed.me.db.write().await.unwrap();
+    bmc_events::put_subscription(&mut tx, &row).await.unwrap();
+    tx.commit(Millis(0)).await.unwrap();
+    let sends = async |token: &str, body: String| {
+        let request = Request::post(format!("{EVENTS_PATH}{token}")).body(Body::from(body)).unwrap();
+        answer(bed.agents.clone(), request).await.status
+    };
+    for body in ["{\"Events\": []}".to_owned(), "no JSON".to_owned(), "x".repeat(1 << 20)] {
+        assert_eq!(sends(&row.token, body).await, StatusCode::NO_CONTENT);
+    }
+    for wrong in ["5a5a", "5A", &"00".repeat(16)] {
+        assert_eq!(sends(wrong, String::new()).await, StatusCode::NOT_FOUND, "{wrong}");
+    }
 }

@@ -5,17 +5,21 @@
 //! it, and put into the machine's drive; an address for HTTP boot goes to the firmware as it was sent.
 
 use anyhow::{Result, bail};
-use muster_tests::redfish_sim::{Chassis, RedfishSim, Slot, system};
+use muster_tests::redfish_sim::{Chassis, Events, RedfishSim, Slot, system};
 use muster_tests::told::Told;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
+use tokio::sync::broadcast;
 
 const USAGE: &str = "usage:
   redfish-bmc at=10.77.1.11:8000 chassis=tests/bed/chassis.sh bed=DIR machine=NAME serial=SERIAL uuid=UUID [http-boot=yes]
+              [events=subscriptions|stream]
                                       until it is ended; `ready` when it listens. User admin, password secret.
-                                      It lists UEFI HTTP boot, with room for an address, where it is told to.";
+                                      It lists UEFI HTTP boot, with room for an address, where it is told to; it
+                                      takes subscriptions to its events, or tells one a second to whoever listens.";
 
 struct Bed {
     chassis: PathBuf,
@@ -67,6 +71,14 @@ impl Chassis for Bed {
     }
 }
 
+async fn tell(stream: broadcast::Sender<String>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // Nobody may listen yet.
+        let _ = stream.send("data: {\"Events\": []}\n\n".into());
+    }
+}
+
 fn main() -> Result<()> {
     let told = Told::read(std::env::args().skip(1), USAGE)?;
     let at: SocketAddr = told.must("at")?;
@@ -76,6 +88,15 @@ fn main() -> Result<()> {
         Some("yes") => true,
         None | Some("no") => false,
         Some(other) => bail!("http-boot={other} is neither yes nor no\n{USAGE}"),
+    };
+    let (events, stream) = match told.maybe::<String>("events")?.as_deref() {
+        Some("subscriptions") => (Some(Events::default()), None),
+        Some("stream") => {
+            let stream = broadcast::channel(4).0;
+            (Some(Events::streaming(stream.clone())), Some(stream))
+        }
+        None => (None, None),
+        Some(other) => bail!("events={other} is neither subscriptions nor stream\n{USAGE}"),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
@@ -96,6 +117,10 @@ fn main() -> Result<()> {
             state.set("Boot", boot);
             state.slots_of_media = vec![Slot::of("Floppy", &["Floppy"]), Slot::of("Cd", &["CD", "DVD"])];
             state.chassis = Some(Box::new(bed));
+            state.events = events;
+        }
+        if let Some(stream) = stream {
+            tokio::spawn(tell(stream));
         }
         println!("ready");
         std::future::pending::<()>().await;
